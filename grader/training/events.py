@@ -1,0 +1,75 @@
+"""What a training says while it runs: one JSON object a line on the worker's standard output."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
+    """Base of all events."""
+
+
+class Started(Event, frozen=True, tag="started"):
+    """Data and network are ready; the first step comes next."""
+
+    device: str
+    threads: int
+    epochs: int
+    steps_per_epoch: int
+    seed: int
+    versions: dict[str, str]
+
+
+class Progress(Event, frozen=True, tag="progress"):
+    """Somewhere inside an epoch, at most a few times a second."""
+
+    epoch: int  # counted from 1
+    step: int  # steps done in this epoch
+    samples: int  # samples drawn since the start of the run
+    loss: float  # mean over this epoch so far
+    lr: float  # of the first parameter group
+
+
+class EpochDone(Event, frozen=True, tag="epoch_done"):
+    """An epoch and its test pass are over.
+
+    `train_accuracy` is a fraction, measured on the augmented samples as they were trained on;
+    `test_errors` counts wrong answers in the whole test set; `seconds` holds training and test.
+    """
+
+    epoch: int
+    samples: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_errors: int
+    test_samples: int
+    lr: float
+    seconds: float
+
+
+class Finished(Event, frozen=True, tag="finished"):
+    """The run is over and its weights are on disk."""
+
+    samples: int
+    seconds: float
+    peak_memory: int  # bytes, of the whole process
+    weights_sha256: str
+
+
+class Diverged(Event, frozen=True, tag="diverged"):
+    """The loss was not a finite number; the run stopped there."""
+
+    epoch: int
+    step: int
+    loss: str
+
+
+class Failed(Event, frozen=True, tag="failed"):
+    """The network or its recipe cannot be trained: the submission's fault, in words."""
+
+    message: str
+    where: str = ""
+
+
+AnyEvent = Started | Progress | EpochDone | Finished | Diverged | Failed
