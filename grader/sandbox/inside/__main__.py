@@ -1,0 +1,103 @@
+"""Runs in the box: executes a Program, and answers with a Description or an error.
+
+Run as `python -I .../inside JOB.json`. The answer is one frame on what was standard output: eight
+bytes of length, then JSON. Whatever the submission prints goes to standard error instead.
+Nothing of the grader is imported here: an answer is a claim, which the grader checks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+import warnings
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def main() -> None:
+    """Do the job named on the command line."""
+    channel = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with open(sys.argv[1], encoding="utf-8", errors="surrogatepass") as file:  # noqa: PTH123
+        job = json.load(file)
+    answer = json.dumps(_answer(job)).encode()
+    channel.write(len(answer).to_bytes(8, "big") + answer)
+    channel.close()
+    os._exit(0)  # threads and exit handlers of the submission have nothing more to say
+
+
+def _answer(job: Json) -> Json:
+    warnings.simplefilter("ignore")
+    files = {s["file"] for module in job["program"]["modules"] for s in module["statements"]}
+    try:
+        return {"description": _describe(job, files)}
+    except BaseException as error:  # noqa: BLE001 - even SystemExit has to become an answer
+        return {"error": _explain(error, files)}
+
+
+def _describe(job: Json, files: set[str]) -> Json:
+    import capture
+    import modules
+    import patches
+    from recipe import Recipe
+
+    sys.path.pop(0)  # from here on nothing of ours is importable by name
+    program = job["program"]
+    patches.apply()
+    modules.install(program)
+    import __submission__
+
+    namespace = vars(__submission__)
+    model = _build(modules.evaluate(program["model"], namespace, {"device": "cpu"}), program)
+    for parameter in model._parameters.values():
+        del parameter
+    described = capture.model_json(
+        model, program["class_name"] or type(model).__name__, program["model"]["where"], files
+    )
+    names = {id(t): e["name"] for e, t in capture._tensors(model)}
+    recipe = Recipe(program, namespace, model, job["defaults"], files)
+    found = recipe.describe(names, classes=described["classes"])
+    return {
+        "model": described,
+        **found,
+        "provenance": recipe.facts,
+        "notes": recipe.notes,
+    }
+
+
+def _build(thing: Any, program: Json) -> Any:
+    from torch import nn
+
+    if not isinstance(thing, nn.Module) and callable(thing):
+        thing = thing()
+    if isinstance(thing, nn.Module):
+        return thing
+    from capture import CannotCapture
+
+    raise CannotCapture(
+        f"{program['model']['source']} gives a {type(thing).__name__}, not an nn.Module",
+        "end the file with MODEL = YourNetwork()",
+    )
+
+
+def _explain(error: BaseException, files: set[str]) -> Json:
+    """Say what went wrong, and the innermost line of the submission it went wrong on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{f.filename}, line {f.lineno}" for f in frames if f.filename in files]
+    if isinstance(error, SyntaxError) and error.filename in files:
+        places.append(f"{error.filename}, line {error.lineno}")
+    kind = type(error).__name__
+    own = kind == "CannotCapture"
+    return {
+        "kind": kind,
+        "message": str(error)[:2000] if own else f"{kind}: {error}"[:2000],
+        "where": places[-1] if places else "",
+        "help": getattr(error, "help", "") if own else "",
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Makes code that was written for Colab's GPU run on any machine, for the seconds it runs here."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def apply() -> None:
+    """Send every device to the CPU, and turn compilers and wrappers into what they wrap."""
+    for owner in (nn.Module, torch.Tensor):
+        for name in ("cuda", "xpu", "mps"):
+            setattr(owner, name, _itself)
+        owner.to = _stay_on_cpu(owner.to)  # type: ignore[method-assign, assignment]
+    nn.DataParallel = nn.parallel.DataParallel = _itself  # type: ignore[misc, assignment]
+    nn.parallel.DistributedDataParallel = _itself  # type: ignore[misc, assignment]
+    torch.compile = _decorator  # type: ignore[assignment]
+    torch.jit.script = torch.jit.trace = _decorator  # type: ignore[assignment]
+    for name in ("ones", "zeros", "full", "rand", "randn", "tensor", "arange", "eye", "empty"):
+        setattr(torch, name, _made_on_cpu(getattr(torch, name)))
+    torch.set_num_threads(min(4, os.cpu_count() or 1))
+
+
+def _itself(thing: Any, *args: object, **kwargs: object) -> Any:
+    return thing
+
+
+def _decorator(thing: Any = None, *args: object, **kwargs: object) -> Any:
+    """Stand for a compiler, called directly or as a decorator with options."""
+    return thing if thing is not None else _itself
+
+
+def _is_elsewhere(device: object) -> bool:
+    if isinstance(device, torch.device):
+        return device.type not in ("cpu", "meta")
+    text = isinstance(device, str) and device.split(":")[0] in ("cuda", "mps", "xpu", "hip")
+    return text or (isinstance(device, int) and not isinstance(device, bool))
+
+
+def _stay_on_cpu(to: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(to)
+    def moved(thing: Any, *args: Any, **kwargs: Any) -> Any:
+        kept = [a for a in args if not _is_elsewhere(a)]
+        named = {k: v for k, v in kwargs.items() if k != "device" or not _is_elsewhere(v)}
+        return to(thing, *kept, **named) if kept or named else thing
+
+    return moved
+
+
+def _made_on_cpu(make: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        if _is_elsewhere(kwargs.get("device")):
+            del kwargs["device"]
+        return make(*args, **kwargs)
+
+    return made

@@ -1,0 +1,232 @@
+"""torchvision transforms become the JSON of `grader.plan.schema.Transforms`. Runs in the box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Json = dict[str, Any]
+_INTERPOLATIONS = {"nearest": "nearest", "nearest-exact": "nearest", "bilinear": "bilinear"}
+
+
+class NotMapped(Exception):
+    """A transform that the grader's own augmentation has no equal for."""
+
+
+def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
+    """Map a transform, or a `Compose` of them, in its order.
+
+    What cannot be mapped is left out and named in `notes`. A list that never scales bytes to
+    floats (an augmentation without `ToTensor`) gets the assignment's own ending.
+    """
+    mapped: list[Json] = []
+    for step in _flatten(transform):
+        try:
+            mapped += _map(step)
+        except NotMapped as reason:
+            notes.append(f"transform {_name(step)} is not applied: {reason}")
+    if not any(step["type"] == "to_float" for step in mapped):
+        mapped.append({"type": "to_float"})
+    if not any(step["type"] == "normalize" for step in mapped) and transform is None:
+        mapped.append({"type": "normalize", "mean": [0.1307], "std": [0.3081]})
+    return mapped
+
+
+def _flatten(transform: Any) -> Iterable[Any]:
+    if transform is None:
+        return
+    if isinstance(transform, (list, tuple)) or _name(transform) == "Compose":
+        steps = transform if isinstance(transform, (list, tuple)) else transform.transforms
+        for step in steps:
+            yield from _flatten(step)
+    else:
+        yield transform
+
+
+def _name(step: Any) -> str:
+    return type(step).__name__
+
+
+def _map(step: Any) -> list[Json]:
+    if not type(step).__module__.startswith("torchvision.transforms"):
+        raise NotMapped(f"it is not one of torchvision's ({type(step).__module__})")
+    if _name(step) not in _MAPPERS:
+        raise NotMapped("the grader has no vectorised equal for it")
+    return _MAPPERS[_name(step)](step)
+
+
+def _pair(value: Any, centre: float | None = None) -> list[float]:
+    """Read `(low, high)`, or a single number as a range around `centre` or as a square."""
+    if isinstance(value, (int, float)):
+        return [float(value), float(value)] if centre is None else [centre - value, centre + value]
+    return [float(value[0]), float(value[1])]
+
+
+def _fill(step: Any) -> float:
+    fill = step.fill
+    if isinstance(fill, dict):
+        fill = next(iter(fill.values()), 0)
+    if isinstance(fill, (list, tuple)):
+        fill = fill[0] if len(set(fill)) == 1 else _refuse("it fills channels with several values")
+    return float(fill or 0)
+
+
+def _refuse(why: str) -> Any:
+    raise NotMapped(why)
+
+
+def _interpolation(step: Any) -> str:
+    mode = getattr(step.interpolation, "value", step.interpolation)
+    return _INTERPOLATIONS.get(str(mode)) or _refuse(f"interpolation {mode!r} is not supported")
+
+
+def _rotation(step: Any) -> list[Json]:
+    if step.expand or step.center is not None:
+        raise NotMapped("only rotation about the centre without expansion is supported")
+    affine = {"type": "affine", "degrees": _pair(step.degrees), "fill": _fill(step)}
+    return [{**affine, "interpolation": _interpolation(step)}]
+
+
+def _affine(step: Any) -> list[Json]:
+    if step.center is not None:
+        raise NotMapped("only transformations about the centre are supported")
+    shear = [float(s) for s in step.shear or (0, 0)]
+    return [
+        {
+            "type": "affine",
+            "degrees": _pair(step.degrees),
+            "translate": _pair(step.translate or (0, 0)),
+            "scale": _pair(step.scale or (1, 1)),
+            "shear_x": shear[:2],
+            "shear_y": shear[2:] or [0.0, 0.0],
+            "interpolation": _interpolation(step),
+            "fill": _fill(step),
+        }
+    ]
+
+
+def _perspective(step: Any) -> list[Json]:
+    return [
+        {
+            "type": "perspective",
+            "distortion": float(step.distortion_scale),
+            "p": float(step.p),
+            "interpolation": _interpolation(step),
+            "fill": _fill(step),
+        }
+    ]
+
+
+def _borders(padding: Any) -> list[int]:
+    """Read torchvision's padding as (left, top, right, bottom)."""
+    if padding is None:
+        return [0, 0, 0, 0]
+    if isinstance(padding, int):
+        return [padding] * 4
+    values = [int(p) for p in padding]
+    return values if len(values) == 4 else values * (4 // len(values))
+
+
+def _size(size: Any) -> list[int]:
+    values = [size] if isinstance(size, int) else list(size)
+    return [int(v) for v in (values * 2)[:2]]
+
+
+def _random_crop(step: Any) -> list[Json]:
+    if step.padding_mode != "constant":
+        raise NotMapped(f"padding mode {step.padding_mode!r} is not supported")
+    crop = {"type": "crop", "size": _size(step.size), "padding": _borders(step.padding)}
+    return [{**crop, "random": True, "fill": _fill(step)}]
+
+
+def _center_crop(step: Any) -> list[Json]:
+    return [{"type": "crop", "size": _size(step.size), "random": False}]
+
+
+def _pad(step: Any) -> list[Json]:
+    if step.padding_mode != "constant":
+        raise NotMapped(f"padding mode {step.padding_mode!r} is not supported")
+    return [{"type": "pad", "padding": _borders(step.padding), "fill": _fill(step)}]
+
+
+def _resize(step: Any) -> list[Json]:
+    return [{"type": "resize", "size": _size(step.size), "interpolation": _interpolation(step)}]
+
+
+def _jitter(step: Any) -> list[Json]:
+    """Hue and saturation leave a grey image as it is."""
+    ranges = {k: _pair(v) for k in ("brightness", "contrast") if (v := getattr(step, k))}
+    return [{"type": "jitter", **ranges}]
+
+
+def _erase(step: Any) -> list[Json]:
+    value = step.value[0] if isinstance(step.value, (list, tuple)) else step.value
+    if not isinstance(value, (int, float)):
+        raise NotMapped("only erasing with a number is supported")
+    ranges = {"scale": _pair(step.scale), "ratio": _pair(step.ratio)}
+    return [{"type": "erase", "p": float(step.p), "value": float(value), **ranges}]
+
+
+def _blur(step: Any) -> list[Json]:
+    return [{"type": "blur", "kernel": _size(step.kernel_size), "sigma": _pair(step.sigma)}]
+
+
+def _normalize(step: Any) -> list[Json]:
+    def listed(values: Any) -> list[float]:
+        return [float(v) for v in (values if hasattr(values, "__iter__") else [values])]
+
+    return [{"type": "normalize", "mean": listed(step.mean), "std": listed(step.std)}]
+
+
+def _to_dtype(step: Any) -> list[Json]:
+    """`ToDtype(float32, scale=True)` scales bytes; without `scale` values stay 0…255."""
+    if not step.scale:
+        raise NotMapped("only ToDtype(torch.float32, scale=True) is supported")
+    return [{"type": "to_float"}]
+
+
+def _with_probability(step: Any) -> list[Json]:
+    inner = [m for t in step.transforms for m in _map(t)]
+    if len(inner) != 1 or inner[0]["type"] not in ("affine", "jitter", "blur", "crop"):
+        raise NotMapped("only RandomApply of one rotation, affine, jitter, blur or crop is supported")
+    return [{**inner[0], "p": float(step.p)}]
+
+
+def _constant(**mapped: Any) -> Callable[[Any], list[Json]]:
+    return lambda step: [mapped]
+
+
+def _flip(axis: str) -> Callable[[Any], list[Json]]:
+    return lambda step: [{"type": "flip", "axis": axis, "p": float(step.p)}]
+
+
+def _grey(step: Any) -> list[Json]:
+    count = int(step.num_output_channels)
+    return [] if count == 1 else [{"type": "channels", "count": count}]
+
+
+_MAPPERS: dict[str, Callable[[Any], list[Json]]] = {
+    "RandomRotation": _rotation,
+    "RandomAffine": _affine,
+    "RandomPerspective": _perspective,
+    "RandomCrop": _random_crop,
+    "CenterCrop": _center_crop,
+    "Pad": _pad,
+    "Resize": _resize,
+    "RandomHorizontalFlip": _flip("horizontal"),
+    "RandomVerticalFlip": _flip("vertical"),
+    "ColorJitter": _jitter,
+    "RandomErasing": _erase,
+    "GaussianBlur": _blur,
+    "Grayscale": _grey,
+    "ToTensor": _constant(type="to_float"),
+    "ConvertImageDtype": _constant(type="to_float"),
+    "ToDtype": _to_dtype,
+    "Normalize": _normalize,
+    "RandomApply": _with_probability,
+    # These change the container, not the picture.
+    "ToPILImage": lambda step: [],
+    "PILToTensor": lambda step: [],
+    "ToImage": lambda step: [],
+    "Identity": lambda step: [],
+}
