@@ -26,6 +26,7 @@ def main() -> None:
     answer = json.dumps(_answer(job)).encode()
     channel.write(len(answer).to_bytes(8, "big") + answer)
     channel.close()
+    sys.stdout.flush()
     os._exit(0)  # threads and exit handlers of the submission have nothing more to say
 
 
@@ -52,16 +53,12 @@ def _describe(job: Json, files: set[str]) -> Json:
 
     namespace = vars(__submission__)
     model = _build(modules.evaluate(program["model"], namespace, {"device": "cpu"}), program)
-    for parameter in model._parameters.values():
-        del parameter
-    described = capture.model_json(
-        model, program["class_name"] or type(model).__name__, program["model"]["where"], files
-    )
-    names = {id(t): e["name"] for e, t in capture._tensors(model)}
+    class_name = program["class_name"] or type(model).__name__
+    captured = capture.capture(model, class_name, program["model"]["where"], files)
     recipe = Recipe(program, namespace, model, job["defaults"], files)
-    found = recipe.describe(names, classes=described["classes"])
+    found = recipe.describe(captured.names, captured.classes)
     return {
-        "model": described,
+        "model": captured.json,
         **found,
         "provenance": recipe.facts,
         "notes": recipe.notes,

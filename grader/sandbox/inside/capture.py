@@ -6,6 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,7 +28,16 @@ class CannotCapture(Exception):
         self.help = help
 
 
-def model_json(model: nn.Module, class_name: str, where: str, files: set[str]) -> Json:
+@dataclass(frozen=True)
+class Captured:
+    """A model as JSON; the names of its tensors by `id`; how many scores an image gets."""
+
+    json: Json
+    names: dict[int, str]
+    classes: int
+
+
+def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> Captured:
     """Describe `model` as a Plan's `model`.
 
     `files` are the places (`cell 3`) that belong to the submission: a node's `where` is the
@@ -36,18 +46,19 @@ def model_json(model: nn.Module, class_name: str, where: str, files: set[str]) -
     Raises CannotCapture, or whatever the student's own `forward` raises.
     """
     module, shape = _accepting(model)
-    tensors = _tensors(module)
+    tensors = _tensors(model)
     names = {id(tensor): entry["name"] for entry, tensor in tensors}
     entries = {entry["name"]: entry for entry, _ in tensors}
     graphs = {}
     for mode in ("train", "eval"):
-        graphs[mode] = _graph(module.train(mode == "train"), shape, names, entries, files)
+        module.train(mode == "train")
+        graphs[mode], classes = _graph(module, shape, names, entries, files)
     if sum(len(e["init"].get("values", ())) for e in entries.values()) > _CONSTANTS:
         raise CannotCapture(
             f"buffers and constants hold more than {_CONSTANTS:,} numbers",
             "keep what the network knows in parameters",
         )
-    return {
+    described = {
         "class_name": class_name,
         "where": where,
         "input_shape": list(shape),
@@ -55,6 +66,7 @@ def model_json(model: nn.Module, class_name: str, where: str, files: set[str]) -
         "train": graphs["train"],
         "eval": graphs["eval"],
     }
+    return Captured(described, names, classes)
 
 
 class _Flat(nn.Module):
@@ -185,13 +197,13 @@ def _graph(
     names: dict[int, str],
     entries: dict[str, Json],
     files: set[str],
-) -> Json:
+) -> tuple[Json, int]:
     example = torch.rand(BATCH, *shape)
     exported = _export(module, (example,))
     refs = _placeholders(exported, module, names, entries)
     nodes, output, result = _nodes(exported.graph, refs, files)
-    _check_output(result)
-    return {"inputs": ["x"], "nodes": nodes, "output": output}
+    classes = _classes(result)
+    return {"inputs": ["x"], "nodes": nodes, "output": output}, classes
 
 
 def loss_json(
@@ -300,15 +312,17 @@ def _pick_output(results: Any) -> torch.fx.Node:
     return nodes[0]
 
 
-def _check_output(value: Any) -> None:
+def _classes(value: Any) -> int:
+    """Return the width of an output of shape [B, classes]; refuse any other shape."""
     shape = tuple(value.shape) if isinstance(value, torch.Tensor) else None
     good = shape is not None and len(shape) == 2 and isinstance(shape[1], int)
-    if not good or isinstance(shape[0], int) or str(shape[0].node.expr).count("*") or shape[1] < 10:
+    if not good or isinstance(shape[0], int) or not shape[0].node.expr.is_Symbol or shape[1] < 10:
         text = "no tensor" if shape is None else f"shape [{', '.join(map(_dim_text, shape))}]"
         raise CannotCapture(
             f"forward returns {text} for a batch of B images; expected [B, 10]",
             "average or flatten the last feature map so that ten numbers an image are left",
         )
+    return int(value.shape[1])
 
 
 def _dim_text(dim: Any) -> str:
