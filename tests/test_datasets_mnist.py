@@ -12,7 +12,7 @@ from grader.errors import UsageFault
 
 
 def copy_of_mnist(folder: Path, *, unpack: bool = False) -> Path:
-    """The four files in `folder`, gzipped or not."""
+    """Put the four files into `folder`, gzipped or not."""
     folder.mkdir(parents=True)
     for path in mnist.BUNDLED.glob("*.gz"):
         if unpack:

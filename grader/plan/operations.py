@@ -26,7 +26,7 @@ cosine_similarity pairwise_distance _weight_norm _weight_norm_interface
 _NORMALISATION = """
 batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training native_batch_norm
 instance_norm layer_norm native_layer_norm group_norm native_group_norm rms_norm
-local_response_norm renorm
+renorm
 """
 
 _POOLING = """
@@ -34,14 +34,14 @@ max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
 max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
 adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool1d
 adaptive_max_pool2d adaptive_max_pool3d fractional_max_pool2d fractional_max_pool3d max_unpool2d
-max_unpool3d lp_pool1d lp_pool2d
+max_unpool3d
 """
 
 _ACTIVATION = """
 relu relu6 leaky_relu prelu _prelu_kernel rrelu rrelu_with_noise elu celu selu gelu silu mish
 sigmoid log_sigmoid log_sigmoid_forward hardsigmoid hardswish hardtanh hardshrink softshrink
-softplus softsign tanh tanhshrink threshold glu softmax _softmax _safe_softmax log_softmax
-_log_softmax softmin logit gumbel_softmax
+softplus tanh threshold glu softmax _softmax _safe_softmax log_softmax
+_log_softmax logit
 """
 
 _DROPOUT = """
@@ -77,8 +77,8 @@ meshgrid mH mT matrix_H movedim moveaxis narrow narrow_copy numpy_T t pad permut
 reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d
 replication_pad2d replication_pad3d _pad_circular _pad_enum reshape reshape_as roll rot90 select
 slice split split_with_sizes squeeze stack swapaxes swapdims tensor_split tile transpose unbind
-unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view view_as view_as_real
-view_as_complex vsplit vstack _reshape_alias _unsafe_view _reshape_copy
+unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view view_as
+view_as_real view_as_complex vsplit vstack _unsafe_view _reshape_copy
 permute_copy view_copy expand_copy slice_copy select_copy squeeze_copy unsqueeze_copy
 transpose_copy t_copy detach_copy alias_copy split_copy unbind_copy
 slice_scatter select_scatter diagonal_scatter
@@ -87,7 +87,7 @@ slice_scatter select_scatter diagonal_scatter
 _INDEXING = """
 embedding embedding_bag one_hot gather index index_add index_copy index_fill index_put
 index_reduce index_select masked_scatter masked_select nonzero scatter scatter_add scatter_reduce
-take take_along_dim put _unsafe_index unravel_index
+take take_along_dim put
 """
 
 _RESAMPLING = """
@@ -106,7 +106,7 @@ _RECURRENT = "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_re
 
 _LOSS = """
 binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy_loss
-gaussian_nll_loss hinge_embedding_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss
+hinge_embedding_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss
 multi_margin_loss multilabel_margin_loss nll_loss nll_loss_forward nll_loss2d nll_loss_nd
 poisson_nll_loss smooth_l1_loss soft_margin_loss triplet_margin_loss
 """
@@ -134,6 +134,11 @@ sin_ sqrt_ square_ squeeze_ sub_ subtract_ t_ tan_ tanh_ threshold_ transpose_ t
 uniform_ unsqueeze_ zero_
 """
 
+# Overloads that write their result into tensors they are handed, beside those with `out` in them.
+_WRITING = """
+dim_max dim_min dim_values values values_stable output OutTensor OutScalar_Other OutScalar_Self
+"""
+
 _ATEN = (
     _CONVOLUTION, _LINEAR_ALGEBRA, _NORMALISATION, _POOLING, _ACTIVATION, _DROPOUT, _ELEMENTWISE,
     _REDUCTION, _SHAPE, _INDEXING, _RESAMPLING, _SPECTRUM, _RECURRENT, _LOSS, _CREATION,
@@ -143,11 +148,10 @@ _ATEN = (
 ATEN: frozenset[str] = frozenset(name for group in _ATEN for name in group.split())
 """Names of ATen functions, without `aten.` and without overload."""
 
-OPERATOR: frozenset[str] = frozenset(
-    "add sub mul floordiv truediv mod neg eq ne lt le gt ge getitem".split()
-)
-"""Functions of Python's `operator` module, on sizes (`getitem`: on results that are tuples)."""
+_INTEGER = "add sub mul floordiv truediv mod neg eq ne lt le gt ge getitem"
 
+OPERATOR: frozenset[str] = frozenset(_INTEGER.split())
+"""Functions of Python's `operator` module, on sizes (`getitem`: on results that are tuples)."""
 
 def is_allowed(op: str) -> bool:
     """Whether a node may be `op`, written `aten.<name>.<overload>` or `operator.<name>`."""
@@ -155,6 +159,6 @@ def is_allowed(op: str) -> bool:
         case ["operator", name]:
             return name in OPERATOR
         case ["aten", name, overload]:
-            # An `out` overload would write into whatever tensor it is handed.
-            return name in ATEN and overload.isidentifier() and "out" not in overload.split("_")
+            writes = "out" in overload.split("_") or overload in _WRITING.split()
+            return name in ATEN and overload.isidentifier() and not writes
     return False

@@ -41,7 +41,7 @@ class EpochDone(Event, frozen=True, tag="epoch_done"):
     samples: int
     train_loss: float
     train_accuracy: float
-    test_loss: float
+    test_loss: float | None  # None when it is not a finite number
     test_errors: int
     test_samples: int
     lr: float
@@ -70,6 +70,9 @@ class Failed(Event, frozen=True, tag="failed"):
 
     message: str
     where: str = ""
+    expected: str = ""
+    found: str = ""
+    help: str = ""
 
 
 AnyEvent = Started | Progress | EpochDone | Finished | Diverged | Failed

@@ -1,0 +1,244 @@
+"""The training itself: a pure function of a Plan, a seed and the data.
+
+The loop is ours: it draws every sample, counts it, sets the learning rate of every step from the
+Plan's numbers, and tests after each epoch. Nothing of a submission runs here but tensor
+operations.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from grader.datasets.mnist import Bytes, Mnist
+from grader.errors import SubmissionError
+from grader.plan import schema
+from grader.training import events
+from grader.training.augment import augment
+from grader.training.draw import Draw
+from grader.training.network import CompiledGraph, Network
+from grader.training.optimizer import Optimizer
+
+OnEvent = Callable[[events.AnyEvent], None]
+
+TEST_BATCH = 500
+_PROGRESS_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training leaves behind.
+
+    `epochs` are those that were finished, `state` the tensors after the last step by their names
+    in the submission, and `diverged` says where a non-finite loss ended the run, if one did.
+    """
+
+    epochs: list[events.EpochDone]
+    samples: int
+    seconds: float
+    state: dict[str, torch.Tensor]
+    diverged: events.Diverged | None
+
+
+def train(
+    plan: schema.Plan,
+    seed: int,
+    data: Mnist,
+    on_event: OnEvent,
+    *,
+    max_epochs: int | None = None,
+) -> Result:
+    """Train the Plan's network and test it after every epoch.
+
+    Uses a GPU when there is one. `max_epochs` ends the run earlier than the recipe does. The same
+    plan, seed, data, machine, PyTorch version and number of threads give the same weights bit
+    for bit. Sets PyTorch's global generator, for the random operations a network may hold.
+
+    Events: Started, then Progress and EpochDone, and Diverged if the loss stops being finite.
+    Raises SubmissionError when the network or its recipe cannot be carried out.
+    """
+    run = _Run(plan, seed, data, on_event)
+    epochs = min(plan.recipe.epochs, max_epochs or plan.recipe.epochs)
+    run.start(epochs)
+    for epoch in range(1, epochs + 1):
+        run.epoch(epoch)
+        if run.diverged:
+            break
+    state = {name: tensor.detach().cpu() for name, tensor in run.network.state.items()}
+    return Result(run.done, run.samples, time.perf_counter() - run.began, state, run.diverged)
+
+
+@dataclass
+class _Tally:
+    """Sums over the samples of an epoch."""
+
+    samples: int = 0
+    loss: float = 0.0
+    correct: int = 0
+
+    def add(self, loss: float, output: torch.Tensor, target: torch.Tensor) -> None:
+        self.samples += len(target)
+        self.loss += loss * len(target)
+        self.correct += _correct(output, target)
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / max(self.samples, 1)
+
+
+@dataclass
+class _Run:
+    """A training under way."""
+
+    plan: schema.Plan
+    seed: int
+    data: Mnist
+    on_event: OnEvent
+    samples: int = 0
+    done: list[events.EpochDone] = field(default_factory=list)
+    diverged: events.Diverged | None = None
+
+    def __post_init__(self) -> None:
+        self.began = time.perf_counter()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        seeds = [int(s) for s in np.random.SeedSequence(self.seed).generate_state(4, np.uint32)]
+        torch.manual_seed(seeds[0])
+        initialise, augmentation, order = (torch.Generator().manual_seed(s) for s in seeds[1:])
+        self.augmentation = Draw(augmentation, self.device)
+        self.order = Draw(order, self.device)
+        recipe = self.plan.recipe
+        self.network = Network(self.plan.model, initialise, self.device)
+        self.loss = CompiledGraph(recipe.loss, {}, self.device)
+        self.optimizer = Optimizer(recipe.optimizer, recipe.schedule, self.network.state)
+        self.images, self.labels = self._tensors(self.data.train_images, self.data.train_labels)
+        self.test_images, self.test_labels = self._tensors(
+            self.data.test_images, self.data.test_labels
+        )
+        full, rest = divmod(len(self.images), recipe.batch_size)
+        self.steps_per_epoch = full + (1 if rest and not recipe.drop_last else 0)
+
+    def _tensors(self, images: Bytes, labels: Bytes) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put images as [N, 1, 28, 28] bytes and labels as [N] int64 on the device."""
+        pixels = torch.from_numpy(images.copy()).unsqueeze(1)
+        return pixels.to(self.device), torch.from_numpy(labels.astype(np.int64)).to(self.device)
+
+    def start(self, epochs: int) -> None:
+        self.on_event(
+            events.Started(
+                device=str(self.device),
+                threads=torch.get_num_threads(),
+                epochs=epochs,
+                steps_per_epoch=self.steps_per_epoch,
+                seed=self.seed,
+                versions={"torch": str(torch.__version__), "numpy": np.__version__},
+            )
+        )
+
+    def epoch(self, epoch: int) -> None:
+        """Train on every sample once, then test; stops early when the loss is not finite."""
+        began = reported = time.perf_counter()
+        tally = _Tally()
+        self.network.train()
+        for step, (images, target) in enumerate(self._batches(), start=1):
+            loss = self._step(images, target, tally)
+            if not np.isfinite(loss):
+                self.diverged = events.Diverged(epoch=epoch, step=step, loss=str(loss))
+                self.on_event(self.diverged)
+                return
+            if (now := time.perf_counter()) - reported >= _PROGRESS_SECONDS:
+                reported = now
+                self._report_progress(epoch, step, tally)
+        self._finish_epoch(epoch, tally, began)
+
+    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the epoch's batches in a new random order, augmented, float32 [B, C, H, W]."""
+        size = self.plan.recipe.batch_size
+        order = self.order.permutation(len(self.images))
+        for chosen in torch.split(order, size)[: self.steps_per_epoch]:
+            images = augment(
+                self.images[chosen], self.plan.recipe.train_transform, self.augmentation
+            )
+            yield images, self.labels[chosen]
+
+    def _step(self, images: torch.Tensor, target: torch.Tensor, tally: _Tally) -> float:
+        self.samples += len(target)
+        output = _scores(self.network(images), len(target))
+        loss = self.loss(output, target)
+        value = float(_number(loss))
+        if np.isfinite(value):
+            tally.add(value, output, target)
+            self.optimizer.step(loss)
+        return value
+
+    def _report_progress(self, epoch: int, step: int, tally: _Tally) -> None:
+        self.on_event(
+            events.Progress(
+                epoch=epoch,
+                step=step,
+                samples=self.samples,
+                loss=tally.mean_loss,
+                lr=self.optimizer.lr,
+            )
+        )
+
+    def _finish_epoch(self, epoch: int, tally: _Tally, began: float) -> None:
+        tested = self._test()
+        done = events.EpochDone(
+            epoch=epoch,
+            samples=self.samples,
+            train_loss=tally.mean_loss,
+            train_accuracy=tally.correct / max(tally.samples, 1),
+            test_loss=tested.mean_loss if np.isfinite(tested.mean_loss) else None,
+            test_errors=tested.samples - tested.correct,
+            test_samples=tested.samples,
+            lr=self.optimizer.lr,
+            seconds=time.perf_counter() - began,
+        )
+        self.done.append(done)
+        self.on_event(done)
+
+    def _test(self) -> _Tally:
+        """Run the whole test set through the evaluation graph."""
+        tally = _Tally()
+        self.network.eval()
+        with torch.no_grad():
+            for images, target in self._test_batches():
+                output = _scores(self.network(images), len(target))
+                tally.add(float(_number(self.loss(output, target))), output, target)
+        return tally
+
+    def _test_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        transforms = self.plan.recipe.test_transform
+        for start in range(0, len(self.test_images), TEST_BATCH):
+            batch = slice(start, start + TEST_BATCH)
+            images = augment(self.test_images[batch], transforms, self.augmentation)
+            yield images, self.test_labels[batch]
+
+
+def _scores(output: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the output if it has a row of scores for each of `count` images."""
+    if output.dim() != 2 or len(output) != count or output.shape[1] < 10:
+        raise SubmissionError(
+            "The network's output is not a row of class scores for each image.",
+            expected=f"[{count}, 10] for a batch of {count}",
+            found=str(list(output.shape)),
+        )
+    return output
+
+
+def _number(loss: torch.Tensor) -> torch.Tensor:
+    if loss.numel() != 1:
+        raise SubmissionError(
+            "The loss is not one number.", expected="one number", found=str(list(loss.shape))
+        )
+    return loss.detach()
+
+
+def _correct(output: torch.Tensor, target: torch.Tensor) -> int:
+    """Count the images whose largest score is their label's; no score may be NaN or infinite."""
+    right = (output.argmax(1) == target) & output.isfinite().all(1)
+    return int(right.sum())

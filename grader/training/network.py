@@ -1,0 +1,257 @@
+"""A network built from a Plan's model: its tensors made by us, its graphs run node by node.
+
+Only allow-listed operations are ever looked up. Names out of a Plan serve as dictionary keys and
+nothing else: none becomes an attribute, a path or a piece of code.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from grader.errors import SubmissionError
+from grader.plan import schema
+from grader.plan.operations import is_allowed
+
+# What an operation may raise about its arguments; running out of memory is a RuntimeError too.
+OPERATION_ERRORS = (RuntimeError, IndexError, TypeError, ValueError, ArithmeticError, LookupError)
+
+_Filler = Callable[[list[Any]], Any]
+_Key = TypeVar("_Key")
+
+
+class Network:
+    """Tensors and the two compiled graphs of a `schema.Model`.
+
+    Call it with images [B, *input_shape] for the outputs; `train()` and `eval()` say which graph
+    runs. Keys of `state` are the names the submission's own `state_dict` has.
+
+    Raises SubmissionError when an operation does not exist here or cannot be carried out.
+    """
+
+    def __init__(
+        self, model: schema.Model, generator: torch.Generator, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.state: dict[str, torch.Tensor] = {
+            tensor.name: _initial(tensor, generator)
+            .to(self.device)
+            .requires_grad_(tensor.trainable)
+            for tensor in model.tensors
+        }
+        self._train = CompiledGraph(model.train, self.state, self.device)
+        self._eval = CompiledGraph(model.eval, self.state, self.device)
+        self.training = True
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Run the graph of the current mode on images [B, *input_shape]."""
+        return (self._train if self.training else self._eval)(images)
+
+    def train(self, mode: bool = True) -> None:
+        """Switch to the training graph, or with False to the evaluation graph."""
+        self.training = mode
+
+    def eval(self) -> None:
+        """Switch to the evaluation graph."""
+        self.train(False)
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """Yield the tensors that gradients are worked out for."""
+        return (tensor for tensor in self.state.values() if tensor.requires_grad)
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy values in by name; every tensor of the network must be there."""
+        with torch.no_grad():
+            for name, tensor in self.state.items():
+                tensor.copy_(state[name])
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One node, resolved: its function, its arguments with gaps, and what fills the gaps."""
+
+    function: Callable[..., Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
+    gaps: tuple[tuple[int, _Filler], ...]
+    keyword_gaps: tuple[tuple[str, _Filler], ...]
+    result: int  # where in the list of values the result goes
+    done_with: tuple[int, ...]  # values nobody reads after this step
+    node: schema.Node
+
+    def __call__(self, values: list[Any]) -> None:
+        args, kwargs = self.args.copy(), self.kwargs.copy()
+        for index, fill in self.gaps:
+            args[index] = fill(values)
+        for key, fill in self.keyword_gaps:
+            kwargs[key] = fill(values)
+        values[self.result] = self.function(*args, **kwargs)
+        del args, kwargs  # so that what is done with is freed here
+        for slot in self.done_with:
+            values[slot] = None
+
+
+class CompiledGraph:
+    """A graph with its functions looked up and its arguments laid out, ready to run many times."""
+
+    def __init__(
+        self, graph: schema.Graph, state: Mapping[str, torch.Tensor], device: torch.device
+    ) -> None:
+        names = [*graph.inputs, *state, *(node.name for node in graph.nodes)]
+        slots = {name: slot for slot, name in enumerate(names)}
+        self._blank: list[Any] = [None] * len(graph.inputs) + list(state.values())
+        self._blank += [None] * len(graph.nodes)
+        self._inputs = len(graph.inputs)
+        self._output = slots[graph.output]
+        kept = {self._output, *(slots[name] for name in state)}
+        self._steps = _steps(graph.nodes, slots, kept, device)
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Run it on its inputs, in the order the graph names them."""
+        values = self._blank.copy()
+        values[: self._inputs] = inputs
+        for step in self._steps:
+            try:
+                step(values)
+            except OPERATION_ERRORS as error:
+                raise _failure(step.node, error) from None
+        output = values[self._output]
+        if not isinstance(output, torch.Tensor):
+            raise SubmissionError(
+                "The network's output is not a tensor.", found=type(output).__name__
+            )
+        return output
+
+
+def _steps(
+    nodes: list[schema.Node], slots: Mapping[str, int], kept: set[int], device: torch.device
+) -> list[_Step]:
+    steps: list[_Step] = []
+    read_later = set(kept)
+    for node in reversed(nodes):
+        reads = {slots[name] for name in references(node)}
+        args, gaps = _template(list(enumerate(node.args)), slots, device)
+        kwargs, keyword_gaps = _template(list(node.kwargs.items()), slots, device)
+        result = slots[node.name]
+        steps.append(
+            _Step(
+                resolve(node.op),
+                list(args.values()),
+                kwargs,
+                gaps,
+                keyword_gaps,
+                result,
+                tuple(sorted(({result} | reads) - read_later)),
+                node,
+            )
+        )
+        read_later |= reads
+    return steps[::-1]
+
+
+def references(node: schema.Node) -> Iterator[str]:
+    """Yield the names a node's arguments refer to."""
+    pending: list[object] = [*node.args, *node.kwargs.values()]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, schema.Ref):
+            yield value.ref
+        elif isinstance(value, list):
+            pending.extend(value)
+
+
+def resolve(op: str) -> Callable[..., Any]:
+    """Look an allow-listed operation up; raises SubmissionError for any other."""
+    if not is_allowed(op):
+        raise SubmissionError("The network uses an operation the grader does not allow.", found=op)
+    library, name, *overload = op.split(".")
+    try:
+        if library == "operator":
+            return getattr(operator, name)  # type: ignore[no-any-return]
+        return getattr(getattr(torch.ops.aten, name), overload[0])  # type: ignore[no-any-return]
+    except AttributeError:
+        raise SubmissionError(
+            "The network uses an operation this version of PyTorch does not have.",
+            found=f"{op} (PyTorch {torch.__version__})",
+        ) from None
+
+
+def _template(
+    arguments: list[tuple[_Key, schema.Value]], slots: Mapping[str, int], device: torch.device
+) -> tuple[dict[_Key, Any], tuple[tuple[_Key, _Filler], ...]]:
+    """Split arguments into what is known now, and what is filled in from the values so far."""
+    known = {key: None if _has_reference(v) else _decoded(v, device) for key, v in arguments}
+    gaps = tuple((key, _filler(v, slots, device)) for key, v in arguments if _has_reference(v))
+    return known, gaps
+
+
+def _has_reference(value: object) -> bool:
+    return isinstance(value, schema.Ref) or (
+        isinstance(value, list) and any(_has_reference(item) for item in value)
+    )
+
+
+def _filler(value: object, slots: Mapping[str, int], device: torch.device) -> _Filler:
+    """Make the function from the values so far to one argument."""
+    if isinstance(value, schema.Ref):
+        return operator.itemgetter(slots[value.ref])
+    if isinstance(value, list):
+        fillers = [_filler(item, slots, device) for item in value]
+        return lambda values: [fill(values) for fill in fillers]
+    constant = _decoded(value, device)
+    return lambda _: constant
+
+
+_TORCH_WORDS: dict[str, object] = {
+    str(word): word
+    for word in vars(torch).values()
+    if isinstance(word, torch.dtype | torch.layout | torch.memory_format)
+}
+
+
+def _decoded(value: object, device: torch.device) -> object:
+    """Give "device", "float:inf" and the likes of "torch.float32" back their meaning."""
+    if isinstance(value, list):
+        return [_decoded(item, device) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("float:"):
+        return float(value.removeprefix("float:"))
+    return device if value == "device" else _TORCH_WORDS.get(value, value)
+
+
+def _failure(node: schema.Node, error: Exception) -> SubmissionError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return SubmissionError(
+        f"The network cannot be run: {node.op} says: {reason}",
+        where=", ".join(part for part in (node.module, node.where) if part),
+        help="Make sure the model takes batches of any size and only images of the declared shape.",
+    )
+
+
+def _initial(tensor: schema.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Make one tensor as its `init` says; random ones take their numbers from `generator`."""
+    dtype = _TORCH_WORDS.get(tensor.dtype)
+    if not isinstance(dtype, torch.dtype):
+        raise SubmissionError("A tensor has a type this PyTorch does not know.", found=tensor.dtype)
+    filled = torch.empty(tensor.shape, dtype=dtype)
+    match tensor.init:
+        case schema.KaimingUniform(bound):
+            return filled.uniform_(-bound, bound, generator=generator)
+        case schema.Normal(mean, std):
+            return filled.normal_(mean, std, generator=generator)
+        case schema.Constant(value):
+            return filled.fill_(value)
+        case schema.Values(values):
+            if len(values) != math.prod(tensor.shape):
+                raise SubmissionError(
+                    f"The values of {tensor.name} do not fill its shape.",
+                    expected=f"{math.prod(tensor.shape):,} numbers",
+                    found=f"{len(values):,}",
+                )
+            return torch.tensor(values, dtype=torch.float64).to(dtype).reshape(tensor.shape)

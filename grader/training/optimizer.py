@@ -1,0 +1,77 @@
+"""The Plan's optimiser: a class of `torch.optim` by name, driven by the schedule's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from grader.errors import SubmissionError
+from grader.plan import schema
+from grader.training.network import OPERATION_ERRORS
+
+_CLASSES: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
+    name: getattr(torch.optim, name)
+    for name in (
+        "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop",
+        "ASGD", "Rprop",
+    )
+}  # fmt: skip
+
+
+class Optimizer:
+    """Steps the network's tensors; the learning rate and momentum of each step are the Plan's.
+
+    Raises SubmissionError when the Plan's options or parameters do not fit.
+    """
+
+    def __init__(
+        self,
+        optimizer: schema.Optimizer,
+        schedule: schema.Schedule,
+        state: dict[str, torch.Tensor],
+    ) -> None:
+        self._lr, self._momentum = schedule.lr, schedule.momentum
+        if not all(len(s) == len(optimizer.groups) for s in (self._lr, self._momentum) if s):
+            raise SubmissionError("The schedule has not one list for each parameter group.")
+        groups = [
+            {"params": [state[name] for name in group.parameters], **group.options}
+            for group in optimizer.groups
+        ]
+        try:
+            self._optimizer = _CLASSES[optimizer.name](groups)
+        except OPERATION_ERRORS as error:
+            raise SubmissionError(
+                f"The optimiser {optimizer.name} cannot be made: {error}", where="optimizer"
+            ) from None
+        self._step = 0
+        self.lr = self._lr[0][0]
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Work out the gradients of `loss` and change the parameters once."""
+        for index, group in enumerate(self._optimizer.param_groups):
+            group["lr"] = _at(self._lr[index], self._step)
+            if self._momentum:
+                _set_momentum(group, _at(self._momentum[index], self._step))
+        self.lr = _at(self._lr[0], self._step)
+        self._step += 1
+        self._optimizer.zero_grad()
+        try:
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+        except OPERATION_ERRORS as error:
+            raise SubmissionError(f"A training step failed: {error}") from None
+
+
+def _at(steps: list[float], step: int) -> float:
+    """Return the number of this step; a list that is shorter holds its last one."""
+    return steps[min(step, len(steps) - 1)]
+
+
+def _set_momentum(group: dict[str, Any], momentum: float) -> None:
+    """Set what PyTorch's own schedulers call momentum: the first beta of the Adam kinds."""
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum

@@ -1,0 +1,147 @@
+"""One training as a process of its own: `python -I -m grader.training.worker JOB.json`.
+
+It reads a Plan, trains it, writes the weights, and says how it goes as one JSON event a line
+(`grader.training.events`) on standard output. Whatever else would print there goes to standard
+error instead. It ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+import psutil
+
+from grader.datasets import mnist
+from grader.errors import GradingError, SubmissionError
+from grader.plan import schema
+from grader.training import events
+
+if TYPE_CHECKING:
+    import torch
+
+_PARENT_CHECK_SECONDS = 0.5
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the worker is asked to do; paths are absolute.
+
+    `max_epochs` ends the run earlier than the recipe does; `threads` is how many cores it may
+    use, None for all.
+    """
+
+    plan: str
+    weights: str
+    data_dir: str | None
+    seed: int
+    max_epochs: int | None
+    threads: int | None
+
+
+def main(arguments: list[str]) -> int:
+    """Do the job the file `arguments[0]` describes.
+
+    Returns 0 when the last event tells how it ended, 2 when the grader itself is at fault (words
+    on standard error).
+    """
+    _watch_parent()
+    stream = _private_stdout()
+    try:
+        job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Job)
+        _work(job, stream)
+    except SubmissionError as error:
+        _say(stream, _failed(error))
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _work(job: Job, stream: BinaryIO) -> None:
+    """Train, save, and say so; a run that diverged leaves no weights."""
+    import torch
+
+    from grader.training.loop import train
+
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    plan = msgspec.json.decode(Path(job.plan).read_bytes(), type=schema.Plan)
+    data = mnist.load(None if job.data_dir is None else Path(job.data_dir))
+    result = train(
+        plan, job.seed, data, lambda event: _say(stream, event), max_epochs=job.max_epochs
+    )
+    if result.diverged:
+        return
+    digest = _save(result.state, Path(job.weights))
+    _say(
+        stream,
+        events.Finished(
+            samples=result.samples,
+            seconds=result.seconds,
+            peak_memory=_peak_memory(),
+            weights_sha256=digest,
+        ),
+    )
+
+
+def _failed(error: SubmissionError) -> events.Failed:
+    return events.Failed(error.message, error.where, error.expected, error.found, error.help)
+
+
+def _save(state: dict[str, torch.Tensor], path: Path) -> str:
+    """Write safetensors under another name first, so that `path` is whole or absent."""
+    from safetensors.torch import save
+
+    content = save({name: tensor.contiguous() for name, tensor in state.items()})
+    unfinished = path.with_suffix(".part")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _private_stdout() -> BinaryIO:
+    """Keep standard output for events alone: file descriptor 1 becomes standard error."""
+    sys.stdout.flush()
+    private = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(private, "wb")
+
+
+def _say(stream: BinaryIO, event: events.AnyEvent) -> None:
+    stream.write(msgspec.json.encode(event) + b"\n")
+    stream.flush()
+
+
+def _watch_parent() -> None:
+    """End this process when the one that started it is gone, however that ended.
+
+    Not by Linux's PR_SET_PDEATHSIG: it fires when the parent's *thread* ends.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent and psutil.pid_exists(parent):  # Windows: getppid stays
+            time.sleep(_PARENT_CHECK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _peak_memory() -> int:
+    """Return the most memory this process held at once, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
