@@ -1,0 +1,56 @@
+"""`grade PATH`: the same run as `pytest grader --submission PATH`, with the command line hardened."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+_PACKAGE = Path(__file__).resolve().parent
+_HELP = f"""usage: grade PATH [options]
+
+Grades one submission: a .py file, a notebook, a folder or a .zip. The same as
+`pytest grader --submission PATH`, except that no pytest configuration, plugin or
+environment variable of the folder you are in, or of the submission, has a say.
+
+  grade reference_solution              everything: reads, judges, trains, tests
+  grade net.ipynb -k "not accuracy"     all but the training
+  grade net.py --model Net2 --out marks
+  grade --help                          this text
+  pytest {_PACKAGE} --help              all options, those of pytest included
+
+Exit status: 0 all checks passed, 1 some did not, 2 interrupted, 4 wrong usage.
+"""
+
+
+def main() -> None:
+    """Run the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Grade the submission that stands first among `arguments`; return the exit status.
+
+    Options behind the path go to pytest.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0 if arguments else int(pytest.ExitCode.USAGE_ERROR)
+    submission, *options = arguments
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]
+    here = str(Path.cwd())
+    # A console script does not have the current folder on its path, `python -m` does.
+    sys.path[:] = [p for p in sys.path if p not in ("", here)]
+    return int(
+        pytest.main(
+            ["-c", str(_PACKAGE / "pytest.ini"), f"--rootdir={_PACKAGE}",
+             f"--submission={Path(submission).absolute()}", *options, str(_PACKAGE / "checks")]
+        )
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

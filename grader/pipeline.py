@@ -1,0 +1,288 @@
+"""The steps from a path to a Record, each run once and only when somebody asks for it.
+
+read ─> describe ─> examine ─> train
+text    sandbox     facts      worker process
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from grader import record as records
+from grader.datasets import mnist
+from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
+from grader.plan.assemble import assemble, request_defaults, steps_per_epoch
+from grader.plan.facts import facts_of
+from grader.plan.schema import Plan
+from grader.plan.validate import validate
+from grader.record import Record
+from grader.rubric import Rubric
+from grader.sandbox.describe import describe
+from grader.submission.program import Program
+from grader.submission.reader import read_program
+from grader.training.events import AnyEvent, Diverged, EpochDone, Failed, Finished, Started
+from grader.training.supervise import Bounds, Job, train
+
+OnEvent = Callable[[AnyEvent], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for. `out` is the folder that gets one folder a submission."""
+
+    submission: Path
+    out: Path
+    rubric: Rubric
+    data_dir: Path | None = None
+    model: str | None = None
+    seed: int | None = None
+
+
+class Run:
+    """One submission's way through the steps; its Record is on disk after every one of them."""
+
+    def __init__(self, request: Request) -> None:
+        """Check what can be checked at once; GraderFault when a run would be pointless."""
+        self.request = request
+        mnist.verify(request.data_dir)
+        self.record = _first_record(request)
+        self.folder = request.out.resolve() / self.record.submission.name
+        self.plan: Plan | None = None
+        self._done: set[str] = set()
+        self.save()
+
+    def save(self) -> None:
+        """Write the record as it stands."""
+        records.save(self.record, self.folder)
+
+    def described(self) -> Record:
+        """Read, describe and examine the submission; a problem is in the record, not raised."""
+        if self._first_time("describe"):
+            with self._problems_noted("read"):
+                program = read(self.request)
+                self._note_reading(program)
+            if self.record.problem is None:
+                with self._problems_noted("describe"):
+                    self.plan = make_plan(program, self.request)
+                    self.record = examine(self.record, self.plan)
+                    self._write_plan(self.plan)
+            self.save()
+        return self.record
+
+    def trained(self, on_event: OnEvent) -> Record:
+        """Train what was described, unless there is nothing to train; see `described`."""
+        self.described()
+        if self.plan is not None and self.trainable and self._first_time("train"):
+            with self._problems_noted("train"):
+                self._train(self.plan, on_event)
+            self.save()
+        return self.record
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the network is small enough for the grader to spend a training on it."""
+        facts = self.record.model
+        limit = self.request.rubric.limits.trained_parameters
+        return facts is not None and facts.parameters.total <= limit
+
+    def _first_time(self, step: str) -> bool:
+        first = step not in self._done
+        self._done.add(step)
+        return first
+
+    def _note_reading(self, program: Program) -> None:
+        aside = [records.SetAside(s.text, s.where, s.why) for s in program.set_aside]
+        self._update(set_aside=aside, notes=self.record.notes + program.notes)
+
+    def _update(self, **changes: object) -> None:
+        self.record = records.update(self.record, **changes)
+
+    @contextlib.contextmanager
+    def _problems_noted(self, stage: records.Stage) -> Iterator[None]:
+        """Turn a submission's error into the record's problem; let the grader's own pass."""
+        try:
+            yield
+        except SubmissionError as error:
+            self._note_problem(stage, error)
+        except GradingError as error:
+            self._note_problem(stage, error)
+            self.save()
+            raise
+        except BaseException as error:
+            self._note_problem(stage, GraderFault("the run was stopped", found=_brief(error)))
+            self._update(status="interrupted")
+            self.save()
+            raise
+
+    def _note_problem(self, stage: records.Stage, error: GradingError) -> None:
+        kinds = {LimitReached: "limit", SubmissionError: "submission"}
+        problem = records.Problem(
+            stage, kinds.get(type(error), "grader"), error.message, error.expected, error.found,
+            error.where, error.help,
+        )  # fmt: skip
+        self._update(problem=problem)
+
+    def _write_plan(self, plan: Plan) -> None:
+        encoded = msgspec.json.encode(plan)
+        records.write_atomically(self.folder / "plan.json", encoded)
+        self._update(plan_sha256=hashlib.sha256(encoded).hexdigest())
+
+    def _train(self, plan: Plan, on_event: OnEvent) -> None:
+        request = self.request
+        seed = request.seed if request.seed is not None else _seed(self.record.plan_sha256)
+        job = Job(
+            plan=str(self.folder / "plan.json"),
+            weights=str(self.folder / "weights.safetensors"),
+            seed=seed,
+            data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
+            max_epochs=request.rubric.limits.epochs - 1,
+        )
+        bounds = Bounds(
+            request.rubric.seconds.epoch, request.rubric.seconds.run,
+            request.rubric.megabytes.train,
+        )  # fmt: skip
+
+        def note(event: AnyEvent) -> None:
+            self._note_event(event)
+            on_event(event)
+
+        with tempfile.TemporaryDirectory(prefix="grader-train-") as home:
+            train(job, bounds, Path(home), note)
+        if self.record.training is None or not self.record.training.finished:
+            raise GraderFault("the training ended without a result", where="grader.training.worker")
+
+    def _note_event(self, event: AnyEvent) -> None:
+        training = self.record.training
+        if isinstance(event, Started):
+            self._update(
+                training=_started(event),
+                environment=self.record.environment | event.versions | {"device": event.device},
+            )
+        elif isinstance(event, EpochDone) and training is not None:
+            epochs = [*training.epochs, event]
+            training = msgspec.structs.replace(
+                training, epochs=epochs, samples_seen=event.samples,
+                seconds=sum(e.seconds for e in epochs),
+            )  # fmt: skip
+            judged = records.accuracy_of(epochs, self.request.rubric.limits.judged_on)
+            self._update(training=training, accuracy=judged)
+            self.save()
+        elif isinstance(event, Finished) and training is not None:
+            self._update(training=_finished(training, event))
+        elif isinstance(event, Diverged):
+            raise SubmissionError(
+                f"the loss became {event.loss} in epoch {event.epoch}, step {event.step}",
+                expected="a finite loss at every step", found=event.loss,
+                where=f"epoch {event.epoch}, step {event.step}",
+                help="lower the learning rate, or add batch norm before the activations",
+            )  # fmt: skip
+        elif isinstance(event, Failed):
+            raise SubmissionError(
+                "the network or its recipe cannot be trained", found=event.message,
+                where=event.where,
+                help="run a few training steps of your own at this batch size",
+            )  # fmt: skip
+
+
+def read(request: Request) -> Program:
+    """Parse the submission and keep the statements its model and recipe need; runs nothing."""
+    return read_program(request.submission, model=request.model)
+
+
+def make_plan(program: Program, request: Request) -> Plan:
+    """Let the submission describe itself in the sandbox; complete and check what it says."""
+    rubric = request.rubric
+    found = describe(
+        program, request_defaults(rubric.limits.epochs - 1),
+        seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe,
+    )  # fmt: skip
+    plan = assemble(found)
+    validate(plan)
+    return plan
+
+
+def examine(record: Record, plan: Plan) -> Record:
+    """Add to the record what the plan alone tells: architecture and recipe."""
+    recipe = records.RecipeSummary(plan.recipe.epochs, plan.recipe.batch_size, plan.provenance)
+    notes = record.notes + list(plan.notes)
+    return records.update(record, model=facts_of(plan.model), recipe=recipe, notes=notes)
+
+
+def expected_samples(record: Record, plan: Plan) -> int:
+    """Return how many training images the finished epochs must have drawn."""
+    done = len(record.training.epochs) if record.training else 0
+    recipe = plan.recipe
+    steps = steps_per_epoch(recipe.batch_size, recipe.drop_last)
+    return done * (steps * recipe.batch_size if recipe.drop_last else mnist.TRAIN_IMAGES)
+
+
+def _first_record(request: Request) -> Record:
+    path = request.submission
+    return Record(
+        submission=records.Submission(path.resolve().name, str(path), _sha256(path)),
+        assignment=request.rubric.assignment,
+        rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
+        max_score=request.rubric.max_score,
+        environment=_environment(),
+        sandbox=records.Protections(
+            present=["own process and process group", "clean environment", "no standard input",
+                     "time, memory and output bounds"],
+            missing=["own user", "file system view", "network namespace"],
+        ),
+    )  # fmt: skip
+
+
+def _sha256(path: Path) -> str:
+    """Hash a file, or the names and contents of a folder's regular files; "" if there is none."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    try:
+        for file in files:
+            if path != file:
+                digest.update(os.fsencode(file.relative_to(path)) + b"\0")
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError:
+        return ""
+    return digest.hexdigest() if files else ""
+
+
+def _environment() -> dict[str, str]:
+    versions = {
+        name: importlib.metadata.version(name) for name in ("mnist-grader", "torch", "torchvision")
+    }
+    machine = {"system": platform.platform(), "cores": str(os.cpu_count())}
+    return versions | machine | {"python": platform.python_version()}
+
+
+def _seed(plan_sha256: str) -> int:
+    """Return the plan's own seed: the same submission is always trained alike, on any machine."""
+    return int(plan_sha256[:8], 16)
+
+
+def _started(event: Started) -> records.Training:
+    return records.Training(
+        seed=event.seed, device=event.device, planned_epochs=event.epochs,
+        steps_per_epoch=event.steps_per_epoch, epochs=[], samples_seen=0, seconds=0.0,
+    )  # fmt: skip
+
+
+def _finished(training: records.Training, event: Finished) -> records.Training:
+    return msgspec.structs.replace(
+        training, finished=True, samples_seen=event.samples, seconds=event.seconds,
+        peak_memory=event.peak_memory, weights_sha256=event.weights_sha256,
+    )  # fmt: skip
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]

@@ -1,0 +1,112 @@
+"""From a Description to a Plan: what a submission leaves open comes from the default recipe."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from grader.plan.schema import (
+    Affine, Channels, Description, Fact, Graph, Group, Node, Normalize, Optimizer, Pad, Plan, Recipe,
+    Ref, Schedule, ToFloat, Transforms,
+)  # fmt: skip
+
+SAMPLES = 60_000  # training images of MNIST
+EPOCHS = 12
+BATCH_SIZE = 128
+OPTIMIZER = "SGD"
+PEAK = 0.15  # learning rate after the warm-up
+WARM_UP = 0.25  # of all steps
+OPTIONS = {"lr": PEAK, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+_DEFAULT = "the grader's default"
+
+
+def request_defaults(max_epochs: int) -> dict[str, Any]:
+    """Return what the box needs to know to finish a recipe the submission only half defines."""
+    return {
+        "epochs": EPOCHS, "batch_size": BATCH_SIZE, "max_epochs": max_epochs, "samples": SAMPLES,
+        "optimizer": {"name": OPTIMIZER, "options": OPTIONS},
+    }  # fmt: skip
+
+
+def assemble(found: Description) -> Plan:
+    """Complete the recipe and note, for each part, where it came from."""
+    epochs = found.epochs or EPOCHS
+    batch = found.batch_size or BATCH_SIZE
+    drop_last = bool(found.drop_last)
+    steps = epochs * steps_per_epoch(batch, drop_last)
+    test = _test_transform(found)
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch,
+        optimizer=found.optimizer or _optimizer(found),
+        schedule=found.schedule or Schedule(lr=[_triangle(steps)]),
+        train_transform=found.train_transform or _AUGMENTATION + test,
+        test_transform=test,
+        loss=found.loss or _CROSS_ENTROPY,
+        drop_last=drop_last,
+    )
+    known = {fact.about for fact in found.provenance}
+    defaults = [
+        Fact(about=about, value=value, where=_DEFAULT)
+        for about, value in _described(recipe).items()
+        if about not in known
+    ]
+    return Plan(found.model, recipe, list(found.provenance) + defaults, found.notes)
+
+
+def steps_per_epoch(batch_size: int, drop_last: bool) -> int:
+    """Return how many optimiser steps one pass over the training set takes."""
+    return (math.floor if drop_last else math.ceil)(SAMPLES / batch_size)
+
+
+def _described(recipe: Recipe) -> dict[str, str]:
+    return {
+        "epochs": str(recipe.epochs),
+        "batch_size": str(recipe.batch_size),
+        "optimizer": f"{OPTIMIZER}({', '.join(f'{k}={v}' for k, v in OPTIONS.items())})",
+        "scheduler": f"up for {WARM_UP:.0%} of the steps, then down to 0, in straight lines",
+        "train_transform": "rotation of ±7°, shift of ±10 %, normalisation",
+        "loss": "cross entropy",
+    }
+
+
+def _optimizer(found: Description) -> Optimizer:
+    trainable = [t.name for t in found.model.tensors if t.trainable]
+    return Optimizer(OPTIMIZER, [Group(trainable, dict(OPTIONS))])
+
+
+def _triangle(steps: int) -> list[float]:
+    """Return one learning rate a step: up to PEAK, and down to almost nothing at the last step."""
+    top = max(1, round(WARM_UP * steps))
+    return [PEAK * min((i + 1) / top, (steps - i) / (steps - top + 1)) for i in range(steps)]
+
+
+_AUGMENTATION: Transforms = [Affine(degrees=(-7.0, 7.0)), Affine(translate=(0.1, 0.1))]
+_DETERMINISTIC = ("Pad", "Resize", "Channels", "ToFloat", "Normalize")
+
+
+def _test_transform(found: Description) -> Transforms:
+    """Return the submission's own, or what is not random in its training transform, or a default."""
+    if found.test_transform is not None:
+        return found.test_transform
+    if found.train_transform is not None:
+        return [t for t in found.train_transform if type(t).__name__ in _DETERMINISTIC or (
+            type(t).__name__ == "Crop" and not t.random)]  # fmt: skip
+    channels, height, *_ = found.model.input_shape
+    steps: Transforms = [Channels(channels)] if channels != 1 else []
+    if height != 28:
+        border = (height - 28) // 2
+        steps.append(Pad((border, border, border, border)))
+    return [*steps, ToFloat(), Normalize([0.1307] * channels, [0.3081] * channels)]
+
+
+_CROSS_ENTROPY = Graph(
+    inputs=["output", "target"],
+    nodes=[
+        Node(
+            "loss", "aten.cross_entropy_loss.default", [Ref("output"), Ref("target")], {},
+            shape=[], dtype="torch.float32",
+        )
+    ],
+    output="loss",
+)  # fmt: skip

@@ -1,0 +1,179 @@
+"""A child process that is watched while it runs and never outlives the grader's interest in it.
+
+Covered on every system: a wall-clock deadline, a bound on the memory of the process and all its
+descendants, a bound on what it prints, and the end of all descendants that can be found (by
+parentage, by process group, and by a mark in their environment). Not covered here: what the
+process may read, write or connect to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+_MARK = "GRADER_CHILD"
+_TICK = 0.1  # seconds between two looks at memory and deadline
+_LAST_WORDS = 10  # seconds a process has to exit after it closed its output
+_ERROR_TAIL = 20_000  # bytes of standard error that are kept
+
+
+class Stopped(Exception):
+    """The child was ended from outside; `reason` is `time`, `memory` or `output`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Child:
+    """A running command, with its standard output as chunks of bytes."""
+
+    def __init__(
+        self, command: Sequence[str], *, env: dict[str, str], cwd: Path, memory: int, output: int
+    ) -> None:
+        """Start `command`; `memory` and `output` are bounds in bytes."""
+        self._memory = memory
+        self._output = output
+        self._mark = secrets.token_hex(16)
+        self._chunks: queue.Queue[bytes | None] = queue.Queue(maxsize=64)
+        self._errors = bytearray()
+        self.peak_memory = 0
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=env | {_MARK: self._mark}, cwd=cwd, start_new_session=True,
+        )  # fmt: skip
+        pumps = ((self._pump, self._process.stdout), (self._keep, self._process.stderr))
+        self._threads = [threading.Thread(target=f, args=(s,), daemon=True) for f, s in pumps]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def stderr(self) -> str:
+        """The end of what it wrote to standard error so far."""
+        return self._errors.decode("utf-8", "replace")
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for a signal, None while it runs."""
+        return self._process.poll()
+
+    def _pump(self, stream: IO[bytes]) -> None:
+        """Hand output on; the queue's bound makes a flooding child wait."""
+        with stream:
+            while chunk := os.read(stream.fileno(), 65_536):
+                self._chunks.put(chunk)
+        self._chunks.put(None)
+
+    def _keep(self, stream: IO[bytes]) -> None:
+        with stream:
+            while chunk := os.read(stream.fileno(), 65_536):
+                self._errors += chunk
+                del self._errors[:-_ERROR_TAIL]
+
+    def chunks(self, deadline: Callable[[], float]) -> Iterator[bytes]:
+        """Yield output until it ends; raise Stopped when a bound is passed.
+
+        `deadline` gives the moment on `time.monotonic()`'s clock, and is asked again and again.
+        """
+        received = 0
+        while True:
+            try:
+                chunk = self._chunks.get(timeout=_TICK)
+            except queue.Empty:
+                chunk = b""
+            self._look(deadline())
+            if chunk is None:
+                self._chunks.put(None)  # for end(), which drains the queue
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_LAST_WORDS)
+                return
+            received += len(chunk)
+            if received > self._output:
+                raise Stopped("output", f"more than {self._output:,} bytes of output")
+            if chunk:
+                yield chunk
+
+    def _look(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise Stopped("time", "the time is up")
+        used = sum(_resident(p) for p in self._family())
+        self.peak_memory = max(self.peak_memory, used)
+        if used > self._memory:
+            raise Stopped("memory", f"{used / 1e6:,.0f} MB of memory in use")
+
+    def _family(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._process.pid)
+            return [process, *process.children(recursive=True)]
+        return []
+
+    def end(self) -> None:
+        """Kill it and every descendant that can be found, and reap it."""
+        family = self._family()
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        for process in [*family, *self._marked()]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._process.kill()
+        self._process.wait()
+        psutil.wait_procs(family, timeout=2)
+        with contextlib.suppress(queue.Empty):
+            while self._chunks.get(timeout=_LAST_WORDS) is not None:
+                pass  # a pump that waits for room can only end once there is some
+        for thread in self._threads:
+            thread.join(_LAST_WORDS)
+
+    def _marked(self) -> Iterator[psutil.Process]:
+        """Find what left the family and the group: a daemon still carries the mark."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(_MARK) == self._mark:
+                    yield process
+
+
+def _resident(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error):
+        return int(process.memory_info().rss)
+    return 0
+
+
+@contextlib.contextmanager
+def child(
+    command: Sequence[str], *, env: dict[str, str], cwd: Path, memory: int, output: int
+) -> Iterator[Child]:
+    """Run a command for as long as the block lasts; nothing of it is left afterwards."""
+    running = Child(command, env=env, cwd=cwd, memory=memory, output=output)
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """Return an environment that holds nothing of the caller's but what programs need to start."""
+    inherited = ("SYSTEMROOT", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+    kept = {name: os.environ[name] for name in inherited if name in os.environ}
+    places = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), str(home))
+    return kept | places | {
+        "PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+
+
+def python(*arguments: str) -> list[str]:
+    """Return a command that runs this Python in isolated mode: no user site, no PYTHON* variables."""
+    return [sys.executable, "-I", *arguments]

@@ -1,0 +1,86 @@
+"""The results summary a person sees at the end of a run. `render(record, rubric) -> text`."""
+
+from __future__ import annotations
+
+import io
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from grader.record import Check, Record
+from grader.rubric import Rubric
+
+_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
+
+
+def render(record: Record, rubric: Rubric, *, width: int = 100, color: bool = False) -> str:
+    """Return the summary as text, at most `width` columns wide, with ANSI colours if `color`."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, force_terminal=color, color_system="standard" if color else None,
+        highlight=False, emoji=False, markup=False,
+    )  # fmt: skip
+    console.print(Group(*_parts(record, rubric)))
+    lines = (line.rstrip() for line in stream.getvalue().splitlines())
+    return "\n".join(lines)
+
+
+def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text(f"Results for {_safe(record.submission.name)}"), _table(record)]
+    if record.model is not None:
+        parts.append(Text(_model_line(record)))
+    if record.accuracy is not None:
+        parts.append(Text(_noise_line(record, rubric)))
+    if record.set_aside:
+        parts.append(Text(_aside_line(record)))
+    parts += [Text(f"note: {_safe(note)}") for note in record.notes]
+    parts.append(Text(f"score: {record.score:g} of {record.max_score:g} points", style="bold"))
+    return parts
+
+
+def _safe(text: str) -> str:
+    """Show what a submission wrote without obeying it: control characters become visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _table(record: Record) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for name in ("Check", "Found", "Expected", "Points"):
+        table.add_column(name, justify="right" if name == "Points" else "left")
+    for check in record.checks:
+        mark, style = _MARKS[check.outcome]
+        table.add_row(
+            Text(f"{mark} {check.title}", style=style), _safe(_found(check)), _safe(check.expected),
+            f"{check.points:g}/{check.max_points:g}",
+        )  # fmt: skip
+    return table
+
+
+def _found(check: Check) -> str:
+    return check.message if check.outcome == "not_judged" else check.found
+
+
+def _model_line(record: Record) -> str:
+    assert record.model is not None
+    where = f" ({_safe(record.model.where)})" if record.model.where else ""
+    facts = record.recipe.facts if record.recipe else []
+    own = [f"{fact.about} {_safe(fact.value)} ({_safe(fact.where)})" for fact in facts]
+    return f"model: {_safe(record.model.class_name)}{where}\nrecipe: " + "; ".join(own)
+
+
+def _noise_line(record: Record, rubric: Rubric) -> str:
+    """Say how sure one run is: a verdict near the limit may turn out differently next time."""
+    assert record.accuracy is not None
+    low, high = record.accuracy.interval
+    text = f"accuracy: {record.accuracy.judged:.2f}%, 95% interval {low:.2f} to {high:.2f}%"
+    if low < rubric.limits.accuracy <= high:
+        text += f"; the limit of {rubric.limits.accuracy:.2f}% lies within this noise"
+    return text
+
+
+def _aside_line(record: Record) -> str:
+    named = ", ".join(f"`{_safe(s.text)[:60]}` ({_safe(s.where)})" for s in record.set_aside[:3])
+    count = len(record.set_aside)
+    return f"not run: {count} statement{'s' if count != 1 else ''}, among them {named}"

@@ -1,0 +1,122 @@
+"""The rubric: what the assignment asks, what each check is worth, and how long a run may take."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from grader.errors import UsageFault
+
+DEFAULT = Path(__file__).parent / "rubrics" / "mnist.toml"
+
+Count = Annotated[int, Meta(ge=1, le=10**9)]
+Points = Annotated[float, Meta(ge=0, le=1e6)]
+Seconds = Annotated[float, Meta(gt=0, le=1e7)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base: immutable and strict."""
+
+
+class Limits(Struct, frozen=True):
+    """What the assignment demands; `parameters` and `epochs` are the first numbers too many."""
+
+    parameters: Count
+    epochs: Count
+    accuracy: Percent
+    judged_on: Literal["last", "best"]
+    trained_parameters: Count
+
+
+class Bounds(Struct, frozen=True):
+    """Wall-clock bounds in seconds."""
+
+    describe: Seconds
+    epoch: Seconds
+    run: Seconds
+
+
+class Memory(Struct, frozen=True):
+    """Bounds on resident memory, in megabytes, of a process and its descendants."""
+
+    describe: Count
+    train: Count
+
+
+class PointsTable(Struct, frozen=True):
+    """Points a check is worth; the names are the checks' ids."""
+
+    loads: Points
+    parameter_count: Points
+    batch_normalization: Points
+    dropout: Points
+    global_average_pooling: Points
+    test_accuracy: Points
+    epoch_budget: Points
+    integrity: Points
+
+
+CHECKS = PointsTable.__struct_fields__
+
+
+class Rubric(Struct, frozen=True):
+    """A rubric file, validated."""
+
+    version: Literal[1]
+    assignment: str
+    limits: Limits
+    points: PointsTable
+    seconds: Bounds
+    megabytes: Memory
+
+    @property
+    def max_score(self) -> float:
+        """All points there are."""
+        return float(sum(getattr(self.points, check) for check in CHECKS))
+
+
+def load(path: Path = DEFAULT) -> Rubric:
+    """Read a rubric; UsageFault says the line and the reason when it is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFault(
+            "the rubric cannot be read", expected="a TOML file in UTF-8", found=str(error),
+            where=str(path), help=f"start from a copy of {DEFAULT}",
+        ) from None  # fmt: skip
+    try:
+        return msgspec.convert(tomllib.loads(text), Rubric)
+    except tomllib.TOMLDecodeError as error:
+        raise _refused(path, str(error)) from None
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$.")
+        raise _refused(path, reason, _line_of(text, place.rstrip("`"))) from None
+
+
+def _refused(path: Path, reason: str, line: int | None = None) -> UsageFault:
+    where = f"{path}, line {line}" if line else str(path)
+    return UsageFault(
+        "the rubric is refused", expected="the fields of the default rubric", found=reason,
+        where=where, help=f"compare it with {DEFAULT}",
+    )  # fmt: skip
+
+
+def _line_of(text: str, key: str) -> int | None:
+    """Return the line on which a dotted key (`limits.epochs`) is set, or its table begins."""
+    *tables, name = key.split(".")
+    inside = ""
+    found = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\]]+)\]", line):
+            inside = header[1].strip()
+            if inside == key:
+                found = number
+        elif inside == ".".join(tables) and re.match(rf"\s*{re.escape(name)}\s*=", line):
+            return number
+    return found

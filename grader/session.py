@@ -1,0 +1,183 @@
+"""A grading run inside pytest: fixtures for the checks, and what their outcomes become."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from grader import record as records
+from grader import rubric as rubrics
+from grader.checks.judge import CheckFailed, Finding, Judge
+from grader.errors import GraderFault, UsageFault
+from grader.pipeline import Request, Run
+from grader.record import Check, Outcome, Record
+from grader.reports import progress, terminal
+from grader.rubric import CHECKS, Rubric
+
+_JUDGE = pytest.StashKey[Judge]()
+_PREFIX = "test_"
+_GRACE = 120  # seconds a check may take beyond the bounds that end its work from inside
+
+
+class Grading:
+    """Registered as a plugin for one run; owns the pipeline's Run and collects the checks."""
+
+    def __init__(self, config: pytest.Config, run: Run) -> None:
+        self.config = config
+        self.run = run
+        self.checks: dict[str, Check] = {}
+        self.trains = False
+
+    @classmethod
+    def start(cls, config: pytest.Config) -> Grading:
+        """Make the Run from the options; UsageError for what the person got wrong."""
+        option = config.getoption
+        base = config.invocation_params.dir
+        try:
+            rubric = rubrics.load(base / option("rubric")) if option("rubric") else rubrics.load()
+            data_dir = base / option("data_dir") if option("data_dir") else None
+            request = Request(
+                base / option("submission"), base / option("out"), rubric, data_dir,
+                option("model"), option("seed"),
+            )  # fmt: skip
+            return cls(config, Run(request))
+        except GraderFault as fault:
+            raise pytest.UsageError(str(fault)) from None
+
+    # Fixtures of the checks
+
+    @pytest.fixture
+    def judge(self, request: pytest.FixtureRequest) -> Judge:
+        """Give a check its judge."""
+        return request.node.stash[_JUDGE]
+
+    @pytest.fixture
+    def rubric(self) -> Rubric:
+        """Give a check the rubric of this run."""
+        return self.run.request.rubric
+
+    @pytest.fixture
+    def described(self) -> Record:
+        """Give the record once the submission has been described."""
+        return self.run.described()
+
+    @pytest.fixture
+    def trained(self) -> Record:
+        """Give the record once the network has been trained, showing progress on the way."""
+        with self._uncaptured(), progress.shown() as show:
+            return self.run.trained(show)
+
+    @pytest.fixture
+    def record(self, request: pytest.FixtureRequest) -> Record:
+        """Give the most that is known in this run: trained if any selected check needs that."""
+        return request.getfixturevalue("trained" if self.trains else "described")
+
+    @contextlib.contextmanager
+    def _uncaptured(self) -> Generator[None]:
+        """Let what is printed inside reach the person, whatever pytest captures."""
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            yield
+
+    # pytest's hooks
+
+    def pytest_report_header(self) -> str:
+        """Name the submission and the rubric above the run."""
+        return f"submission: {self.run.request.submission}\nrubric: {self.run.request.rubric.assignment}"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Give every check an outside limit in time, unless the person set one."""
+        if self.config.getoption("timeout", None) is None:
+            seconds = self.run.request.rubric.seconds
+            limit = seconds.describe + seconds.run + _GRACE
+            for item in items:
+                item.add_marker(pytest.mark.timeout(limit))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """See whether any selected check needs the training."""
+        self.trains = any(item.get_closest_marker("trains") for item in session.items)
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Give every check its judge."""
+        item.stash[_JUDGE] = Judge()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Turn pytest's outcome of a check into ours; a failure shows words, not a traceback."""
+        report = yield
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, CheckFailed | GraderFault):
+            report.longrepr = str(error)
+        if call.when == "call" or error is not None:
+            self._note(item, report, error)
+        return report
+
+    def _note(
+        self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None
+    ) -> None:
+        outcome: Outcome = "not_judged"
+        finding = item.stash[_JUDGE].finding
+        if report.passed:
+            outcome = "passed"
+        elif isinstance(error, CheckFailed):
+            outcome = "failed"
+        elif not report.skipped:
+            finding = Finding(message=str(error))
+        self._add(item, outcome, finding)
+
+    def _add(self, item: pytest.Item, outcome: Outcome, finding: Finding) -> None:
+        name = item.name.removeprefix(_PREFIX)
+        points = float(getattr(self.run.request.rubric.points, name))
+        earned = points if outcome == "passed" else 0.0
+        self.checks[name] = Check(
+            name, title_of(item), outcome, earned, points, finding.expected, finding.found,
+            finding.where, finding.message, finding.help,
+        )  # fmt: skip
+        self._save("running")
+
+    def _save(self, status: str) -> None:
+        checks = [self.checks[name] for name in CHECKS if name in self.checks]
+        score = sum(check.points for check in checks)
+        keep = {} if self.run.record.status == "interrupted" else {"status": status}
+        self.run.record = records.update(self.run.record, checks=checks, score=score, **keep)
+        self.run.save()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the final record; absence of failure is not a pass."""
+        whole = set(self.checks) == set(CHECKS)
+        self._save("complete" if whole else "partial")
+        judged = [check.outcome for check in self.checks.values()]
+        if session.exitstatus == pytest.ExitCode.OK and set(judged) != {"passed"}:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Call a skipped check what it is."""
+        return ("not judged", "n", "NOT JUDGED") if report.skipped else None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the results summary, below pytest's own list of failures."""
+        if self.checks:
+            writer = terminalreporter._tw  # its width and colours are what the person chose
+            text = terminal.render(
+                self.run.record,
+                self.run.request.rubric,
+                width=writer.fullwidth,
+                color=writer.hasmarkup,
+            )
+            terminalreporter.ensure_newline()
+            terminalreporter.write_line(text)
+            terminalreporter.write_line(f"record: {self.run.folder / 'record.json'}")
+
+
+def title_of(item: pytest.Item) -> str:
+    """Return a check's student-facing title: the first line of its docstring."""
+    doc = getattr(getattr(item, "function", None), "__doc__", None) or item.name
+    return doc.strip().splitlines()[0].rstrip(".")

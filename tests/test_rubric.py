@@ -1,0 +1,70 @@
+"""The rubric file: read strictly, refused with line and reason."""
+
+from pathlib import Path
+
+import pytest
+
+from grader import rubric
+from grader.errors import UsageFault
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    """Write the default rubric with one piece replaced."""
+    text = rubric.DEFAULT.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "rubric.toml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return path
+
+
+def test_default_rubric_holds_the_assignments_limits() -> None:
+    """The default rubric asks for 99.40 % in fewer than 20,000 parameters and 20 epochs."""
+    limits = rubric.load().limits
+
+    assert (limits.accuracy, limits.parameters, limits.epochs) == (99.40, 20_000, 20)
+
+
+def test_points_sum_to_a_hundred() -> None:
+    """The default rubric gives 100 points in all."""
+    assert rubric.load().max_score == 100
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("epochs = 20 ", 'epochs = "ten" ', "Expected `int`, got `str`"),
+        ("accuracy = 99.40", "accuracy = 994", "<= 100"),
+        ("loads = 5", "loads = -5", ">= 0"),
+        ("describe = 60 ", "describe = 0 ", "> 0"),
+        ('judged_on = "last"', 'judged_on = "luckiest"', "luckiest"),
+        ("dropout = 10", "droput = 10", "droput"),
+    ],
+)
+def test_wrong_value_is_refused_with_its_line_and_reason(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    """A wrong value is named with the line it stands on, or its table's."""
+    path = changed(tmp_path, old, new)
+    with pytest.raises(UsageFault) as caught:
+        rubric.load(path)
+
+    assert reason in caught.value.found
+    assert f"{path}, line " in caught.value.where
+
+
+def test_syntax_error_is_refused_with_its_line(tmp_path: Path) -> None:
+    """TOML that cannot be parsed is refused with the line the parser gives."""
+    with pytest.raises(UsageFault, match="line 7"):
+        rubric.load(changed(tmp_path, "epochs = 20 ", "epochs 20 "))
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    """A rubric that does not exist is a usage fault that names the path."""
+    with pytest.raises(UsageFault, match=r"nowhere\.toml"):
+        rubric.load(tmp_path / "nowhere.toml")
+
+
+def test_a_field_left_out_is_named(tmp_path: Path) -> None:
+    """A rubric without a bound is refused with the bound's name."""
+    with pytest.raises(UsageFault, match="run"):
+        rubric.load(changed(tmp_path, "run = 7_200", "# run"))
