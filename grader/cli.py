@@ -1,4 +1,4 @@
-"""`grade PATH`: the same run as `pytest grader --submission PATH`, with the command line hardened."""
+"""`grade PATH`: the run of `pytest grader --submission PATH`, its command line hardened."""
 
 from __future__ import annotations
 

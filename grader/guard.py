@@ -27,7 +27,7 @@ def check_configuration(ini: Path | None, arguments: Sequence[str], pyargs: bool
             f"  expected: {_OURS[0]}\n  found: {ini}\n  try: {_ADVICE}"
         )
     for argument in arguments or [str(_PACKAGE)]:
-        if not (pyargs and argument.split(".")[0] == _PACKAGE.name) and not _is_ours(argument):
+        if not (pyargs and argument.partition(".")[0] == _PACKAGE.name) and not _is_ours(argument):
             raise pytest.UsageError(
                 "refused: with --submission only the grader's own checks are collected\n"
                 f"  expected: {_PACKAGE}, or checks inside it\n  found: {argument}\n"

@@ -21,7 +21,7 @@ import msgspec
 from grader import record as records
 from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
-from grader.plan.assemble import assemble, request_defaults, steps_per_epoch
+from grader.plan.assemble import SAMPLES, assemble, request_defaults, steps_per_epoch
 from grader.plan.facts import facts_of
 from grader.plan.schema import Plan
 from grader.plan.validate import validate
@@ -125,10 +125,9 @@ class Run:
             raise
 
     def _note_problem(self, stage: records.Stage, error: GradingError) -> None:
-        kinds = {LimitReached: "limit", SubmissionError: "submission"}
         problem = records.Problem(
-            stage, kinds.get(type(error), "grader"), error.message, error.expected, error.found,
-            error.where, error.help,
+            stage, _fault(error), error.message, error.expected, error.found, error.where,
+            error.help,
         )  # fmt: skip
         self._update(problem=problem)
 
@@ -163,9 +162,9 @@ class Run:
 
     def _note_event(self, event: AnyEvent) -> None:
         training = self.record.training
-        if isinstance(event, Started):
+        if isinstance(event, Started) and self.plan is not None:
             self._update(
-                training=_started(event),
+                training=_started(event, self.plan),
                 environment=self.record.environment | event.versions | {"device": event.device},
             )
         elif isinstance(event, EpochDone) and training is not None:
@@ -218,12 +217,10 @@ def examine(record: Record, plan: Plan) -> Record:
     return records.update(record, model=facts_of(plan.model), recipe=recipe, notes=notes)
 
 
-def expected_samples(record: Record, plan: Plan) -> int:
-    """Return how many training images the finished epochs must have drawn."""
-    done = len(record.training.epochs) if record.training else 0
-    recipe = plan.recipe
-    steps = steps_per_epoch(recipe.batch_size, recipe.drop_last)
-    return done * (steps * recipe.batch_size if recipe.drop_last else mnist.TRAIN_IMAGES)
+def _fault(error: GradingError) -> records.Fault:
+    if isinstance(error, LimitReached):
+        return "limit"
+    return "submission" if isinstance(error, SubmissionError) else "grader"
 
 
 def _first_record(request: Request) -> Record:
@@ -270,10 +267,13 @@ def _seed(plan_sha256: str) -> int:
     return int(plan_sha256[:8], 16)
 
 
-def _started(event: Started) -> records.Training:
+def _started(event: Started, plan: Plan) -> records.Training:
+    recipe = plan.recipe
+    whole = recipe.batch_size * steps_per_epoch(recipe.batch_size, recipe.drop_last)
     return records.Training(
         seed=event.seed, device=event.device, planned_epochs=event.epochs,
-        steps_per_epoch=event.steps_per_epoch, epochs=[], samples_seen=0, seconds=0.0,
+        steps_per_epoch=event.steps_per_epoch,
+        samples_per_epoch=min(whole, SAMPLES), epochs=[], samples_seen=0, seconds=0.0,
     )  # fmt: skip
 
 

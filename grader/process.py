@@ -175,5 +175,5 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def python(*arguments: str) -> list[str]:
-    """Return a command that runs this Python in isolated mode: no user site, no PYTHON* variables."""
+    """Return a command that runs this Python isolated: no user site, no PYTHON* variables."""
     return [sys.executable, "-I", *arguments]

@@ -17,6 +17,7 @@ from grader.plan.schema import Fact
 from grader.training.events import EpochDone
 
 Outcome = Literal["passed", "failed", "not_judged"]
+Fault = Literal["submission", "limit", "grader"]
 Stage = Literal["read", "describe", "train"]
 
 
@@ -36,7 +37,7 @@ class Problem(Struct, frozen=True):
     """Why a stage did not finish; `fault` says whose it is."""
 
     stage: Stage
-    fault: Literal["submission", "limit", "grader"]
+    fault: Fault
     message: str
     expected: str = ""
     found: str = ""
@@ -53,12 +54,13 @@ class RecipeSummary(Struct, frozen=True):
 
 
 class Training(Struct, frozen=True):
-    """What the training did; `epochs` holds only finished ones."""
+    """What the training did; `epochs` holds only finished ones, `samples_seen` counts draws."""
 
     seed: int
     device: str
     planned_epochs: int
     steps_per_epoch: int
+    samples_per_epoch: int
     epochs: list[EpochDone]
     samples_seen: int
     seconds: float
@@ -113,8 +115,10 @@ class Protections(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """One run over one submission. `status` is `complete` only when every check was selected
-    and reached, `partial` when some were deselected, `running` until the end.
+    """One run over one submission.
+
+    `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
+    if some were not selected, `interrupted` if the run was stopped from outside.
     """
 
     submission: Submission

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
 from grader import record as records
 from grader import rubric as rubrics
 from grader.checks.judge import CheckFailed, Finding, Judge
-from grader.errors import GraderFault, UsageFault
+from grader.errors import GraderFault
 from grader.pipeline import Request, Run
 from grader.record import Check, Outcome, Record
 from grader.reports import progress, terminal
@@ -53,7 +51,8 @@ class Grading:
     @pytest.fixture
     def judge(self, request: pytest.FixtureRequest) -> Judge:
         """Give a check its judge."""
-        return request.node.stash[_JUDGE]
+        judge: Judge = request.node.stash[_JUDGE]
+        return judge
 
     @pytest.fixture
     def rubric(self) -> Rubric:
@@ -74,7 +73,8 @@ class Grading:
     @pytest.fixture
     def record(self, request: pytest.FixtureRequest) -> Record:
         """Give the most that is known in this run: trained if any selected check needs that."""
-        return request.getfixturevalue("trained" if self.trains else "described")
+        most: Record = request.getfixturevalue("trained" if self.trains else "described")
+        return most
 
     @contextlib.contextmanager
     def _uncaptured(self) -> Generator[None]:

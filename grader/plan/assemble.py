@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from grader.plan.schema import (
-    Affine, Channels, Description, Fact, Graph, Group, Node, Normalize, Optimizer, Pad, Plan, Recipe,
-    Ref, Schedule, ToFloat, Transforms,
+    Affine, Channels, Crop, Description, Fact, Graph, Group, Node, Normalize, Optimizer, Pad, Plan,
+    Recipe, Ref, Resize, Schedule, ToFloat, Transform, Transforms,
 )  # fmt: skip
 
 SAMPLES = 60_000  # training images of MNIST
@@ -82,7 +82,13 @@ def _triangle(steps: int) -> list[float]:
 
 
 _AUGMENTATION: Transforms = [Affine(degrees=(-7.0, 7.0)), Affine(translate=(0.1, 0.1))]
-_DETERMINISTIC = ("Pad", "Resize", "Channels", "ToFloat", "Normalize")
+
+
+def _is_fixed(step: Transform) -> bool:
+    """Tell whether a transform does the same to every image, and so belongs to testing too."""
+    if isinstance(step, Crop):
+        return not step.random
+    return isinstance(step, Pad | Resize | Channels | ToFloat | Normalize)
 
 
 def _test_transform(found: Description) -> Transforms:
@@ -90,8 +96,7 @@ def _test_transform(found: Description) -> Transforms:
     if found.test_transform is not None:
         return found.test_transform
     if found.train_transform is not None:
-        return [t for t in found.train_transform if type(t).__name__ in _DETERMINISTIC or (
-            type(t).__name__ == "Crop" and not t.random)]  # fmt: skip
+        return [step for step in found.train_transform if _is_fixed(step)]
     channels, height, *_ = found.model.input_shape
     steps: Transforms = [Channels(channels)] if channels != 1 else []
     if height != 28:

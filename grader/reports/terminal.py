@@ -28,7 +28,8 @@ def render(record: Record, rubric: Rubric, *, width: int = 100, color: bool = Fa
 
 
 def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
-    parts: list[RenderableType] = [Text(f"Results for {_safe(record.submission.name)}"), _table(record)]
+    title = Text(f"Results for {_safe(record.submission.name)}")
+    parts: list[RenderableType] = [title, _table(record)]
     if record.model is not None:
         parts.append(Text(_model_line(record)))
     if record.accuracy is not None:

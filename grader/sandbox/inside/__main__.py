@@ -14,6 +14,8 @@ import traceback
 import warnings
 from typing import Any
 
+import limits
+
 Json = dict[str, Any]
 
 
@@ -23,6 +25,7 @@ def main() -> None:
     os.dup2(2, 1)
     with open(sys.argv[1], encoding="utf-8", errors="surrogatepass") as file:  # noqa: PTH123
         job = json.load(file)
+    limits.apply(**job["limits"])
     answer = json.dumps(_answer(job)).encode()
     channel.write(len(answer).to_bytes(8, "big") + answer)
     channel.close()
@@ -35,7 +38,7 @@ def _answer(job: Json) -> Json:
     files = {s["file"] for module in job["program"]["modules"] for s in module["statements"]}
     try:
         return {"description": _describe(job, files)}
-    except BaseException as error:  # noqa: BLE001 - even SystemExit has to become an answer
+    except BaseException as error:  # even SystemExit has to become an answer
         return {"error": _explain(error, files)}
 
 
@@ -49,7 +52,7 @@ def _describe(job: Json, files: set[str]) -> Json:
     program = job["program"]
     patches.apply()
     modules.install(program)
-    import __submission__
+    import __submission__  # type: ignore[import-not-found] # modules.install makes it
 
     namespace = vars(__submission__)
     model = _build(modules.evaluate(program["model"], namespace, {"device": "cpu"}), program)

@@ -45,6 +45,7 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
 
     Raises CannotCapture, or whatever the student's own `forward` raises.
     """
+    _undo_overrides(model)
     module, shape = _accepting(model)
     tensors = _tensors(model)
     names = {id(tensor): entry["name"] for entry, tensor in tensors}
@@ -92,12 +93,29 @@ def _accepting(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
             with torch.no_grad():
                 for mode in (True, False):
                     candidate.train(mode)(torch.rand(BATCH, *shape))
-        except Exception as error:  # noqa: BLE001 - the student's forward may raise anything
+        except Exception as error:  # the student's forward may raise anything
             first = first or error
         else:
             return candidate, shape
     assert first is not None
     raise first
+
+
+# What a model may override to hide parameters from whoever counts them.
+_TABLES = (
+    "parameters", "named_parameters", "buffers", "named_buffers", "modules", "named_modules",
+    "children", "named_children", "_named_members", "state_dict", "__dir__",
+)  # fmt: skip
+
+
+def _undo_overrides(model: nn.Module) -> None:
+    """Give a model back PyTorch's own ways to list what it holds."""
+    for _, module in _owners(model):
+        for owner in (module, *type(module).__mro__):
+            if owner is module or not owner.__module__.startswith(("torch.", "builtins")):
+                for name in _TABLES:
+                    if name in vars(owner):
+                        delattr(owner, name)
 
 
 def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -232,14 +250,7 @@ def loss_json(
 
 def _export(module: nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
     dynamic = tuple({0: torch.export.Dim.AUTO} for _ in example)
-    exported = torch.export.export(module, example, dynamic_shapes=dynamic)
-    first = [n for n in exported.graph.nodes if n.op == "placeholder"][-1]
-    if isinstance(first.meta["val"].shape[0], int):
-        raise CannotCapture(
-            f"forward works for a batch of {BATCH} and no other size",
-            "write x.size(0), or -1, where a batch size stands as a number",
-        )
-    return exported
+    return torch.export.export(module, example, dynamic_shapes=dynamic)
 
 
 def _placeholders(
@@ -314,28 +325,36 @@ def _pick_output(results: Any) -> torch.fx.Node:
 
 def _classes(value: Any) -> int:
     """Return the width of an output of shape [B, classes]; refuse any other shape."""
-    shape = tuple(value.shape) if isinstance(value, torch.Tensor) else None
-    good = shape is not None and len(shape) == 2 and isinstance(shape[1], int)
-    if not good or isinstance(shape[0], int) or not shape[0].node.expr.is_Symbol or shape[1] < 10:
-        text = "no tensor" if shape is None else f"shape [{', '.join(map(_dim_text, shape))}]"
+    shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+    if shape and isinstance(shape[0], int) and shape[0] == BATCH:
         raise CannotCapture(
-            f"forward returns {text} for a batch of B images; expected [B, 10]",
+            f"forward works for a batch of {BATCH} and no other size",
+            "write x.size(0), or -1, where a batch size stands as a number",
+        )
+    if len(shape) != 2 or not _is_batch_size(shape[0]) or not _at_least_ten(shape[1]):
+        raise CannotCapture(
+            f"forward returns shape [{', '.join(str(_dim(d)) for d in shape)}] for a batch of B "
+            "images; expected [B, 10]",
             "average or flatten the last feature map so that ten numbers an image are left",
         )
     return int(value.shape[1])
 
 
-def _dim_text(dim: Any) -> str:
-    return str(_dim(dim))
+def _is_batch_size(size: Any) -> bool:
+    return isinstance(size, torch.SymInt) and size.node.expr.is_Symbol
+
+
+def _at_least_ten(size: Any) -> bool:
+    return isinstance(size, int) and size >= 10
 
 
 def _dim(dim: Any) -> int | str:
-    """A size as a number, or as a formula in which the batch size is called B."""
+    """Give a size as a number, or as a formula in which the batch size is called B."""
     return dim if isinstance(dim, int) else re.sub(r"\bs\d+\b", "B", str(dim.node.expr))
 
 
 def _node_json(node: torch.fx.Node, refs: dict[str, str], files: set[str]) -> Json:
-    value = node.meta.get("val")
+    value: Any = node.meta.get("val")
     is_tensor = isinstance(value, torch.Tensor)
     return {
         "name": node.name,
@@ -383,4 +402,3 @@ def _where(node: torch.fx.Node, files: set[str]) -> str:
     frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
     inner = [f"{file}, line {line}" for file, line in frames if file in files]
     return inner[-1] if inner else ""
-

@@ -21,14 +21,19 @@ class MissingPackage(ImportError):
 class Placeholder(types.ModuleType):
     """Stands for a missing package, or for something in it, until somebody uses it."""
 
-    __path__: list[str] = []
+    def __init__(self, name: str) -> None:
+        """Stand for the package or thing called `name`."""
+        super().__init__(name)
+        self.__path__: list[str] = []  # so that modules inside it can be imported too
 
     def __getattr__(self, name: str) -> Placeholder:
+        """Give a placeholder for something in it."""
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
         return Placeholder(f"{self.__name__}.{name}")
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """Raise MissingPackage."""
         package = self.__name__.partition(".")[0]
         raise MissingPackage(
             f"{self.__name__} is used, but the package {package!r} is not installed here"
@@ -42,6 +47,7 @@ class SubmissionFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Asked first: finds the modules of the submission."""
 
     def __init__(self, modules: Sequence[Json]) -> None:
+        """Hold a Program's modules."""
         self.modules = {module["name"]: module for module in modules}
 
     def find_spec(
@@ -65,6 +71,7 @@ class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Asked last: gives a placeholder for the missing packages that were announced."""
 
     def __init__(self, names: Sequence[str]) -> None:
+        """Hold the names that may be missing."""
         self.names = set(names)
 
     def find_spec(

@@ -16,7 +16,7 @@ def apply() -> None:
     for owner in (nn.Module, torch.Tensor):
         for name in ("cuda", "xpu", "mps"):
             setattr(owner, name, _itself)
-        owner.to = _stay_on_cpu(owner.to)  # type: ignore[method-assign, assignment]
+        owner.to = _stay_on_cpu(owner.to)  # type: ignore[method-assign]
     nn.DataParallel = nn.parallel.DataParallel = _itself  # type: ignore[misc, assignment]
     nn.parallel.DistributedDataParallel = _itself  # type: ignore[misc, assignment]
     torch.compile = _decorator  # type: ignore[assignment]

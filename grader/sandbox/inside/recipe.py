@@ -81,11 +81,12 @@ class Recipe:
 
     def _loss(self, classes: int) -> Json:
         part = self.parts["loss"]
-        loss = evaluate(part, self.namespace, {"model": self.model})
+        loss: Any = evaluate(part, self.namespace, {"model": self.model})
         if isinstance(loss, type) and issubclass(loss, nn.Module):
             loss = loss()
         self._fact("loss", part["source"])
-        return loss_json(loss, classes, self.files)
+        described: Json = loss_json(loss, classes, self.files)
+        return described
 
     def _steps(self, names: dict[int, str], found: Json) -> Json:
         """Describe the optimiser, and its learning rate at every step."""
@@ -225,7 +226,7 @@ class Simulation:
                 f"{epochs} epochs of {steps_per_epoch} steps are more than {_STEPS:,} steps",
                 "use a larger batch size",
             )
-        self.optimizer.step = lambda *a, **k: None  # type: ignore[method-assign] # no gradients
+        vars(self.optimizer)["step"] = lambda *a, **k: None  # there are no gradients
         self.optimizer._opt_called = True  # type: ignore[attr-defined] # or schedulers warn
         for _ in range(epochs):
             if self.scheduler is None or not self.by_batch:

@@ -188,7 +188,9 @@ def _to_dtype(step: Any) -> list[Json]:
 def _with_probability(step: Any) -> list[Json]:
     inner = [m for t in step.transforms for m in _map(t)]
     if len(inner) != 1 or inner[0]["type"] not in ("affine", "jitter", "blur", "crop"):
-        raise NotMapped("only RandomApply of one rotation, affine, jitter, blur or crop is supported")
+        raise NotMapped(
+            "only RandomApply of one rotation, affine, jitter, blur or crop is supported"
+        )
     return [{**inner[0], "p": float(step.p)}]
 
 

@@ -1,0 +1,158 @@
+"""A captured network is the student's own: same tensors, same outputs."""
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from torch import nn
+
+from grader.plan.schema import KaimingUniform, Model, Normal, Values
+from grader.training.network import Network
+from tests.networks import NETWORKS, Plain
+
+INSIDE = Path(__file__).parent.parent / "grader" / "sandbox" / "inside"
+
+
+@pytest.fixture
+def capture(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import the capturing module the way the box does: by its folder."""
+    monkeypatch.syspath_prepend(str(INSIDE))
+    import capture
+
+    monkeypatch.delitem(sys.modules, "capture")
+    return capture
+
+
+def captured(capture: Any, model: nn.Module) -> Model:
+    """Capture a model and check it against the schema."""
+    json = capture.capture(model, type(model).__name__, "here", {__file__}).json
+    return msgspec.json.decode(msgspec.json.encode(json), type=Model)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rebuilt_network_gives_the_same_outputs(capture: Any, name: str, training: bool) -> None:
+    """With the student's weights, our network answers as the student's does, in both modes."""
+    torch.manual_seed(0)
+    model = NETWORKS[name]()
+    described = captured(capture, model)
+    ours = Network(described, torch.Generator().manual_seed(1))
+    theirs = copy.deepcopy(model).train(training)
+    state = dict(model.named_parameters()) | dict(model.named_buffers())
+    constants = {k: v for k, v in ours.state.items() if k not in state}
+    ours.load(state | constants)
+    ours.train(training)
+    images = torch.randn(7, *described.input_shape)
+    with torch.no_grad():
+        expected = theirs(images.flatten(1) if name == "flat" else images)
+
+    torch.testing.assert_close(ours(images).detach(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_is_named_once(capture: Any, name: str) -> None:
+    """The parameters of a captured model are those `named_parameters` lists."""
+    model = NETWORKS[name]()
+    described = captured(capture, model)
+    counted = {t.name: t.shape for t in described.tensors if t.role == "parameter"}
+
+    assert counted == {n: list(p.shape) for n, p in model.named_parameters()}
+
+
+def test_overridden_parameters_method_hides_nothing(capture: Any) -> None:
+    """A model that denies having parameters is counted all the same."""
+
+    class Denying(Plain):
+        def parameters(self, recurse: bool = True) -> Any:
+            return iter(())
+
+        def named_parameters(self, *args: Any, **kwargs: Any) -> Any:
+            return iter(())
+
+    described = captured(capture, Denying())
+    honest = captured(capture, Plain())
+
+    assert sum(map(size, described.tensors)) == sum(map(size, honest.tensors))
+
+
+def size(tensor: Any) -> int:
+    """Count a tensor's elements."""
+    return int(torch.tensor(tensor.shape).prod()) if tensor.shape else 1
+
+
+def test_weights_do_not_cross_but_buffers_do(capture: Any) -> None:
+    """A trained parameter becomes a distribution; a buffer's numbers are kept, and so counted."""
+    model = Plain()
+    nn.init.normal_(model.conv2.weight, 0.3, 2.0)
+    model.register_buffer("table", torch.arange(10.0))
+    inits = {t.name: t.init for t in captured(capture, model).tensors}
+
+    assert isinstance(inits["conv1.weight"], KaimingUniform)
+    assert isinstance(inits["conv2.weight"], Normal)
+    assert inits["table"] == Values([float(i) for i in range(10)])
+
+
+def test_weights_kept_in_a_plain_attribute_are_constants(capture: Any) -> None:
+    """A tensor outside the parameter tables is baked into the graph, with all its numbers."""
+
+    class Hiding(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = [torch.randn(10, 10)]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) @ self.hidden[0]
+
+    constants = [t for t in captured(capture, Hiding()).tensors if t.role == "constant"]
+
+    assert [t.shape for t in constants] == [[10, 10]]
+    assert isinstance(constants[0].init, Values)
+
+
+def test_nodes_name_module_and_line(capture: Any) -> None:
+    """A node says which module ran it and on which line of the submission."""
+    nodes = captured(capture, Plain()).train.nodes
+    conv = next(n for n in nodes if n.op == "aten.conv2d.default")
+
+    assert conv.module == "conv1" or conv.where
+
+
+class FixedBatch(nn.Module):
+    """Works for four images only."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(4, 784)[:, :10]
+
+
+class WrongShape(nn.Module):
+    """Forgets to pool."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.expand(-1, 10, 28, 28)
+
+
+class MixedUp(nn.Module):
+    """Has several rows of scores an image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.repeat(1, 10, 1, 1).view(-1, 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (FixedBatch, "a batch of 4 and no other size"),
+        (WrongShape, r"shape \[B, 10, 28, 28\]"),
+        (MixedUp, r"shape \[784\*B, 10\]"),
+    ],
+)
+def test_output_of_the_wrong_shape_is_refused(
+    capture: Any, model: type[nn.Module], message: str
+) -> None:
+    """A forward that cannot score any batch is refused with the shape it gives."""
+    with pytest.raises(capture.CannotCapture, match=message):
+        captured(capture, model())
