@@ -11,8 +11,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-VERSION = 1
-
 MAX_NODES = 20_000
 MAX_TENSORS = 20_000
 MAX_STEPS = 1_500_000  # optimiser steps: 20 epochs at batch size 1 fit
@@ -314,7 +312,7 @@ class Plan(Struct, frozen=True):
     recipe: Recipe
     provenance: Annotated[list[Fact], Meta(max_length=100)]
     notes: Annotated[list[Text], Meta(max_length=1_000)] = []
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
 
 
 class Description(Struct, frozen=True):
