@@ -36,7 +36,7 @@ def check_configuration(ini: Path | None, arguments: Sequence[str], pyargs: bool
 
 
 def _is_ours(argument: str) -> bool:
-    path = Path(argument.split("::")[0]).resolve()
+    path = Path(argument.partition("::")[0]).resolve()
     return path == _PACKAGE or _PACKAGE in path.parents
 
 

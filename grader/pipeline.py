@@ -93,7 +93,7 @@ class Run:
         """Whether the network is small enough for the grader to spend a training on it."""
         facts = self.record.model
         limit = self.request.rubric.limits.trained_parameters
-        return facts is not None and facts.parameters.total <= limit
+        return facts is not None and facts.parameters <= limit
 
     def _first_time(self, step: str) -> bool:
         first = step not in self._done

@@ -87,7 +87,8 @@ class Grading:
 
     def pytest_report_header(self) -> str:
         """Name the submission and the rubric above the run."""
-        return f"submission: {self.run.request.submission}\nrubric: {self.run.request.rubric.assignment}"
+        request = self.run.request
+        return f"submission: {request.submission}\nrubric: {request.rubric.assignment}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

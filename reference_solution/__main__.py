@@ -63,7 +63,7 @@ def main() -> int:
         run = Run(Request(HERE, options.out, rubric, seed=options.seed))
         record = run.described()
         if record.model is not None:
-            print(f"Total trainable parameters: {record.model.parameters.total:,}", flush=True)
+            print(f"Total trainable parameters: {record.model.parameters:,}", flush=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
             record = run.trained(Log(progress))
@@ -78,7 +78,7 @@ def main() -> int:
     epochs = len(record.training.epochs) if record.training else 0
     print(f"\nTarget accuracy of {target} {'achieved!' if reached else 'not achieved.'}")
     print(f"Final accuracy: {record.accuracy.final:.2f}%")
-    print(f"Parameters used: {record.model.parameters.total:,} (< {rubric.limits.parameters:,})")
+    print(f"Parameters used: {record.model.parameters:,} (< {rubric.limits.parameters:,})")
     print(f"Epochs used: {epochs} (< {rubric.limits.epochs})")
     return 0 if reached else 1
 

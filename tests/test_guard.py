@@ -25,7 +25,7 @@ FORMS = {
     TOO_LATE: ["--submission", "{path}", "grader"],
     "path first, equals": ["--submission={path}", "grader"],
     "single check": ["grader/checks/test_requirements.py::test_loads", "--submission", "{path}"],
-    "options between": ["grader", "-q", "--submission", "{path}", "-k", "loads"],
+    "options between": ["grader", "-rA", "--submission", "{path}", "-k", "loads"],
 }
 
 

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -117,20 +116,23 @@ time.sleep(0.1)
 def test_an_exception_in_the_parent_ends_the_child(tmp_path: Path) -> None:
     """Whatever ends the block in the grader, the child dies with it."""
 
-    def interrupted(child: process.Child) -> Callable[[], float]:
-        def deadline() -> float:
-            raise KeyboardInterrupt
+    def interrupted() -> float:
+        raise KeyboardInterrupt
 
-        return deadline
+    pids = []
 
-    with pytest.raises(KeyboardInterrupt), process.child(
-        process.python("-c", "import os,time; print(os.getpid(), flush=True); time.sleep(60)"),
-        env=process.clean_environment(tmp_path), cwd=tmp_path, memory=10**9, output=10**6,
-    ) as child:  # fmt: skip
-        pid = child._process.pid
-        list(child.chunks(interrupted(child)))
+    def interrupted_run() -> None:
+        with process.child(
+            process.python("-c", "import time; print(flush=True); time.sleep(60)"),
+            env=process.clean_environment(tmp_path), cwd=tmp_path, memory=10**9, output=10**6,
+        ) as child:  # fmt: skip
+            pids.append(child._process.pid)
+            list(child.chunks(interrupted))
 
-    assert gone(pid)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_run()
+
+    assert gone(pids[0])
 
 
 def test_isolated_python_does_not_import_from_the_working_directory(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def assemble(found: Description) -> Plan:
         for about, value in _described(recipe).items()
         if about not in known
     ]
-    return Plan(found.model, recipe, list(found.provenance) + defaults, found.notes)
+    model = Fact(about="model", value=found.model.class_name, where=found.model.where)
+    return Plan(found.model, recipe, [model, *found.provenance, *defaults], found.notes)
 
 
 def steps_per_epoch(batch_size: int, drop_last: bool) -> int:

@@ -30,8 +30,10 @@ def render(record: Record, rubric: Rubric, *, width: int = 100, color: bool = Fa
 def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
     title = Text(f"Results for {_safe(record.submission.name)}")
     parts: list[RenderableType] = [title, _table(record)]
-    if record.model is not None:
-        parts.append(Text(_model_line(record)))
+    if record.recipe is not None:
+        parts += [
+            Text(f"{f.about}: {_safe(f.value)} ({_safe(f.where)})") for f in record.recipe.facts
+        ]
     if record.accuracy is not None:
         parts.append(Text(_noise_line(record, rubric)))
     if record.set_aside:
@@ -61,14 +63,6 @@ def _table(record: Record) -> Table:
 
 def _found(check: Check) -> str:
     return check.message if check.outcome == "not_judged" else check.found
-
-
-def _model_line(record: Record) -> str:
-    assert record.model is not None
-    where = f" ({_safe(record.model.where)})" if record.model.where else ""
-    facts = record.recipe.facts if record.recipe else []
-    own = [f"{fact.about} {_safe(fact.value)} ({_safe(fact.where)})" for fact in facts]
-    return f"model: {_safe(record.model.class_name)}{where}\nrecipe: " + "; ".join(own)
 
 
 def _noise_line(record: Record, rubric: Rubric) -> str:

@@ -51,10 +51,8 @@ def _describe(job: Json, files: set[str]) -> Json:
     sys.path.pop(0)  # from here on nothing of ours is importable by name
     program = job["program"]
     patches.apply()
-    modules.install(program)
-    import __submission__  # type: ignore[import-not-found] # modules.install makes it
-
-    namespace = vars(__submission__)
+    sys.meta_path.append(modules.PlaceholderFinder(program["placeholders"]))
+    namespace = vars(modules.Submission(program["modules"]).load("__submission__"))
     model = _build(modules.evaluate(program["model"], namespace, {"device": "cpu"}), program)
     class_name = program["class_name"] or type(model).__name__
     captured = capture.capture(model, class_name, program["model"]["where"], files)

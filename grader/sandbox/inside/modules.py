@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.abc
 import importlib.machinery
 import linecache
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 Json = dict[str, Any]
@@ -43,32 +44,73 @@ class Placeholder(types.ModuleType):
         self()
 
 
-class SubmissionFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked first: finds the modules of the submission."""
+class Submission:
+    """The modules of a submission, imported by each other and by nobody else.
+
+    They are reached through an `__import__` of their own, so that a submission's `json.py` or
+    `transforms.py` is what the submission imports, and never what torch imports.
+    """
 
     def __init__(self, modules: Sequence[Json]) -> None:
         """Hold a Program's modules."""
         self.modules = {module["name"]: module for module in modules}
+        self.loaded: dict[str, types.ModuleType] = {}
+        packages = {name.rpartition(".")[0] for name in self.modules} - {""}
+        self.names = set(self.modules) | packages | {p.partition(".")[0] for p in packages}
 
-    def find_spec(
-        self, name: str, path: object = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Answer for the submission's modules."""
-        if name not in self.modules:
-            return None
-        package = bool(self.modules[name].get("package"))
-        return importlib.machinery.ModuleSpec(name, self, is_package=package)
+    def load(self, name: str) -> types.ModuleType:
+        """Run a module's statements, once; ModuleNotFoundError if there is no such module."""
+        if name in self.loaded:
+            return self.loaded[name]
+        if name not in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        parent, _, leaf = name.rpartition(".")
+        above = self.load(parent) if parent else None
+        module = self.loaded[name] = self._new(name)
+        run_statements(self.modules.get(name, {}).get("statements", []), vars(module))
+        if above is not None:
+            setattr(above, leaf, module)
+        return module
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """Leave the making of the module to Python."""
+    def _new(self, name: str) -> types.ModuleType:
+        module = types.ModuleType(name)
+        is_package = name not in self.modules or self.modules[name]["package"]
+        module.__package__ = name if is_package else name.rpartition(".")[0]
+        module.__file__ = name.replace(".", "/") + ".py"
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": self.import_}
+        sys.modules.setdefault(name, module)  # dataclasses look their module up there
+        return module
 
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Run the module's statements."""
-        run_statements(self.modules[module.__name__]["statements"], module.__dict__)
+    def import_(
+        self,
+        name: str,
+        scope: Json | None = None,
+        local: Mapping[str, object] | None = None,
+        wanted: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> types.ModuleType:
+        """Do what `__import__` does, for which see Python's documentation."""
+        absolute = _absolute(name, scope or {}, level)
+        if absolute.partition(".")[0] not in self.names:
+            return builtins.__import__(name, scope, local, wanted or (), level)
+        module = self.load(absolute)
+        for item in wanted or ():
+            if f"{absolute}.{item}" in self.names and not hasattr(module, item):
+                self.load(f"{absolute}.{item}")
+        return module if wanted else self.load(absolute.partition(".")[0])
+
+
+def _absolute(name: str, scope: Json, level: int) -> str:
+    if level == 0:
+        return name
+    base = scope.get("__package__") or ""
+    for _ in range(level - 1):
+        base = base.rpartition(".")[0]
+    return ".".join(part for part in (base, name) if part)
 
 
 class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked last: gives a placeholder for the missing packages that were announced."""
+    """Asked after all others: gives a placeholder for the missing packages that were announced."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """Hold the names that may be missing."""
@@ -87,12 +129,6 @@ class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Do nothing: a placeholder is empty."""
-
-
-def install(program: Json) -> None:
-    """Make the program's modules and placeholders importable in this process."""
-    sys.meta_path.insert(0, SubmissionFinder(program["modules"]))
-    sys.meta_path.append(PlaceholderFinder(program["placeholders"]))
 
 
 def run_statements(statements: Sequence[Json], namespace: Json) -> None:

@@ -1,0 +1,185 @@
+"""The requirements of the assignment. A check reads the Record and judges; it runs nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from grader.checks.judge import Judge
+from grader.record import Facts, Finding, Problem, Record
+from grader.rubric import Rubric
+
+
+def test_loads(judge: Judge, described: Record) -> None:
+    """The submission loads."""
+    problem = described.problem
+    early = problem is not None and problem.stage != "train"
+    if problem is not None and early:
+        judge(
+            False, expected=problem.expected or "a model that can be built and traced",
+            found=problem.found or problem.message, where=problem.where, message=problem.message,
+            help=problem.help,
+        )  # fmt: skip
+    facts = _facts(judge, described)
+    judge(True, expected="one model", found=f"class {facts.class_name}")
+
+
+def test_parameter_count(judge: Judge, described: Record, rubric: Rubric) -> None:
+    """Parameters within the limit."""
+    facts = _facts(judge, described)
+    limit = rubric.limits.parameters
+    largest = sorted(facts.tensors, key=lambda t: t.count, reverse=True)[:3]
+    judge(
+        facts.parameters < limit,
+        expected=f"fewer than {limit:,}",
+        found=f"{facts.parameters:,}" + (f", {facts.unused:,} of them unused" * bool(facts.unused)),
+        where="most in " + ", ".join(f"{t.name} ({t.count:,})" for t in largest),
+        message=f"the network has {facts.parameters - limit + 1:,} parameters too many",
+        help="use fewer channels in the layers named, and global average pooling instead of "
+        "large linear layers; delete layers that are declared but not used",
+    )
+
+
+def test_batch_normalization(judge: Judge, described: Record) -> None:
+    """Batch normalisation acts on the network."""
+    _judge_layer(
+        judge, _facts(judge, described).batch_norm, "batch normalisation",
+        help="add nn.BatchNorm2d behind a convolution, and call it in forward",
+    )  # fmt: skip
+
+
+def test_dropout(judge: Judge, described: Record) -> None:
+    """Dropout acts on the network."""
+    _judge_layer(
+        judge, _facts(judge, described).dropout, "dropout",
+        help="add nn.Dropout with a small p, and call it in forward",
+    )  # fmt: skip
+
+
+def test_global_average_pooling(judge: Judge, described: Record) -> None:
+    """Global average pooling acts on the network."""
+    _judge_layer(
+        judge, _facts(judge, described).global_average_pooling, "global average pooling",
+        help="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
+    )  # fmt: skip
+
+
+@pytest.mark.trains
+def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
+    """Test accuracy at the last epoch."""
+    facts = _facts(judge, trained)
+    limit = rubric.limits.accuracy
+    most = rubric.limits.trained_parameters
+    expected = f"at least {limit:.2f}%"
+    _judge_training(judge, trained.problem, expected)
+    if facts.parameters > most:
+        judge.cannot(
+            f"networks of more than {most:,} parameters are not trained; mend the number of "
+            f"parameters first ({facts.parameters:,})"
+        )
+    if trained.accuracy is None or trained.training is None:
+        judge.cannot("there is no finished epoch to judge")
+    accuracy = trained.accuracy
+    last = len(trained.training.epochs)
+    judge(
+        accuracy.judged >= limit,
+        expected=expected,
+        found=f"{accuracy.judged:.2f}% ({accuracy.errors} errors in {accuracy.tested:,})",
+        where=f"epoch {last} of {trained.training.planned_epochs}; best {accuracy.best:.2f}%",
+        message=f"the network is {limit - accuracy.judged:.2f} points short",
+        help=_how_to_improve(accuracy.best >= limit, last, rubric.limits.epochs - 1),
+    )
+
+
+def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
+    """Epochs within the limit."""
+    _facts(judge, record)
+    if record.recipe is None:
+        judge.cannot("the recipe is not known")
+    limit = rubric.limits.epochs
+    declared = record.recipe.epochs
+    source = next((f.where for f in record.recipe.facts if f.about == "epochs"), "")
+    trained = record.training
+    counted = f", {len(trained.epochs)} counted" if trained and trained.epochs else ""
+    judge(
+        declared < limit and (trained is None or len(trained.epochs) < limit),
+        expected=f"fewer than {limit}",
+        found=f"{declared} declared{counted}",
+        where=source,
+        message=f"the recipe takes {declared} epochs",
+        help=f"set EPOCHS to {limit - 1} or less; let the learning rate fall to its end by then",
+    )
+
+
+def test_integrity(judge: Judge, record: Record) -> None:
+    """The network is what it seems."""
+    facts = _facts(judge, record)
+    trained = record.training
+    doubts = list(_doubts(facts))
+    if trained is not None and trained.epochs:
+        expected = len(trained.epochs) * trained.samples_per_epoch
+        if trained.samples_seen != expected:
+            doubts.append(f"{trained.samples_seen:,} samples were drawn instead of {expected:,}")
+    judge(
+        not doubts,
+        expected="one network for training and testing, which judges each image by itself",
+        found="; ".join(doubts) or "nothing else",
+        message="the network does not do in testing what it was trained to do",
+        help="let forward do the same in both modes, apart from dropout and batch norm, and let "
+        "no operation run over the batch dimension",
+    )
+
+
+def _facts(judge: Judge, record: Record) -> Facts:
+    """Return the facts of the network, or end the check when there are none to judge."""
+    if record.model is None:
+        judge.cannot("the submission did not load")
+    return record.model
+
+
+def _judge_layer(judge: Judge, findings: list[Finding], name: str, *, help: str) -> None:
+    """Pass if any finding counts; otherwise tell why each one does not."""
+    good = [f for f in findings if f.counts]
+    reasons = "; ".join(f"{f.what} {f.name}: {f.why}" for f in findings)
+    judge(
+        bool(good),
+        expected=f"{name} on the path from input to output",
+        found=", ".join(f"{f.what} {f.name}" for f in good[:3]) + ", …" * (len(good) > 3)
+        if good
+        else reasons or "none",
+        where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where)),
+        message=f"no {name} acts on the network's output",
+        help=help,
+    )
+
+
+def _judge_training(judge: Judge, problem: Problem | None, expected: str) -> None:
+    """End the check when the training did not: failed if that is the submission's doing."""
+    if problem is None or problem.stage != "train":
+        return
+    if problem.fault == "grader":
+        judge.cannot(f"{problem.message}: {problem.found}")
+    judge(
+        False, expected=problem.expected or expected, found=problem.found, where=problem.where,
+        message=problem.message, help=problem.help,
+    )  # fmt: skip
+
+
+def _how_to_improve(was_better: bool, last: int, most: int) -> str:
+    if was_better:
+        return "an earlier epoch was good enough: let the learning rate fall to zero by the end"
+    more = f"train for up to {most} epochs; " if last < most else ""
+    return (
+        f"{more}try a one-cycle schedule with a higher peak, light augmentation (rotation of 7°, "
+        "shift of 10 %), less dropout, and more channels where the parameters allow"
+    )
+
+
+def _doubts(facts: Facts) -> list[str]:
+    doubts = []
+    if not facts.same_network:
+        shown = "; ".join(facts.difference[:4])
+        doubts.append(f"in evaluation mode the network differs from the one trained: {shown}")
+    if not facts.batch_independent:
+        mixed = ", ".join(f"{m.op} ({m.where or m.name}): {m.why}" for m in facts.mixing[:3])
+        doubts.append(f"images of a batch affect each other: {mixed}")
+    return doubts

@@ -1,0 +1,57 @@
+"""Who may import whom: the design's sixth invariant, and the first."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GRADER = Path(__file__).parent.parent / "grader"
+ALLOWED = {
+    "plan": {"plan", "errors"},
+    "submission": {"submission", "plan", "errors"},
+    "sandbox": {"sandbox", "submission", "plan", "errors", "process"},
+    "training": {"training", "plan", "datasets", "errors", "process", "record"},
+    "datasets": {"datasets", "errors"},
+    "checks": {"checks", "record", "rubric"},
+    "reports": {"reports", "record", "rubric", "training.events"},
+}
+
+
+def imported(file: Path) -> set[str]:
+    """List what a module imports of the grader, without the leading `grader.`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "grader":
+            names |= {f"grader.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.removeprefix("grader.") for name in names if name.startswith("grader.")}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_only_what_lies_below_them(package: str) -> None:
+    """No package imports one that builds on it."""
+    for file in (GRADER / package).rglob("*.py"):
+        for name in imported(file):
+            parts = {name, name.partition(".")[0]}
+
+            assert parts & ALLOWED[package], f"{file.name} imports grader.{name}"
+
+
+def test_what_runs_in_the_box_imports_nothing_of_the_grader() -> None:
+    """The describing program stands alone: an answer is a claim, made without our code."""
+    for file in (GRADER / "sandbox" / "inside").glob("*.py"):
+        assert imported(file) == set()
+
+
+def test_the_pytest_process_does_not_import_torch() -> None:
+    """Everything pytest needs to grade is imported without PyTorch."""
+    code = (
+        "import sys, grader.plugin, grader.session, grader.checks.test_requirements\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,200 @@
+"""A Program goes into the box and a Description comes out, or words that say why not."""
+
+from typing import Any
+
+import pytest
+
+from grader.errors import LimitReached, SubmissionError
+from grader.plan.assemble import SAMPLES, request_defaults
+from grader.plan.schema import Affine, Description, Normalize, ToFloat
+from grader.sandbox.describe import describe
+from grader.submission.program import ENTRY, Module, Part, Program, Statement
+
+MODEL = """
+import torch, torch.nn.functional as F
+from torch import nn, optim
+from torchvision import transforms
+class Net(nn.Module):
+    def __init__(self, width=8):
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3)
+        self.head = nn.Linear(width, 10)
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)))
+"""
+
+
+def part(source: str, how: str = "value", **more: Any) -> Part:
+    """Make a part that stands in model.py."""
+    return Part(source, "model.py, line 1", how, **more)  # type: ignore[arg-type] # of two words
+
+
+def program(source: str = MODEL, model: str = "Net()", **more: Any) -> Program:
+    """Make a program of one file."""
+    entry = Module(ENTRY, [Statement(source, "model.py", 1)])
+    modules = [*more.pop("modules", []), entry]
+    return Program(modules, part(model), "Net", **more)
+
+
+def described(*, seconds: float = 60, megabytes: int = 3000, **parts: Any) -> Description:
+    """Describe a program with the default bounds."""
+    return describe(program(**parts), request_defaults(19), seconds=seconds, megabytes=megabytes)
+
+
+def test_a_model_alone_leaves_the_recipe_open() -> None:
+    """Without a recipe in the file, every part of it is absent from the description."""
+    found = described()
+
+    assert found.model.class_name == "Net"
+    assert (found.epochs, found.optimizer, found.schedule, found.loss) == (None, None, None, None)
+
+
+def test_a_whole_recipe_becomes_numbers() -> None:
+    """Epochs, batch size, optimiser, one-cycle schedule, transforms and loss are all described."""
+    source = (
+        MODEL
+        + """
+def optimizer(model): return optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+def scheduler(optimizer, steps_per_epoch, epochs):
+    return optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.1, epochs=epochs, steps_per_epoch=steps_per_epoch)
+tfm = transforms.Compose([transforms.RandomRotation(7), transforms.ToTensor(),
+    transforms.Normalize((0.1307,), (0.3081,))])
+"""
+    )
+    recipe = {
+        "epochs": part("1 + 1"), "batch_size": part("600"), "loss": part("F.cross_entropy"),
+        "optimizer": part("optimizer", "hook"), "scheduler": part("scheduler", "hook"),
+        "train_transform": part("tfm"),
+    }  # fmt: skip
+    found = described(source=source, recipe=recipe)
+
+    assert (found.epochs, found.batch_size) == (2, 600)
+    assert found.optimizer is not None
+    assert found.optimizer.groups[0].options["lr"] == 0.01
+    assert found.schedule is not None
+    assert len(found.schedule.lr[0]) == 2 * SAMPLES / 600
+    assert max(found.schedule.lr[0]) == pytest.approx(0.1, rel=1e-3)
+    assert found.train_transform == [
+        Affine(degrees=(-7.0, 7.0)), ToFloat(), Normalize([0.1307], [0.3081]),
+    ]  # fmt: skip
+    assert {fact.about for fact in found.provenance} == set(recipe)
+
+
+def test_a_schedule_stepped_by_epoch_stays_flat_inside_one() -> None:
+    """StepLR moves between epochs: the rates of one epoch's steps are all the same."""
+    recipe = {
+        "epochs": part("3"), "batch_size": part("30000"),
+        "optimizer": part("optim.Adam(net.parameters(), lr=1.0)", bindings={"net": "model"}),
+        "scheduler": part("optim.lr_scheduler.StepLR(o, 1, 0.5)", bindings={"o": "optimizer"}),
+    }  # fmt: skip
+    found = described(recipe=recipe)
+
+    assert found.schedule is not None
+    assert found.schedule.lr == [[1.0, 1.0, 0.5, 0.5, 0.25, 0.25]]
+
+
+@pytest.mark.parametrize("name", ["json", "transforms", "helper", "test"])
+def test_modules_of_the_submission_are_found_before_installed_ones(name: str) -> None:
+    """`import json` of a submission that has a json.py gets its own, without harm to others."""
+    own = Module(name, [Statement("width = 5", f"{name}.py", 1)])
+    source = f"from {name} import width" + MODEL
+    found = described(source=source, model="Net(width)", modules=[own])
+
+    assert next(t.shape for t in found.model.tensors if t.name == "conv.weight") == [5, 1, 3, 3]
+
+
+def test_modules_in_packages_import_each_other() -> None:
+    """Dotted, relative and starred imports between the submission's own modules work."""
+    modules = [
+        Module("models", [Statement("from .sizes import *", "models/__init__.py", 1)], True),
+        Module("models.sizes", [Statement("width = 6", "models/sizes.py", 1)]),
+        Module("blocks.wide", [Statement("from models import sizes", "blocks/wide.py", 1)]),
+    ]
+    source = "import models.sizes as s\nimport blocks.wide\nfrom models import *" + MODEL
+    model = "Net(width + s.width + blocks.wide.sizes.width)"
+    found = described(source=source, model=model, modules=modules)
+
+    assert next(t.shape[0] for t in found.model.tensors if t.name == "conv.weight") == 18
+
+
+def test_a_missing_package_that_is_not_used_does_not_matter() -> None:
+    """A placeholder stands in for a package nobody installed, as long as nobody uses it."""
+    source = "from torchsummary import summary\nimport a.b.c as abc\n" + MODEL
+    found = described(source=source, placeholders=["torchsummary", "a"])
+
+    assert found.model.class_name == "Net"
+
+
+def test_a_missing_package_that_is_used_is_named() -> None:
+    """Using a placeholder says which package is missing, and where."""
+    source = "import albumentations as A\n" + MODEL + "\nextra = A.Compose([])\n"
+    with pytest.raises(SubmissionError, match="package 'albumentations' is not") as caught:
+        described(source=source, placeholders=["albumentations"])
+
+    assert caught.value.where == "model.py, line 14"
+
+
+@pytest.mark.parametrize(
+    ("ending", "message"),
+    [
+        ("raise ValueError('no')", "ValueError: no"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("import os; os._exit(0)", "ended the process"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended the process"),
+        ("import os; os.write(3, b'forged'); os.close(3); os._exit(0)", "ended the process"),
+        ("input('name? ')", "EOFError"),
+        ("Net = 3", "int"),
+    ],
+)
+def test_whatever_ends_the_code_early_is_the_submissions_error(ending: str, message: str) -> None:
+    """Exceptions, exits, crashes and forged answers are told apart from a description."""
+    with pytest.raises(SubmissionError, match=message):
+        described(source=f"{MODEL}\n{ending}\n", model="Net")
+
+
+@pytest.mark.parametrize(
+    ("ending", "bounds", "word"),
+    [
+        ("while True: pass", {"seconds": 6}, "in time"),
+        ("x = ' ' * 4_000_000_000", {"megabytes": 1500}, "memory"),
+    ],
+)
+def test_a_bound_that_is_reached_is_named(ending: str, bounds: Any, word: str) -> None:
+    """An endless loop and a memory hog are stopped, each with its own words."""
+    with pytest.raises(LimitReached, match=word):
+        described(source=f"{MODEL}\n{ending}\n", **bounds)
+
+
+def test_prints_do_not_disturb_the_answer() -> None:
+    """A submission that floods its standard output is described all the same."""
+    found = described(source=MODEL + "\nfor i in range(20000): print('x' * 100)\n")
+
+    assert found.model.class_name == "Net"
+
+
+def test_code_for_a_gpu_is_described_without_one() -> None:
+    """`.cuda()`, `.to('cuda')`, DataParallel and torch.compile are harmless here."""
+    model = "torch.compile(nn.DataParallel(Net().cuda()).to('cuda'), mode='max-autotune')"
+    found = described(model=model)
+
+    assert next(t.name for t in found.model.tensors) == "conv.weight"
+
+
+def test_a_transform_without_an_equal_is_named_in_the_notes() -> None:
+    """A transform the grader cannot reproduce is left out and said so."""
+    source = (
+        MODEL + "\ntfm = transforms.Compose([transforms.RandomPosterize(4), transforms.ToTensor()])"
+    )
+    found = described(source=source, recipe={"train_transform": part("tfm")})
+
+    assert found.train_transform == [ToFloat()]
+    assert "RandomPosterize" in found.notes[0]
+
+
+def test_an_optimiser_of_the_students_own_is_refused() -> None:
+    """A class that is not torch.optim's cannot be described as numbers."""
+    source = MODEL + "\nclass Mine(optim.SGD): pass\n"
+    recipe = {"optimizer": part("Mine(m.parameters(), lr=1)", bindings={"m": "model"})}
+    with pytest.raises(SubmissionError, match="optimiser Mine is not one of"):
+        described(source=source, recipe=recipe)

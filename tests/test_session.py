@@ -1,0 +1,218 @@
+"""`pytest grader` behaves as users of pytest expect."""
+
+import re
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.grading import EXAMPLES, grade
+
+WITHOUT_TRAINING = "not test_accuracy"
+GOOD = EXAMPLES / "too_short.py"  # all but the accuracy
+BAD = EXAMPLES / "decorative.py"
+
+
+def rubric(folder: Path, **changes: str) -> Path:
+    """Write a rubric with some values changed."""
+    text = (EXAMPLES.parent / "grader" / "rubrics" / "mnist.toml").read_text(encoding="utf-8")
+    for key, value in changes.items():
+        text, count = re.subn(rf"(?m)^{key} = [^\s#]+", f"{key} = {value}", text)
+        assert count
+    path = folder / "rubric.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_without_the_accuracy_nothing_is_trained(tmp_path: Path) -> None:
+    """If no selected check needs training, nothing is trained, and the record is partial."""
+    graded = grade(GOOD, tmp_path, "-k", WITHOUT_TRAINING)
+
+    assert graded.status == 0, graded.output
+    assert (graded.record.training, graded.record.status) == (None, "partial")
+    assert "test_accuracy" not in graded.outcomes
+
+
+@pytest.mark.slow
+def test_marks_select_checks_too(tmp_path: Path) -> None:
+    """`-m "not trains"` leaves out what needs a training."""
+    graded = grade(GOOD, tmp_path, "-m", "not trains")
+
+    assert graded.status == 0, graded.output
+    assert len(graded.outcomes) == 7
+
+
+@pytest.mark.slow
+def test_a_failure_says_expected_found_where_and_what_to_try(tmp_path: Path) -> None:
+    """A failed check shows words, no traceback, and exits with 1."""
+    graded = grade(BAD, tmp_path, "-k", "dropout or batch")
+
+    assert graded.status == 1
+    for word in ("expected:", "found:", "where:", "try:"):
+        assert word in graded.output
+    assert "Traceback" not in graded.output
+    assert "judge(" not in graded.output
+
+
+@pytest.mark.slow
+def test_x_stops_at_the_first_failure(tmp_path: Path) -> None:
+    """`-x` ends the run at the first failed check; the record says that it is partial."""
+    graded = grade(BAD, tmp_path, "-x")
+
+    assert list(graded.outcomes.values()) == ["passed", "passed", "failed"]
+    assert graded.record.status == "partial"
+
+
+@pytest.mark.slow
+def test_junitxml_has_a_case_for_each_check(tmp_path: Path) -> None:
+    """`--junitxml` writes pytest's own report."""
+    graded = grade(GOOD, tmp_path, "-k", WITHOUT_TRAINING, f"--junitxml={tmp_path / 'j.xml'}")
+    names = re.findall(r'<testcase [^>]*name="test_(\w+)"', (tmp_path / "j.xml").read_text())
+
+    assert set(names) == set(graded.outcomes)
+
+
+def test_collect_only_lists_the_checks_and_touches_nothing(tmp_path: Path) -> None:
+    """`--collect-only` names all eight checks without reading the submission."""
+    graded = grade(GOOD, tmp_path / "out", "--collect-only", "-q")
+
+    assert graded.status == 0, graded.output
+    assert len(re.findall(r"::test_\w+", graded.output)) == 8
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_explains_the_options(tmp_path: Path) -> None:
+    """`pytest grader --help` lists every option of the grader."""
+    graded = grade(GOOD, tmp_path / "out", "--help")
+    options = ("--submission", "--rubric", "--out", "--data-dir", "--model", "--seed")
+
+    assert all(option in graded.output for option in options)
+
+
+@pytest.mark.slow
+def test_verbose_and_quiet_change_only_what_is_shown(tmp_path: Path) -> None:
+    """`-v` names each check, `-q` does not, and both give the same verdicts."""
+    loud = grade(GOOD, tmp_path / "v", "-v", "-k", WITHOUT_TRAINING)
+    quiet = grade(GOOD, tmp_path / "q", "-q", "-k", WITHOUT_TRAINING)
+
+    assert "test_dropout PASSED" in loud.output
+    assert "test_dropout" not in quiet.output
+    assert loud.outcomes == quiet.outcomes
+
+
+def test_a_submission_that_does_not_exist_fails_at_loads(tmp_path: Path) -> None:
+    """A wrong path is a failed check with words, and all others are not judged."""
+    graded = grade(tmp_path / "nowhere.py", tmp_path)
+
+    assert graded.status == 1
+    assert graded.outcomes.pop("loads") == "failed"
+    assert set(graded.outcomes.values()) == {"not_judged"}
+
+
+def test_a_check_that_cannot_be_judged_is_no_pass(tmp_path: Path) -> None:
+    """A run in which the only selected check is not judged does not exit with 0."""
+    graded = grade(tmp_path / "nowhere.py", tmp_path, "-k", "dropout")
+
+    assert graded.outcomes == {"dropout": "not_judged"}
+    assert graded.status == 1
+
+
+def test_a_wrong_rubric_is_a_usage_error(tmp_path: Path) -> None:
+    """A refused rubric ends the run before anything happens, with line and reason."""
+    path = rubric(tmp_path, epochs='"ten"')
+    graded = grade(GOOD, tmp_path / "out", f"--rubric={path}")
+
+    assert graded.status == 4
+    assert "rubric.toml, line 8" in graded.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_altered_data_is_a_usage_error(tmp_path: Path) -> None:
+    """A data folder with a wrong file ends the run before anything happens."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").write_bytes(b"nothing")
+    graded = grade(GOOD, tmp_path / "out", f"--data-dir={tmp_path}")
+
+    assert graded.status == 4
+    assert "train-images-idx3-ubyte" in graded.output
+
+
+def test_a_folder_for_results_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
+    """`--out` on a file is refused before anything runs."""
+    (tmp_path / "file").write_text("")
+    graded = grade(GOOD, tmp_path / "file" / "out")
+
+    assert graded.status == 4
+    assert "--out" in graded.output
+
+
+def children_left() -> list[str]:
+    """List running processes that work for a grader."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "grader.training.worker" in line or "sandbox/inside" in line:
+            found.append(line)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["signal", "thread"])
+def test_timeout_ends_the_children_and_the_record_is_written(tmp_path: Path, method: str) -> None:
+    """When `--timeout` fires while a network trains, its process dies and finished work is kept."""
+    graded = grade(
+        EXAMPLES / "just_within.py", tmp_path, "--timeout=25", f"--timeout-method={method}"
+    )
+
+    assert graded.status == 1
+    assert graded.record.model is not None
+    assert graded.outcomes.get("test_accuracy", "not_judged") == "not_judged"
+    assert graded.outcomes["dropout"] == "passed"
+    assert children_left() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bounds", "name"),
+    [({"epoch": "0.5"}, "epoch"), ({"run": "0.5"}, "run"), ({"train": "1"}, "memory")],
+)
+def test_a_bound_of_the_rubric_is_a_verdict(
+    tmp_path: Path, bounds: dict[str, str], name: str
+) -> None:
+    """When a bound is reached the accuracy fails, and the message says which bound it was."""
+    graded = grade(GOOD, tmp_path, f"--rubric={rubric(tmp_path, **bounds)}")
+    check = next(c for c in graded.record.checks if c.id == "test_accuracy")
+
+    assert check.outcome == "failed"
+    assert f"the bound on the {name}" in check.message
+    assert children_left() == []
+
+
+@pytest.mark.slow
+def test_a_network_that_is_far_too_large_is_not_trained(tmp_path: Path) -> None:
+    """Above `trained_parameters`, the accuracy is not judged and the message says why."""
+    path = rubric(tmp_path, trained_parameters="1_000")
+    graded = grade(GOOD, tmp_path, f"--rubric={path}")
+
+    assert graded.outcomes["test_accuracy"] == "not_judged"
+    assert graded.record.training is None
+    assert graded.status == 1
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    """A learning rate that makes the loss explode fails the accuracy at the step it happens."""
+    source = GOOD.read_text(encoding="utf-8") + (
+        "\nfrom torch import optim\n"
+        "def optimizer(model):\n    return optim.SGD(model.parameters(), lr=1e30)\n"
+    )
+    path = tmp_path / "wild.py"
+    path.write_text(source, encoding="utf-8")
+    graded = grade(path, tmp_path)
+    check = next(c for c in graded.record.checks if c.id == "test_accuracy")
+
+    assert check.outcome == "failed"
+    assert "the loss became" in check.message
+    assert "epoch 1" in check.where
