@@ -1,0 +1,172 @@
+"""Arguments of a node by the names ATen gives them, whatever a hostile Plan put there.
+
+Source of the names and defaults: PyTorch's `native_functions.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from grader.plan.schema import Node, Ref, Value
+
+_SIGNATURES = {
+    "conv1d conv2d conv3d": "input weight bias stride padding dilation groups",
+    "conv_transpose1d conv_transpose2d conv_transpose3d":
+        "input weight bias stride padding output_padding groups dilation",
+    "linear": "input weight bias",
+    "bilinear": "input other weight bias",
+    "batch_norm": "input weight bias running_mean running_var training momentum eps",
+    "instance_norm": "input weight bias running_mean running_var use_input_stats momentum eps",
+    "layer_norm": "input normalized_shape weight bias eps",
+    "rms_norm": "input normalized_shape weight eps",
+    "group_norm": "input num_groups weight bias eps",
+    "dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout": "input p train",
+    "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
+    "max_pool3d_with_indices": "self kernel_size stride padding dilation ceil_mode",
+    "avg_pool1d avg_pool2d avg_pool3d":
+        "self kernel_size stride padding ceil_mode count_include_pad divisor_override",
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
+    "adaptive_max_pool2d adaptive_max_pool3d": "self output_size",
+    "mean sum nansum nanmean amax amin prod all any max min median nanmedian argmax argmin "
+    "logsumexp var std var_mean std_mean aminmax mode cumsum cumprod cummax cummin logcumsumexp "
+    "count_nonzero": "self dim keepdim",
+    "softmax log_softmax special_softmax special_log_softmax _safe_softmax": "self dim",
+    "sort argsort": "self dim descending",
+    "msort": "self",
+    "topk kthvalue": "self k dim",
+    "norm linalg_vector_norm renorm": "self ord dim keepdim",
+    "flip": "self dims",
+    "roll": "self shifts dims",
+    "transpose swapaxes swapdims": "self dim0 dim1",
+    "permute": "self dims",
+    "movedim moveaxis": "self source destination",
+    "select": "self dim index",
+    "slice": "self dim start end step",
+    "narrow narrow_copy": "self dim start length",
+    "chunk unsafe_chunk": "self chunks dim",
+    "split unsafe_split split_with_sizes unsafe_split_with_sizes tensor_split":
+        "self split_size dim",
+    "unbind": "self dim",
+    "squeeze unsqueeze": "self dim",
+    "cat concat concatenate stack": "tensors dim",
+    "repeat tile": "self repeats",
+    "index_select": "self dim index",
+    "gather scatter scatter_add index_add index_copy index_fill take_along_dim": "self dim index",
+    "einsum": "equation tensors",
+    "scaled_dot_product_attention": "query key value attn_mask dropout_p",
+    "lstm": "input hx params has_biases num_layers dropout train bidirectional batch_first",
+    "gru rnn_tanh rnn_relu":
+        "input hx params has_biases num_layers dropout train bidirectional batch_first",
+    "rrelu": "self lower upper training",
+    "add sub subtract rsub": "self other alpha",
+    "mul multiply div divide true_divide": "self other",
+    "pow": "self exponent",
+    "lerp": "self end weight",
+    "where": "condition self other",
+    "addcmul addcdiv": "self tensor1 tensor2 value",
+    "full": "size fill_value",
+    "full_like": "self fill_value",
+    "new_full": "self size fill_value",
+    "fill fill_": "self value",
+    "bernoulli bernoulli_": "self p",
+    "copy copy_": "self src",
+    "clamp clip": "self min max",
+    "getitem": "self index",
+    "sym_size": "self dim",
+    "lt le gt ge less less_equal greater greater_equal": "self other",
+}  # fmt: skip
+
+_NAMES = {op: names.split() for ops, names in _SIGNATURES.items() for op in ops.split()}
+
+
+_ELEMENTWISE = {"max": "maximum", "min": "minimum"}  # `max(a, b)` is no reduction
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text: how tables of operations are written here."""
+    return frozenset(text.split())
+
+
+def name_of(node: Node) -> str:
+    """Return `conv2d` for `aten.conv2d.default`, `getitem` or `operator.add` for Python's own."""
+    library, _, rest = node.op.partition(".")
+    if library == "aten" or rest == "getitem":
+        name, _, overload = rest.partition(".")
+        return _ELEMENTWISE.get(name, name) if overload == "other" else name
+    return node.op
+
+
+def argument(node: Node, name: str, default: Value = None) -> Value:
+    """Return an argument by its ATen name, whether it was given by position or by keyword."""
+    if name in node.kwargs:
+        return node.kwargs[name]
+    names = _NAMES.get(name_of(node), [])
+    position = names.index(name) if name in names else len(node.args)
+    return node.args[position] if position < len(node.args) else default
+
+
+def with_argument(node: Node, name: str, value: Value) -> Node:
+    """Return the node with one argument replaced, where it is given."""
+    if name in node.kwargs:
+        return msgspec.structs.replace(node, kwargs={**node.kwargs, name: value})
+    names = _NAMES.get(name_of(node), [])
+    position = names.index(name) if name in names else len(node.args)
+    if position >= len(node.args):
+        return node
+    arguments = [*node.args[:position], value, *node.args[position + 1 :]]
+    return msgspec.structs.replace(node, args=arguments)
+
+
+def number(node: Node, name: str, default: float) -> float:
+    """Return a number, or the default where the argument is none."""
+    value = argument(node, name)
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else default
+
+
+def flag(node: Node, name: str, default: bool = False) -> bool:
+    """Return a truth value, or the default where the argument is none."""
+    value = argument(node, name)
+    return value if isinstance(value, bool) else default
+
+
+def integers(node: Node, name: str, count: int, default: int) -> tuple[int, ...]:
+    """Return `count` whole numbers: 3 stands for (3, 3), and the default for what is no number."""
+    value = argument(node, name)
+    values = value if isinstance(value, list) else [value]
+    found = [v if type(v) is int and abs(v) < 10**9 else default for v in values] or [default]
+    return tuple(found if len(found) == count else found[:1] * count)
+
+
+def dimensions(node: Node, name: str, rank: int) -> tuple[int, ...] | None:
+    """Return dimensions counted from the front; None where the argument names none."""
+    value = argument(node, name)
+    values = value if isinstance(value, list) else [value]
+    found = [v for v in values if type(v) is int and -rank <= v < rank]
+    return tuple(v % rank for v in found) or None
+
+
+def reference(node: Node, name: str) -> str | None:
+    """Return the name an argument refers to, if it is a reference."""
+    value = argument(node, name)
+    return value.ref if isinstance(value, Ref) else None
+
+
+def references(value: object) -> Iterator[str]:
+    """Yield every name referred to in a value, in order."""
+    if isinstance(value, Ref):
+        yield value.ref
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def reads(node: Node) -> list[str]:
+    """Return every name a node refers to, in order."""
+    return [*references(node.args), *references(list(node.kwargs.values()))]
+
+
+def first_read(node: Node) -> str | None:
+    """Return the name of the node's first argument that refers to something."""
+    return next(iter(reads(node)), None)

@@ -1,0 +1,341 @@
+"""What each dimension of each result stands for: batch, channel, height, width.
+
+A dimension is a row of factors, slowest first: flattening [B, 10, 7, 7] to [B, 490] leaves
+[batch], [channel 10, height 7, width 7]. A dimension of size 1 has no factors. So `mean((2, 3))`,
+`flatten(2).mean(-1)` and `permute(0, 2, 3, 1).mean((1, 2))` are seen to average the same things,
+and an operation along a dimension that holds the batch is seen to mix images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from grader.plan.arguments import (
+    argument,
+    dimensions,
+    name_of,
+    reads,
+    words,
+)
+from grader.plan.functional import REREAD, WRITE
+from grader.plan.path import Trace, is_number
+from grader.plan.schema import Node
+from grader.plan.sizes import BATCH, sizes_of
+
+
+class Factor(NamedTuple):
+    """A part of a dimension; `copy` is a value repeated, `weight` a dimension of a parameter."""
+
+    label: str
+    size: int
+
+
+Dim = tuple[Factor, ...]
+Axes = tuple[Dim, ...]
+
+SPACE = ("height", "width", "depth")
+
+_REGROUPED = words(
+    """view reshape flatten unflatten ravel squeeze unsqueeze _unsafe_view view_as reshape_as
+    atleast_1d atleast_2d atleast_3d"""
+)
+_STRETCHED = words("expand expand_as broadcast_to repeat tile repeat_interleave")
+_SWAPPED = words("transpose swapaxes swapdims t mT mH numpy_T matrix_H")
+CONVOLUTIONS = words(
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d col2im"
+)
+_REARRANGED = words("pixel_shuffle pixel_unshuffle")
+PRODUCTS = words("matmul mm bmm mv")
+RECURRENT = words("lstm gru rnn_tanh rnn_relu")
+REDUCTIONS = words(
+    """mean sum nansum nanmean amax amin prod all any max min median nanmedian argmax argmin
+    logsumexp var std var_mean std_mean aminmax norm linalg_vector_norm mode count_nonzero kthvalue
+    """
+)
+
+
+def axes_of(trace: Trace) -> dict[str, Axes]:
+    """Name the dimensions of every input, tensor and result whose shape is known."""
+    image = trace.model.input_shape
+    labels = ("channel", *SPACE) if len(image) > 1 else ("channel",)
+    found: dict[str, Axes] = {
+        name: ((Factor("batch", BATCH),), *map(_dim, labels, image)) for name in trace.flow.inputs
+    }
+    for tensor in trace.model.tensors:
+        found[tensor.name] = tuple(_dim("weight", size) for size in tensor.shape)
+    for node in trace.flow.nodes:
+        sizes = sizes_of(node.shape)
+        known = [found[name] for name in reads(node) if name in found]
+        if node.shape is None:
+            if known and not is_number(node):
+                found[node.name] = known[0]
+        elif sizes is not None:
+            axes = _axes(node, sizes, known) if known else ()
+            found[node.name] = _fitted(axes, sizes)
+    return found
+
+
+def size(factors: Dim) -> int:
+    """Return the size of a dimension."""
+    return math.prod(factor.size for factor in factors)
+
+
+def holds_batch(dim: Dim) -> bool:
+    """Tell whether different positions along a dimension may belong to different images."""
+    return any(factor.label in ("batch", "mixed") for factor in dim)
+
+
+def reduced(node: Node, axes: Axes) -> tuple[int, ...]:
+    """Return the dimensions that a reduction runs over: all of them if it names none."""
+    return dimensions(node, "dim", len(axes)) or tuple(range(len(axes)))
+
+
+def einsum_letters(node: Node) -> tuple[list[str], str] | None:
+    """Return the letters of each operand and of the result; None for what is not plain letters."""
+    equation = argument(node, "equation")
+    if not isinstance(equation, str):
+        return None
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    operands = left.split(",")
+    if not arrow:
+        right = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))
+    plain = all(part.isalpha() or not part for part in (*operands, right))
+    return (operands, right) if plain else None
+
+
+def _dim(label: str, length: int) -> Dim:
+    return () if length == 1 else (Factor(label, length),)
+
+
+def _labelled(length: int) -> Dim:
+    """Name a dimension nothing is known of."""
+    return _dim("batch" if length % BATCH == 0 else "channel", length)
+
+
+def _resized(dim: Dim, length: int, label: str = "") -> Dim:
+    """Return a dimension cut, padded or pooled to another length."""
+    if size(dim) == length:
+        return dim
+    if holds_batch(dim) or length % BATCH == 0:
+        return _dim("batch", length)
+    return _dim(label or (dim[0].label if dim else "copy"), length)
+
+
+def _fitted(axes: Axes, sizes: Sequence[int]) -> Axes:
+    """Make a result agree with the shape in the Plan where a rule does not fit."""
+    if len(axes) != len(sizes):
+        return tuple(map(_labelled, sizes))
+    return tuple(map(_resized, axes, sizes))
+
+
+def regrouped(axes: Axes, sizes: Sequence[int]) -> Axes:
+    """Return the dimensions of a view: the factors in order, dealt out anew.
+
+    Where a new dimension cuts across factors, it and all after it lose their names; those that
+    may hold a part of the batch are "mixed".
+    """
+    pending = [factor for dim in reversed(axes) for factor in reversed(dim)]
+    if any(factor.size == 0 for factor in pending):
+        return ()
+    result: list[Dim] = []
+    for length in sizes:
+        dim: list[Factor] = []
+        while size(tuple(dim)) < length and pending:
+            need, factor = length // size(tuple(dim)), pending.pop()
+            if need % factor.size == 0:
+                dim.append(factor)
+            elif need and factor.size % need == 0:
+                dim.append(Factor(factor.label, need))
+                pending.append(Factor(factor.label, factor.size // need))
+            else:
+                return _scrambled(result, sizes, [*dim, factor, *pending])
+        result.append(tuple(dim))
+    return tuple(result)
+
+
+def _scrambled(good: list[Dim], sizes: Sequence[int], rest: list[Factor]) -> Axes:
+    label = "mixed" if any(factor.label in ("batch", "mixed") for factor in rest) else "channel"
+    return (*good, *(_dim(label, length) for length in sizes[len(good) :]))
+
+
+def merged(operands: Sequence[Axes], sizes: Sequence[int]) -> Axes:
+    """Return the dimensions of an elementwise result, aligned at the right.
+
+    Images name a dimension before repeated values do, and those before parameters.
+    """
+    first = operands[0] if operands else ()
+    result: list[Dim] = []
+    for back, length in zip(range(-len(sizes), 0), sizes, strict=True):
+        fitting = [a[back] for a in operands if len(a) >= -back and size(a[back]) == length]
+        nearest = _resized(first[back], length) if len(first) >= -back else _labelled(length)
+        result.append(min(fitting, key=_rank) if fitting else nearest)
+    return tuple(result)
+
+
+def _rank(dim: Dim) -> int:
+    labels = {factor.label for factor in dim}
+    return 2 if "weight" in labels else 1 if "copy" in labels else 0
+
+
+def _axes(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    for group, rule in _RULES:
+        if name_of(node) in group:
+            return rule(node, sizes, known)
+    return merged(known, sizes)
+
+
+def _regroup(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    return regrouped(known[0], sizes)
+
+
+def _reread(_: Node, __: tuple[int, ...], known: list[Axes]) -> Axes:
+    return known[-1]
+
+
+def _join(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Name the dimensions as the operand does that says most."""
+    first = min(known, key=lambda axes: max(map(_rank, axes), default=0))
+    copies = sizes[0] // BATCH if sizes and len(first) == len(sizes) else 0
+    if copies == len(known) > 1 and all(axes[:1] == first[:1] for axes in known):
+        return ((Factor("copy", copies), *first[0]), *first[1:])
+    return tuple(map(_resized, first, sizes)) if len(first) == len(sizes) else ()
+
+
+def _recur(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    return (*known[0][:-1], _dim("channel", sizes[-1])) if sizes else ()
+
+
+def _stretch(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Repeat along dimensions, those of size 1 and new ones at the front included."""
+    source = known[0]
+    padded: Axes = ((),) * (len(sizes) - len(source)) + source
+    result: list[Dim] = []
+    for dim, length in zip(padded, sizes, strict=False):
+        times, rest = divmod(length, size(dim) or 1)
+        repeated = _dim("batch" if times % BATCH == 0 else "copy", times) if times > 1 else ()
+        result.append((*repeated, *dim) if rest == 0 else _resized(dim, length))
+    return tuple(result)
+
+
+def _swap(node: Node, _: tuple[int, ...], known: list[Axes]) -> Axes:
+    dims = list(known[0])
+    named = [dimensions(node, key, len(dims)) for key in ("dim0", "dim1")]
+    first, second = (n[0] if n else i for n, i in zip(named, (-2, -1), strict=True))
+    if len(dims) > 1:
+        dims[first], dims[second] = dims[second], dims[first]
+    return tuple(dims)
+
+
+def _permute(node: Node, _: tuple[int, ...], known: list[Axes]) -> Axes:
+    order = dimensions(node, "dims", len(known[0])) or ()
+    return tuple(known[0][i] for i in order)
+
+
+def _move(node: Node, _: tuple[int, ...], known: list[Axes]) -> Axes:
+    source, dims = known[0], len(known[0])
+    origin = dimensions(node, "source", dims) or ()
+    target = dimensions(node, "destination", dims) or ()
+    rest = [dim for i, dim in enumerate(source) if i not in origin]
+    for to, come in sorted(zip(target, origin, strict=False)):
+        rest.insert(to, source[come])
+    return tuple(rest)
+
+
+def _drop(node: Node, _: tuple[int, ...], known: list[Axes]) -> Axes:
+    gone = (dimensions(node, "dim", len(known[0])) or (0,))[0]
+    return known[0][:gone] + known[0][gone + 1 :]
+
+
+def _reduce(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    gone = reduced(node, known[0])
+    if len(sizes) == len(known[0]):
+        return tuple(() if i in gone else dim for i, dim in enumerate(known[0]))
+    return tuple(dim for i, dim in enumerate(known[0]) if i not in gone)
+
+
+def _convolve(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Make channels of the dimension after the batch, and a map of those behind it."""
+    source = known[0]
+    if len(source) != len(sizes) or len(sizes) < 3:
+        return ()
+    names = SPACE if len(sizes) > 3 else ("width",)
+    spread: list[Dim] = []
+    for dim, length, label in zip(source[2:], sizes[2:], names, strict=False):
+        keeps = bool(dim) and all(factor.label in (*SPACE, "copy", "batch") for factor in dim)
+        spread.append(_resized(dim, length) if keeps else _resized(_dim(label, 1), length, label))
+    channel = "batch" if holds_batch(source[1]) else "channel"
+    return (source[0], _dim(channel, sizes[1]), *spread)
+
+
+def _linear(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Make channels of the last dimension; a mix along the map alone (as in mixers) stays a map."""
+    source = known[0]
+    if len(source) != len(sizes) or not sizes:
+        return ()
+    labels = {factor.label for factor in source[-1]}
+    others = {factor.label for dim in source[:-1] for factor in dim}
+    is_map = bool(labels) and labels <= set(SPACE) and "channel" in others
+    label = source[-1][0].label if is_map else "batch" if "batch" in labels else "channel"
+    same = is_map and size(source[-1]) == sizes[-1]
+    return (*source[:-1], source[-1] if same else _dim(label, sizes[-1]))
+
+
+def _multiply(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    if len(known) < 2 or len(sizes) < 2 or not all(len(axes) > 1 for axes in known[:2]):
+        return merged(known, sizes)
+    left, right = known[:2]
+    front = merged([left[:-2], right[:-2]], sizes[:-2])
+    last = _dim("channel", sizes[-1]) if _rank(right[-1]) == 2 else right[-1]
+    return (*front, left[-2], last)
+
+
+def _attend(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    if len(known) < 3 or not known[0] or not known[2]:
+        return ()
+    return (*known[0][:-1], known[2][-1])
+
+
+def _einsum(node: Node, _: tuple[int, ...], known: list[Axes]) -> Axes:
+    letters = einsum_letters(node)
+    if letters is None or len(letters[0]) != len(known):
+        return ()
+    named: dict[str, Dim] = {}
+    for operand, axes in zip(letters[0], known, strict=True):
+        for letter, dim in zip(operand, axes, strict=False):
+            if letter not in named or _rank(dim) < _rank(named[letter]):
+                named[letter] = dim
+    return tuple(named.get(letter, ()) for letter in letters[1])
+
+
+def _item(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Take one of several results: a piece of the same rank, or a row of what was unbound."""
+    source = known[0]
+    if len(source) == len(sizes):
+        return tuple(map(_resized, source, sizes))
+    lengths = [size(dim) for dim in source]
+    for gone in range(len(source)):
+        if lengths[:gone] + lengths[gone + 1 :] == list(sizes):
+            return source[:gone] + source[gone + 1 :]
+    return ()
+
+
+_RULES: tuple[tuple[frozenset[str], Callable[[Node, tuple[int, ...], list[Axes]], Axes]], ...] = (
+    (words(REREAD), _reread),
+    (_REGROUPED | words(WRITE), _regroup),
+    (_STRETCHED, _stretch),
+    (_SWAPPED, _swap),
+    (words("permute"), _permute),
+    (words("movedim moveaxis"), _move),
+    (words("select"), _drop),
+    (REDUCTIONS, _reduce),
+    (CONVOLUTIONS | _REARRANGED, _convolve),
+    (words("linear"), _linear),
+    (PRODUCTS, _multiply),
+    (words("scaled_dot_product_attention"), _attend),
+    (words("einsum"), _einsum),
+    (RECURRENT, _recur),
+    (words("getitem"), _item),
+    (words("cat concat concatenate"), _join),
+)

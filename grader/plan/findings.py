@@ -1,0 +1,117 @@
+"""What is known of a network from its Plan alone. These structs go into the Record as they are.
+
+Shapes are those of one image: without the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base: immutable and strict."""
+
+
+class TensorCount(Struct, frozen=True):
+    """How many numbers one tensor adds to the parameters.
+
+    `layer` is the path of the module that holds it, `owner` that module's class. `counted` is
+    false only for what batch norm keeps by itself; `used` is false where no data reaches the
+    output through it.
+    """
+
+    name: str
+    role: Literal["parameter", "buffer", "constant"]
+    layer: str
+    owner: str
+    shape: list[int]
+    count: int
+    trainable: bool
+    counted: bool
+    used: bool
+
+
+class Layer(Struct, frozen=True):
+    """One step of the training graph that a person would draw.
+
+    `name` is the module's path, or the operation where no module stands. `parameters` are those
+    that no earlier layer has. `macs` are multiply-accumulates and `activations` elements of the
+    result, both for one image. `receptive_field` and `jump` are pixels of the image, (height,
+    width); None means the whole image. kernel, stride, padding and dilation are None where the
+    layer has none.
+    """
+
+    name: str
+    kind: str
+    op: str
+    shape: list[int]
+    parameters: int
+    macs: int
+    activations: int
+    receptive_field: tuple[int, int] | None
+    jump: tuple[float, float] | None
+    on_path: bool
+    kernel: list[int] | None = None
+    stride: list[int] | None = None
+    padding: list[int] | None = None
+    dilation: list[int] | None = None
+    where: str = ""
+
+
+class Finding(Struct, frozen=True):
+    """Something that is, or looks like, what a requirement asks for; `why` it counts or does not.
+
+    `before` and `after` are the shapes that went in and came out.
+    """
+
+    what: str
+    name: str
+    counts: bool
+    why: str
+    before: list[int]
+    after: list[int]
+    where: str = ""
+
+
+class Mixing(Struct, frozen=True):
+    """An operation of the evaluation graph through which images of a batch affect each other."""
+
+    op: str
+    name: str
+    why: str
+    where: str = ""
+
+
+class Facts(Struct, frozen=True):
+    """Everything the checks and reports need to know of a network.
+
+    `parameters` is the count the limit is for: every declared parameter (shared ones once, unused
+    ones too), buffers beyond batch norm's own, and constants baked into the graph. `declared` are
+    the parameters alone, as `sum(p.numel())` gives them. `unused` are declared parameters that do
+    not act on the output.
+
+    `same_network` says whether the evaluation graph is the training graph with dropout off and
+    batch norm frozen; `difference` shows where not (`-` training, `+` evaluation).
+    `batch_independent` is false when `mixing` names an operation.
+    """
+
+    class_name: str
+    parameters: int
+    declared: int
+    unused: int
+    macs: int
+    activations: int
+    classes: int
+    output: Literal["log-probabilities", "probabilities", "logits"]
+    tensors: list[TensorCount]
+    layers: list[Layer]
+    batch_norm: list[Finding]
+    dropout: list[Finding]
+    global_average_pooling: list[Finding]
+    same_network: bool
+    difference: list[str]
+    batch_independent: bool
+    mixing: list[Mixing]
+    notes: list[str]

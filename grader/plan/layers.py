@@ -1,0 +1,112 @@
+"""The rows a person would draw: one for each step that learns, pools, normalises or activates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+
+from grader.plan.arguments import name_of, reads, words
+from grader.plan.axes import Axes
+from grader.plan.costs import activations, macs
+from grader.plan.evidence import title
+from grader.plan.findings import Layer
+from grader.plan.geometry import geometry
+from grader.plan.path import Trace
+from grader.plan.receptive import Field, fields_of
+from grader.plan.schema import Node
+from grader.plan.sizes import per_image
+
+_KINDS = {
+    "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+    "linear": "linear bilinear",
+    "recurrent": "lstm gru rnn_tanh rnn_relu",
+    "attention": "scaled_dot_product_attention",
+    "embedding": "embedding",
+    "batch norm": "batch_norm",
+    "norm": "instance_norm layer_norm group_norm rms_norm",
+    "dropout": "dropout feature_dropout alpha_dropout feature_alpha_dropout",
+    "max pool": """max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d
+        adaptive_max_pool2d""",
+    "average pool": """avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+        adaptive_avg_pool3d""",
+    "activation": """relu relu6 leaky_relu prelu rrelu elu celu selu gelu silu mish sigmoid
+        log_sigmoid hardsigmoid hardswish hardtanh hardshrink softshrink softplus tanh threshold glu
+        softmax log_softmax""",
+    "upsampling": """upsample_bilinear2d upsample_nearest2d upsample_bicubic2d pixel_shuffle""",
+}
+_KIND = {name: kind for kind, names in _KINDS.items() for name in words(names)}
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Which parameters flow into each value and belong to no layer so far."""
+
+    carried: dict[str, frozenset[str]]
+    taken: set[str]
+
+
+def layers_of(trace: Trace, axes: dict[str, Axes], averaging: frozenset[str]) -> list[Layer]:
+    """List the layers of a graph; `averaging` names the nodes that are global average pooling."""
+    fields = fields_of(trace, axes)
+    parameters = {t.name for t in trace.model.tensors if t.role == "parameter"}
+    shares = _Shares({name: frozenset([name]) for name in parameters}, set())
+    rows: list[Layer] = []
+    for node in trace.flow.nodes:
+        own = _own_parameters(trace, node, shares)
+        cost = macs(trace, node, axes)
+        kind = "global average pool" if node.name in averaging else _KIND.get(name_of(node), "")
+        if own or cost or kind:
+            row = _row(trace, node, kind or "other", fields.get(node.name))
+            count = sum(math.prod(trace.tensors[name].shape) for name in own)
+            rows.append(msgspec.structs.replace(row, parameters=count, macs=cost))
+    return rows
+
+
+def _own_parameters(trace: Trace, node: Node, shares: _Shares) -> frozenset[str]:
+    """Return the parameters that a layer is the first to use.
+
+    Those that are worked on before (a normalised weight) come with the value they are part of.
+    """
+    sources = reads(node)
+    read = frozenset[str]().union(*(shares.carried.get(each, frozenset()) for each in sources))
+    if node.name not in trace.seen and name_of(node) not in _KIND:
+        shares.carried[node.name] = read
+        return frozenset()
+    own = read - shares.taken
+    shares.taken.update(own)
+    return own
+
+
+def _row(trace: Trace, node: Node, kind: str, field: Field | None) -> Layer:
+    window, jump = _seen(field)
+    sliding = geometry(trace, node)
+    kernel, stride, padding, dilation = map(list, sliding) if sliding else (None,) * 4
+    return Layer(
+        name=title(node),
+        kind=kind,
+        op=name_of(node),
+        shape=per_image(node.shape),
+        parameters=0,
+        macs=0,
+        activations=activations(node),
+        receptive_field=window,
+        jump=jump,
+        on_path=trace.on_path(node),
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        where=node.where,
+    )
+
+
+def _seen(field: Field | None) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
+    """Return receptive field and jump as (height, width): None for the whole image, 0 for none."""
+    if not field:
+        return (0, 0), None
+    height, width = field["height"], field["width"]
+    if height is None or width is None:
+        return None, None
+    return (height.width, width.width), (float(height.jump), float(width.jump))

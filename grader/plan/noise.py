@@ -1,0 +1,141 @@
+"""Where a network drops values at random in training, and whether it stops in evaluation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from grader.plan.arguments import argument, flag, name_of, number, reads, words
+from grader.plan.evidence import finding, off_path
+from grader.plan.findings import Finding
+from grader.plan.path import Trace
+from grader.plan.schema import Node, Ref
+
+DROPOUTS = words("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
+RECURRENT = words("lstm gru rnn_tanh rnn_relu")
+_COMPARISONS = words("lt le gt ge less less_equal greater greater_equal")
+_KEEPS_MASK = words(
+    """to _to_copy type_as div mul div true_divide multiply clone contiguous view expand expand_as
+    reshape unsqueeze detach logical_not floor"""
+)
+_UNIFORM = words("rand rand_like uniform_")
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A node that drops values: the share `p`, if it is `active` in its graph."""
+
+    node: Node
+    p: float
+    active: bool
+
+
+def drops(trace: Trace) -> list[Drop]:
+    """List dropout operations, and multiplications by a random mask of zeros."""
+    masks = _masks(trace)
+    return [drop for node in trace.flow.nodes for drop in _drop(trace, node, masks)]
+
+
+def _drop(trace: Trace, node: Node, masks: dict[str, float]) -> Iterator[Drop]:
+    name = name_of(node)
+    names = reads(node)
+    if name in DROPOUTS:
+        if node.name not in masks:
+            active = flag(node, "train") or name == "native_dropout"
+            yield Drop(node, number(node, "p", 0.5), active)
+    elif name == "scaled_dot_product_attention":
+        p = number(node, "dropout_p", 0.0)
+        if p > 0:
+            yield Drop(node, p, active=True)
+    elif name in RECURRENT:
+        p = number(node, "dropout", 0.0)
+        if p > 0 and number(node, "num_layers", 1) > 1:
+            yield Drop(node, p, flag(node, "train"))
+    elif name in ("mul", "multiply", "where", "masked_fill"):
+        shares = [masks[each] for each in names if each in masks]
+        if shares and not all(each in masks for each in names):
+            yield Drop(node, shares[0], active=True)
+
+
+def _masks(trace: Trace) -> dict[str, float]:
+    """Return the values that are nothing but random zeros, with the share that is zero."""
+    masks: dict[str, float] = {}
+    for node in trace.flow.nodes:
+        share = _share(trace, node, masks)
+        if share is not None and node.name not in trace.seen:
+            masks[node.name] = share
+    return masks
+
+
+def _share(trace: Trace, node: Node, masks: dict[str, float]) -> float | None:
+    name = name_of(node)
+    inputs = [each for each in reads(node) if each not in trace.constants]
+    if name in ("bernoulli", "bernoulli_"):
+        kept = _known(trace, node, "p", trace.constants.get((reads(node) or [""])[0]))
+        return None if kept is None else 1 - kept
+    if name in DROPOUTS:
+        return number(node, "p", 0.5) if flag(node, "train") and not inputs else None
+    if name in _COMPARISONS and len(inputs) == 1 and inputs[0] in trace.nodes:
+        bound = _known(trace, node, "other", None)
+        uniform = name_of(trace.nodes[inputs[0]]) in _UNIFORM
+        if bound is None or not uniform:
+            return None
+        return bound if name.startswith("g") else 1 - bound
+    if name in _KEEPS_MASK and len(inputs) == 1 and inputs[0] in masks:
+        return 1 - masks[inputs[0]] if name == "logical_not" else masks[inputs[0]]
+    return None
+
+
+def _known(trace: Trace, node: Node, name: str, default: float | None) -> float | None:
+    value = argument(node, name)
+    if isinstance(value, Ref):
+        return trace.constants.get(value.ref)
+    return float(value) if isinstance(value, int | float) else default
+
+
+def dropouts(train: Trace, evaluation: Trace) -> list[Finding]:
+    """List every dropout of the training graph, and of the evaluation graph those left on."""
+    left_on = {key: drop for key, drop in _keyed(drops(evaluation)) if drop.active and drop.p > 0}
+    found: list[Finding] = []
+    for key, drop in _keyed(drops(train)):
+        fault = _fault(train, drop)
+        if left_on.pop(key, None) is not None and not fault:
+            fault = _LEFT_ON
+        why = fault or f"drops {drop.p:.3g} of the values in training, none in evaluation"
+        found.append(finding(train, drop.node, _what(drop.node), why, counts=not fault))
+    found += [
+        finding(evaluation, drop.node, _what(drop.node), _LEFT_ON, counts=False)
+        for drop in left_on.values()
+    ]
+    return found
+
+
+_LEFT_ON = (
+    "it still drops values in evaluation: F.dropout(x) is on by default; write "
+    "F.dropout(x, p, training=self.training) or use nn.Dropout"
+)
+
+
+def _keyed(found: list[Drop]) -> Iterator[tuple[tuple[str, str, str, int], Drop]]:
+    """Give each drop a key that its twin in the other graph has too."""
+    times: Counter[tuple[str, str, str]] = Counter()
+    for drop in found:
+        place = (name_of(drop.node), drop.node.module, drop.node.where)
+        yield (*place, times[place]), drop
+        times[place] += 1
+
+
+def _fault(train: Trace, drop: Drop) -> str:
+    if not drop.active:
+        return "it is switched off in training mode"
+    if drop.p <= 0:
+        return "p = 0 drops nothing"
+    if drop.p >= 1:
+        return "p = 1 drops everything"
+    return off_path(train, drop.node)
+
+
+def _what(node: Node) -> str:
+    name = name_of(node)
+    return name.replace("_", " ") if name in DROPOUTS else f"dropout by {name}"

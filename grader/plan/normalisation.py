@@ -1,0 +1,62 @@
+"""Where a network normalises with the statistics of a batch, and where it only seems to."""
+
+from __future__ import annotations
+
+from grader.plan.arguments import flag, name_of, number, reference
+from grader.plan.evidence import finding, off_path
+from grader.plan.findings import Finding
+from grader.plan.path import Trace
+from grader.plan.schema import Node
+
+_OTHERS = {
+    "instance_norm": "instance norm normalises each image by itself, not over the batch",
+    "group_norm": "group norm normalises each image by itself, not over the batch",
+    "layer_norm": "layer norm normalises each image by itself, not over the batch",
+    "rms_norm": "RMS norm scales each image by itself, without the batch",
+}
+
+
+def batch_norms(train: Trace, evaluation: Trace) -> list[Finding]:
+    """List every normalisation of the training graph and say whether it is batch norm that acts."""
+    found: list[Finding] = []
+    for node in train.flow.nodes:
+        name = name_of(node)
+        if name == "batch_norm":
+            fault = _fault(node, train, evaluation)
+            why = "batch statistics in training, running statistics in evaluation"
+            found.append(finding(train, node, "batch norm", fault or why, counts=not fault))
+        elif name in _OTHERS:
+            found.append(finding(train, node, name.replace("_", " "), _OTHERS[name], counts=False))
+    return found
+
+
+def _fault(node: Node, train: Trace, evaluation: Trace) -> str:
+    """Return why a batch norm of the training graph does not count; empty if it does."""
+    mean, variance = reference(node, "running_mean"), reference(node, "running_var")
+    if fault := off_path(train, node):
+        return fault
+    if mean is None or variance is None:
+        return "it keeps no running statistics (track_running_stats=False)"
+    if not flag(node, "training"):
+        return "it is frozen: it uses its running statistics in training as well"
+    if number(node, "momentum", 0.0) == 0:
+        return "its momentum is 0, so its running statistics never learn"
+    if not {mean, variance} <= train.tensors.keys():
+        return "its running statistics are made anew in forward, so nothing is remembered"
+    return _fault_in_evaluation(mean, variance, evaluation)
+
+
+def _fault_in_evaluation(mean: str, variance: str, evaluation: Trace) -> str:
+    twins = [
+        node
+        for node in evaluation.flow.nodes
+        if name_of(node) == "batch_norm"
+        and (reference(node, "running_mean"), reference(node, "running_var")) == (mean, variance)
+    ]
+    if not twins:
+        return "it is missing in evaluation mode"
+    if any(flag(node, "training") for node in twins):
+        return "it uses the statistics of the test batch in evaluation mode"
+    if not any(evaluation.on_path(node) for node in twins):
+        return "its result is not used for the output in evaluation mode"
+    return ""

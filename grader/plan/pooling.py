@@ -1,0 +1,263 @@
+"""Where a network averages a whole map, in whatever words, and where it only seems to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from grader.plan.arguments import argument, first_read, name_of, number, reads, words
+from grader.plan.axes import SPACE, Axes, Dim, Factor, einsum_letters, reduced, size
+from grader.plan.evidence import finding, off_path
+from grader.plan.findings import Finding
+from grader.plan.geometry import (
+    ADAPTIVE_AVG_POOLS,
+    ADAPTIVE_MAX_POOLS,
+    AVG_POOLS,
+    MAX_POOLS,
+    Geometry,
+    axes_count,
+    geometry,
+)
+from grader.plan.path import Trace
+from grader.plan.schema import Node, Ref
+from grader.plan.sizes import per_image
+
+_PRODUCTS = words("mul multiply")
+_QUOTIENTS = words("div divide true_divide")
+_CARRIED = words(
+    """view reshape flatten unflatten squeeze unsqueeze permute transpose t contiguous clone detach
+    alias to _to_copy view_as ravel"""
+)
+_MAXIMA = ADAPTIVE_MAX_POOLS | MAX_POOLS | words("amax max")
+
+
+class _Reduction(NamedTuple):
+    """The dimensions an operation reduces whole, and its result as a multiple of their mean."""
+
+    dims: list[Dim]
+    times: float
+
+
+@dataclass(frozen=True)
+class _Average:
+    """A map on its way to its mean: `times` is the value so far as a multiple of it."""
+
+    start: Node
+    before: tuple[int, ...]  # lengths of the axes of the map
+    times: float
+
+
+def poolings(trace: Trace, axes: dict[str, Axes]) -> tuple[list[Finding], frozenset[str]]:
+    """Return what averages a map, or looks like it, and the names of the nodes that do."""
+    walk = _Walk(trace, axes)
+    for node in trace.flow.nodes:
+        walk.visit(node)
+    return walk.findings(), frozenset(node.name for node, _ in walk.whole)
+
+
+class _Walk:
+    """Follows maps through the graph until they are averaged whole."""
+
+    def __init__(self, trace: Trace, axes: dict[str, Axes]) -> None:
+        self.whole: list[tuple[Node, _Average]] = []
+        self._missed: list[tuple[Node, str]] = []
+        self._trace, self._axes = trace, axes
+        self._under_way: dict[str, _Average] = {}
+        self._started: dict[str, Node] = {}
+
+    def visit(self, node: Node) -> None:
+        """Take one operation into account."""
+        source = first_read(node) or ""
+        name = name_of(node)
+        average = self._under_way.get(source)
+        if name in _PRODUCTS | _QUOTIENTS:
+            self._scale(node, name)
+        elif name in _CARRIED:
+            if average:
+                self._under_way[node.name] = average
+        elif source in self._axes and (name in _MAXIMA or name in _AVERAGES):
+            self._reduce(node, name, source, average)
+
+    def findings(self) -> list[Finding]:
+        """Describe every candidate, in the order of the graph."""
+        place = {node.name: i for i, node in enumerate(self._trace.flow.nodes)}
+        done = {average.start.name for _, average in self.whole}
+        rest = [
+            (node, "it averages or sums only a part of the map, or is not divided by its size")
+            for name, node in self._started.items()
+            if name not in done
+        ]
+        found = [(node, self._finding(node, average)) for node, average in self.whole]
+        found += [
+            (node, finding(self._trace, node, _called(node), why, counts=False))
+            for node, why in self._missed + rest
+        ]
+        return [each for _, each in sorted(found, key=lambda pair: place[pair[0].name])]
+
+    def _scale(self, node: Node, name: str) -> None:
+        operands = [self._under_way[each] for each in reads(node) if each in self._under_way]
+        by = _known_factor(self._trace, node)
+        if operands and by:
+            factor = by if name in _PRODUCTS else 1 / by
+            self._go_on(node, replace(operands[0], times=operands[0].times * factor))
+
+    def _reduce(self, node: Node, name: str, source: str, average: _Average | None) -> None:
+        before = self._axes[source]
+        after = self._axes.get(node.name, ())
+        reduction = _reduction(self._trace, node, name, before, after)
+        if isinstance(reduction, str):
+            self._missed.append((node, reduction))
+            return
+        if reduction is None:
+            return
+        space = _space(before)
+        fault = _fault(node, name, reduction, before, space)
+        if fault is None:
+            times = reduction.times * (average.times if average else 1.0)
+            start = average.start if average else node
+            lengths = average.before if average else tuple(factor.size for factor in space)
+            self._started[start.name] = start
+            self._go_on(node, _Average(start, lengths, times))
+        elif fault:
+            self._missed.append((node, fault))
+
+    def _go_on(self, node: Node, average: _Average) -> None:
+        """Note how far the map is: whole if no axis of it is left and nothing is to divide by."""
+        left = [f for dim in self._axes.get(node.name, ()) for f in dim if f.label in SPACE]
+        if not left and math.isclose(average.times, 1, rel_tol=0.01):
+            self.whole.append((node, average))
+        else:
+            self._under_way[node.name] = average
+
+    def _finding(self, node: Node, average: _Average) -> Finding:
+        fault = off_path(self._trace, node)
+        if not fault and not self._leads_out(node):
+            fault = (
+                "its result only scales or shifts a larger map again (as in squeeze-and-excitation)"
+            )
+        lengths = "×".join(map(str, average.before))
+        found = finding(self._trace, average.start, _called(average.start), "", counts=not fault)
+        why = fault or f"averages the whole {lengths} map"
+        return _with(found, why=why, after=per_image(node.shape))
+
+    def _leads_out(self, start: Node) -> bool:
+        """Tell whether the mean reaches the output without being spread over a map again."""
+        readers: dict[str, list[str]] = {}
+        for name, sources in self._trace.edges.items():
+            for source in sources:
+                readers.setdefault(source, []).append(name)
+        pending, seen = [start.name], set[str]()
+        while pending:
+            name = pending.pop()
+            if name == self._trace.flow.output:
+                return True
+            for reader in readers.get(name, ()):
+                spread = any(f.label in SPACE for dim in self._axes.get(reader, ()) for f in dim)
+                if reader not in seen and not spread:
+                    seen.add(reader)
+                    pending.append(reader)
+        return False
+
+
+_AVERAGES = ADAPTIVE_AVG_POOLS | AVG_POOLS | words("mean nanmean sum nansum einsum")
+
+
+def _called(node: Node) -> str:
+    return name_of(node).replace("_", " ")
+
+
+def _with(found: Finding, *, why: str, after: list[int]) -> Finding:
+    return Finding(found.what, found.name, found.counts, why, found.before, after, found.where)
+
+
+def _known_factor(trace: Trace, node: Node) -> float:
+    """Return the number a value is multiplied by or divided by; 0 if there is none."""
+    value = argument(node, "other")
+    known = trace.constants.get(value.ref) if isinstance(value, Ref) else number(node, "other", 0.0)
+    return known or 0.0
+
+
+def _space(axes: Axes) -> list[Factor]:
+    """Return the axes of the map; in a shape [B, C, H, W] of unknown origin, the last two."""
+    named = [factor for dim in axes for factor in dim if factor.label in SPACE]
+    if named or len(axes) != 4:
+        return named
+    return [factor for dim in axes[2:] for factor in dim if factor.label == "channel"]
+
+
+def _fault(
+    node: Node, name: str, reduction: _Reduction, before: Axes, space: list[Factor]
+) -> str | None:
+    """Return why a reduction is no average over the map; empty if it has nothing to do with one."""
+    factors = [factor for dim in reduction.dims for factor in dim]
+    labels = {factor.label for factor in factors}
+    if not factors:
+        is_map = "pool" in name or (len(before) == 4 and name == "mean")
+        return "the map is 1×1 already: there is nothing to average" if is_map else ""
+    if labels == {"copy"}:
+        return "the map holds one value, repeated"
+    if not any(factor in space for factor in factors):
+        return ""
+    if name in _MAXIMA:
+        return "it takes the maximum of the map, not the average"
+    if "batch" in labels:
+        return "it averages over the images of the batch as well"
+    outside = [f for f in factors if f.label not in SPACE and f not in space and f.label != "copy"]
+    return "it averages over the channels as well" if outside else None
+
+
+def _reduction(
+    trace: Trace, node: Node, name: str, before: Axes, after: Axes
+) -> _Reduction | str | None:
+    """Return what an operation reduces whole; a text if it pools a map but only in part."""
+    if name in ("mean", "nanmean", "amax", "max", "sum", "nansum"):
+        dims = [before[i] for i in reduced(node, before)]
+        is_sum = name in ("sum", "nansum")
+        return _Reduction(dims, float(math.prod(map(size, dims))) if is_sum else 1.0)
+    count = axes_count(name)
+    if name == "einsum":
+        return _summed(node, before)
+    if not count or len(before) <= count or len(before) != len(after):
+        return None
+    old, new = before[-count:], after[-count:]
+    sliding = geometry(trace, node)
+    if name in MAX_POOLS and any(new):
+        return None
+    if sliding is None or name in MAX_POOLS:
+        return _left_over(old, new, 1.0)
+    return _windows(node, sliding, old, new)
+
+
+def _summed(node: Node, before: Axes) -> _Reduction | None:
+    letters = einsum_letters(node)
+    if letters is None or len(letters[0]) != 1:
+        return None
+    pairs = zip(letters[0][0], before, strict=False)
+    dims = [dim for letter, dim in pairs if letter not in letters[1]]
+    return _Reduction(dims, float(math.prod(map(size, dims))))
+
+
+def _left_over(before: Axes, after: Axes, times: float) -> _Reduction | str | None:
+    """Return the axes of which one value is left, if none is left in part."""
+    pairs = list(zip(before, after, strict=True))
+    if any(new and size(new) != size(old) for old, new in pairs):
+        return f"it leaves a {_lengths(after)} map: one value a channel makes it global"
+    gone = [old for old, new in pairs if not new]
+    return _Reduction(gone, times) if gone else None
+
+
+def _windows(node: Node, sliding: Geometry, before: Axes, after: Axes) -> _Reduction | str | None:
+    """Return the axes that one window covers, if every axis is covered or left alone."""
+    axes = zip(sliding.kernel, sliding.padding, before, strict=True)
+    if not all(k == 1 or (k >= size(dim) and p == 0) for k, p, dim in axes):
+        window = "×".join(map(str, sliding.kernel))
+        border = " with a border of zeros" if any(sliding.padding) else ""
+        return f"it averages windows of {window} on a map of {_lengths(before)}{border}"
+    override = number(node, "divisor_override", 0.0)
+    times = math.prod(sliding.kernel) / override if override else 1.0
+    return _left_over(before, after, times)
+
+
+def _lengths(axes: Axes) -> str:
+    return "×".join(str(size(dim)) for dim in axes)

@@ -1,0 +1,157 @@
+"""Whether evaluation runs the network that was trained.
+
+Both graphs are brought to a common form: dropout and operations without effect are left out,
+batch norm uses its running statistics. Then every value has one identity in both graphs, made of
+its operation and the identities of its arguments, and the outputs must be identical.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+from grader.plan.arguments import (
+    first_read,
+    flag,
+    name_of,
+    number,
+    reads,
+    reference,
+    with_argument,
+    words,
+)
+from grader.plan.noise import DROPOUTS, RECURRENT, drops
+from grader.plan.path import Trace
+from grader.plan.schema import Node, Ref
+from grader.plan.sizes import per_image
+
+_WITHOUT_EFFECT = words("alias detach contiguous clone lift_fresh lift_fresh_copy")
+_SHOWN = 40  # lines of a difference, and characters of a line
+_WIDTH = 160
+
+
+def difference(train: Trace, evaluation: Trace) -> list[str]:
+    """Return what differs: `-` is done in training only, `+` in evaluation only; empty if equal."""
+    identities: dict[tuple[str, ...], int] = {}
+    before = _Canonical(train, identities, training=True)
+    after = _Canonical(evaluation, identities, training=False)
+    if before.output == after.output:
+        return []
+    lines = [
+        line[0] + " " + line[1:]
+        for line in difflib.unified_diff(before.lines(), after.lines(), lineterm="", n=0)
+        if not line.startswith(("---", "+++", "@@"))
+    ]
+    return lines[:_SHOWN] or ["the same operations are connected in another way"]
+
+
+class _Canonical:
+    """One graph in the common form."""
+
+    def __init__(
+        self, trace: Trace, identities: dict[tuple[str, ...], int], *, training: bool
+    ) -> None:
+        self._trace = trace
+        self._training = training
+        self._identities = identities
+        self._dropped = {drop.node.name: drop.p for drop in drops(trace) if training}
+        self._unscaled: dict[str, float] = {}  # shares kept that have still to be divided by
+        self._ids: dict[str, int] = {}
+        self._kept: dict[int, Node] = {}
+        for name in (*trace.flow.inputs, *trace.tensors):
+            self._ids[name] = self._identity("tensor", name)
+        for node in trace.flow.nodes:
+            self._ids[node.name] = self._of(node)
+        self.output = self._ids.get(trace.flow.output, -1)
+
+    def lines(self) -> list[str]:
+        """Describe, in order, the operations that the output needs."""
+        needed: set[str] = set()
+        pending = [self._trace.flow.output]
+        while pending:
+            name = pending.pop()
+            if name not in needed and name in self._trace.nodes:
+                needed.add(name)
+                pending.extend(reads(self._trace.nodes[name]))
+        shown = {id(node) for node in self._kept.values()}
+        return [
+            self._line(node)
+            for node in self._trace.flow.nodes
+            if node.name in needed and id(node) in shown and node.shape is not None
+        ]
+
+    def _of(self, node: Node) -> int:
+        """Return a node's identity: that of its input if it does nothing in evaluation."""
+        passed = self._passed(node)
+        if passed is not None:
+            return self._ids[passed]
+        common = self._frozen(node)
+        parts = [self._text(value) for value in common.args]
+        parts += [f"{key}={self._text(value)}" for key, value in sorted(common.kwargs.items())]
+        identity = self._identity(common.op, *parts)
+        self._kept.setdefault(identity, node)
+        return identity
+
+    def _passed(self, node: Node) -> str | None:
+        """Return the input that a node hands on unchanged in evaluation, if it does."""
+        name, source = name_of(node), first_read(node)
+        if name in _WITHOUT_EFFECT or (name == "to" and self._dtype(source) == node.dtype):
+            return source
+        if node.name in self._dropped and name in (*DROPOUTS, "mul", "multiply"):
+            kept = next((each for each in reads(node) if each in self._trace.seen), source)
+            if name not in DROPOUTS:
+                self._unscaled[node.name] = 1 - self._dropped[node.name]
+            return kept
+        if name in DROPOUTS and (not flag(node, "train") or number(node, "p", 0.5) == 0):
+            return source
+        return source if source in self._unscaled and self._rescales(node, name, source) else None
+
+    def _rescales(self, node: Node, name: str, source: str) -> bool:
+        """Tell whether a node divides by the share that a dropout written by hand has kept."""
+        by = number(node, "other", 0.0)
+        share = by if name in ("div", "divide", "true_divide") else 1 / by if by else 0.0
+        scales = name in ("div", "divide", "true_divide", "mul", "multiply")
+        return scales and math.isclose(share, self._unscaled[source], rel_tol=1e-3)
+
+    def _frozen(self, node: Node) -> Node:
+        """Return a node as evaluation should have it."""
+        name = name_of(node)
+        if name in ("batch_norm", "instance_norm") and reference(node, "running_mean"):
+            node = with_argument(node, "momentum", 0.0)
+            live = "training" if name == "batch_norm" else "use_input_stats"
+            return with_argument(node, live, False) if self._training else node
+        if name in RECURRENT and (self._training or not flag(node, "train")):
+            return with_argument(with_argument(node, "dropout", 0.0), "train", False)
+        if name == "scaled_dot_product_attention" and self._training:
+            return with_argument(node, "dropout_p", 0.0)
+        if name == "rrelu" and self._training:
+            return with_argument(node, "training", False)
+        return node
+
+    def _dtype(self, name: str | None) -> str:
+        known = self._trace.nodes.get(name or "") or self._trace.tensors.get(name or "")
+        return known.dtype if known else "torch.float32"
+
+    def _identity(self, *parts: str) -> int:
+        return self._identities.setdefault(parts, len(self._identities))
+
+    def _text(self, value: object) -> str:
+        if isinstance(value, Ref):
+            return f"%{self._ids[value.ref]}"
+        if isinstance(value, list):
+            return f"[{', '.join(map(self._text, value))}]"
+        return repr(value)
+
+    def _line(self, node: Node) -> str:
+        common = self._frozen(node)
+        shown = ", ".join(self._readable(value) for value in common.args)
+        place = ", ".join(filter(None, (node.module, node.where)))
+        shape = "×".join(map(str, per_image(node.shape)))
+        return f"{name_of(node)}({shown}) → {shape}{f'  ({place})' if place else ''}"[:_WIDTH]
+
+    def _readable(self, value: object) -> str:
+        if isinstance(value, Ref):
+            return "·" if value.ref in self._trace.nodes else value.ref
+        if isinstance(value, list):
+            return f"[{', '.join(map(self._readable, value))}]"
+        return str(value)
