@@ -181,6 +181,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
+            Path(temporary).chmod(0o644)  # mkstemp's files are private
             os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from grader.rubric import Rubric
 
 
 def test_loads(judge: Judge, described: Record) -> None:
-    """The submission loads."""
+    """Loads."""
     problem = described.problem
     early = problem is not None and problem.stage != "train"
     if problem is not None and early:
@@ -24,7 +24,7 @@ def test_loads(judge: Judge, described: Record) -> None:
 
 
 def test_parameter_count(judge: Judge, described: Record, rubric: Rubric) -> None:
-    """Parameters within the limit."""
+    """Parameters."""
     facts = _facts(judge, described)
     limit = rubric.limits.parameters
     largest = sorted(facts.tensors, key=lambda t: t.count, reverse=True)[:3]
@@ -40,7 +40,7 @@ def test_parameter_count(judge: Judge, described: Record, rubric: Rubric) -> Non
 
 
 def test_batch_normalization(judge: Judge, described: Record) -> None:
-    """Batch normalisation acts on the network."""
+    """Batch normalisation."""
     _judge_layer(
         judge, _facts(judge, described).batch_norm, "batch normalisation",
         help="add nn.BatchNorm2d behind a convolution, and call it in forward",
@@ -48,7 +48,7 @@ def test_batch_normalization(judge: Judge, described: Record) -> None:
 
 
 def test_dropout(judge: Judge, described: Record) -> None:
-    """Dropout acts on the network."""
+    """Dropout."""
     _judge_layer(
         judge, _facts(judge, described).dropout, "dropout",
         help="add nn.Dropout with a small p, and call it in forward",
@@ -56,7 +56,7 @@ def test_dropout(judge: Judge, described: Record) -> None:
 
 
 def test_global_average_pooling(judge: Judge, described: Record) -> None:
-    """Global average pooling acts on the network."""
+    """Global average pooling."""
     _judge_layer(
         judge, _facts(judge, described).global_average_pooling, "global average pooling",
         help="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
@@ -65,7 +65,7 @@ def test_global_average_pooling(judge: Judge, described: Record) -> None:
 
 @pytest.mark.trains
 def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
-    """Test accuracy at the last epoch."""
+    """Test accuracy."""
     facts = _facts(judge, trained)
     limit = rubric.limits.accuracy
     most = rubric.limits.trained_parameters
@@ -91,7 +91,7 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
 
 
 def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
-    """Epochs within the limit."""
+    """Epochs."""
     _facts(judge, record)
     if record.recipe is None:
         judge.cannot("the recipe is not known")
@@ -111,7 +111,7 @@ def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
 
 
 def test_integrity(judge: Judge, record: Record) -> None:
-    """The network is what it seems."""
+    """Integrity."""
     facts = _facts(judge, record)
     trained = record.training
     doubts = list(_doubts(facts))

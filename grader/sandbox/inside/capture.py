@@ -218,7 +218,7 @@ def _graph(
 ) -> tuple[Json, int]:
     example = torch.rand(BATCH, *shape)
     exported = _export(module, (example,))
-    refs = _placeholders(exported, module, names, entries)
+    refs = _placeholders(exported, module, ["x"], names, entries)
     nodes, output, result = _nodes(exported.graph, refs, files)
     classes = _classes(result)
     return {"inputs": ["x"], "nodes": nodes, "output": output}, classes
@@ -239,7 +239,7 @@ def loss_json(
     example = (torch.rand(BATCH, classes).log_softmax(1), torch.arange(BATCH))
     exported = _export(Loss().train(), example)
     entries: dict[str, Json] = {}
-    refs = _placeholders(exported, exported.module(), {}, entries)
+    refs = _placeholders(exported, exported.module(), ["output", "target"], {}, entries)
     if entries:
         raise CannotCapture("the loss holds tensors of its own", "use numbers or a function")
     nodes, output, result = _nodes(exported.graph, refs, files)
@@ -256,16 +256,21 @@ def _export(module: nn.Module, example: tuple[torch.Tensor, ...]) -> torch.expor
 def _placeholders(
     exported: torch.export.ExportedProgram,
     module: nn.Module,
+    inputs: list[str],
     names: dict[int, str],
     entries: dict[str, Json],
 ) -> dict[str, str]:
-    """Map the graph's inputs to names of tensors; constants it holds are added to `entries`."""
+    """Map what the graph starts from to names: `inputs` in their order, and tensors.
+
+    Constants the graph holds are added to `entries`.
+    """
     kinds = torch.export.graph_signature.InputKind
+    given = iter(inputs)
     refs: dict[str, str] = {}
     for spec in exported.graph_signature.input_specs:
         graph_name = spec.arg.name
         if spec.kind == kinds.USER_INPUT:
-            refs[graph_name] = graph_name
+            refs[graph_name] = next(given)
         elif spec.kind in (kinds.PARAMETER, kinds.BUFFER):
             refs[graph_name] = names[id(_lookup(module, str(spec.target)))]
         elif spec.kind == kinds.CONSTANT_TENSOR:
