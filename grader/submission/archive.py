@@ -1,0 +1,97 @@
+"""A `.zip` as a folder: only scripts and notebooks are taken out of it, within bounds."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from grader.errors import SubmissionError
+from grader.submission.source import MAX_BYTES, SUFFIXES
+
+MAX_MEMBERS = 10_000
+MAX_TOTAL = 2 * MAX_BYTES
+_JUNK = ("__MACOSX", ".DS_Store", "__pycache__", ".ipynb_checkpoints")
+
+
+def unpack(path: Path, into: Path) -> Path:
+    """Write the code of a `.zip` below `into`, and give the folder it lies in.
+
+    Archives inside it are opened one level deep. Links, absolute names and names that climb out
+    of the archive are refused. Raises SubmissionError.
+    """
+    try:
+        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+    except OSError as error:
+        raise _bad(path.name, error.strerror or str(error)) from None
+    if data is None:
+        raise _bad(path.name, f"more than {MAX_BYTES // 2**20} MB")
+    _unpack(data, path.name, into, nested=False)
+    return _inner(into)
+
+
+def _bad(name: str, found: str) -> SubmissionError:
+    return SubmissionError(
+        f"{name} cannot be opened as an archive",
+        expected="a .zip of the folder, the notebook or the script",
+        found=found,
+        where=name,
+        help="Make the archive again with your system's own tool, without a password.",
+    )
+
+
+def _unpack(data: bytes, name: str, into: Path, *, nested: bool) -> None:
+    left = MAX_TOTAL
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len(members) > MAX_MEMBERS:
+                raise _bad(name, f"{len(members)} files")
+            for member in members:
+                if _wanted(member, nested=nested):
+                    left -= _take(archive, member, into, name, left)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _bad(name, str(error)[:200]) from None
+    except (OSError, ValueError) as error:  # a name that no file system takes
+        raise _bad(name, str(error)[:200]) from None
+
+
+def _wanted(member: zipfile.ZipInfo, *, nested: bool) -> bool:
+    parts = PurePosixPath(member.filename).parts
+    junk = any(part in _JUNK or part.startswith("._") for part in parts)
+    endings = SUFFIXES if nested else (*SUFFIXES, ".zip")
+    return not member.is_dir() and not junk and member.filename.lower().endswith(endings)
+
+
+def _take(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: Path, name: str, left: int
+) -> int:
+    """Write one member; return its size in bytes."""
+    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    mode = member.external_attr >> 16
+    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise _bad(name, f"{member.filename[:100]} is a link, not a file")
+    if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+        raise _bad(name, f"{member.filename[:100]} would lie outside the archive")
+    with archive.open(member) as stream:
+        data = stream.read(left + 1)
+    if len(data) > left:
+        raise _bad(name, f"more than {MAX_TOTAL // 2**20} MB of code when unpacked")
+    target = into.joinpath(*parts)
+    if target.suffix.lower() == ".zip":
+        _unpack(data, target.name, into.joinpath(*parts[:-1], target.stem), nested=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return len(data)
+
+
+def _inner(folder: Path) -> Path:
+    """Go down while there is nothing but one folder."""
+    while True:
+        entries = list(folder.iterdir())
+        if len(entries) != 1 or not entries[0].is_dir():
+            return folder
+        folder = entries[0]

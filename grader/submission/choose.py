@@ -1,0 +1,411 @@
+"""Which model is the submission's: what it says, what it trains, or the only one there is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from grader.errors import SubmissionError
+from grader.submission.names import bound_by_import, dotted, last, parameters, root
+from grader.submission.parts import Parts
+from grader.submission.program import ENTRY, Part
+from grader.submission.sites import Site
+from grader.submission.slice import effectful
+from grader.submission.source import Stmt
+from grader.submission.trace import Made, Trace, Undecided, Value, default, model_root
+
+OPTIMIZERS = frozenset(
+    {
+        "SGD",
+        "Adam",
+        "AdamW",
+        "NAdam",
+        "RAdam",
+        "Adamax",
+        "Adagrad",
+        "Adadelta",
+        "RMSprop",
+        "ASGD",
+        "Rprop",
+        "LBFGS",
+        "SparseAdam",
+        "Adafactor",
+        "Muon",
+        "Ranger",
+        "Lion",
+        "LAMB",
+        "AdamP",
+        "SGDP",
+    }
+)
+_TRAINS = re.compile(
+    r"^(train|fit|run|learn|trainer|learner)|(train|fit)(er|ing|ed)?$|_train|train_", re.I
+)
+# Packages from which a whole model may come.
+PACKAGES = frozenset(
+    {
+        "torch",
+        "torchvision",
+        "timm",
+        "torchaudio",
+        "monai",
+        "kornia",
+        "fastai",
+        "transformers",
+        "efficientnet_pytorch",
+    }
+)
+HELP = "Add one line to the file, `MODEL = {name}()`, or run with `--model {name}`."
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model as a Part, and what is known of it; `made` is None for a bare class."""
+
+    part: Part
+    class_name: str
+    explicit: bool
+    made: Made | None = None
+    optimizer: Site | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model class of the submission: its name, place, and whether another one uses it."""
+
+    name: str
+    module: str
+    statement: Stmt
+    node: ast.ClassDef
+
+    @property
+    def where(self) -> str:
+        """Its place in words."""
+        return self.statement.where
+
+
+@dataclass
+class Chooser:
+    """Looks for the model; `notes` say what a person should know of the choice."""
+
+    parts: Parts
+    notes: list[str]
+    lost: dict[str, Stmt] = field(default_factory=dict)  # modules a model comes from, not found
+
+    @property
+    def trace(self) -> Trace:
+        """Where values come from."""
+        return self.parts.trace
+
+    def choose(self, name: str | None) -> Choice:
+        """Find the submission's model. Raises SubmissionError if there is not just one."""
+        if name is not None:
+            return self.named(name)
+        for look in (self.explicit, self.trained, self.alone):
+            found = look()
+            if found is not None:
+                return found
+        raise self._none_found()
+
+    # What the person or the file says
+
+    def named(self, name: str) -> Choice:
+        """`--model NAME`: a class, a function that returns a model, or a variable."""
+        trace = self.trace
+        end = trace.end(ENTRY)
+        if found := trace.definition(ENTRY, name):
+            if isinstance(found[1], ast.ClassDef):
+                made = [m for m in self.instances() if m.class_name == found[1].name]
+                return self._best(made) or self._class(name, found[1].name)
+            return Choice(self._name_part(name), found[1].name, True)
+        if trace.assignment(name, end):
+            class_name = trace.model_class(Value(ast.Name(name, ast.Load()), end)) or name
+            return Choice(self._name_part(name), class_name, True)
+        known = [c.name for c in self.candidates()]
+        raise SubmissionError(
+            f"there is no model called {name[:100]}",
+            expected="the name of a class, function or variable of the submission",
+            found=f"models: {', '.join(known)}" if known else "no model",
+            where=trace.modules.library.entry.label,
+            help="Check the spelling, or leave --model out.",
+        )
+
+    def explicit(self) -> Choice | None:
+        """`MODEL = …`, or `def build_model()` that needs no arguments."""
+        end = self.trace.end(ENTRY)
+        if self.trace.assignment("MODEL", end):
+            value = Value(ast.Name("MODEL", ast.Load()), end)
+            resolved = self.trace.resolve(value).expr
+            class_name = self.trace.model_class(value) or dotted(resolved) or "MODEL"
+            return Choice(self._name_part("MODEL"), class_name, True)
+        found = self.trace.definition(ENTRY, "build_model")
+        if found and not isinstance(found[1], ast.ClassDef) and _needs_nothing(found[1]):
+            call = ast.parse("build_model()", mode="eval").body
+            class_name = self.trace.model_class(Value(call, end)) or "build_model"
+            return Choice(self._name_part("build_model"), class_name, True)
+        return None
+
+    def _name_part(self, name: str) -> Part:
+        self.parts.want(name.partition(".")[0])
+        return Part(name, self._place(name))
+
+    def _place(self, name: str) -> str:
+        for statement in reversed(self.trace.modules.flow(ENTRY).statements):
+            if name in statement.names.binds:
+                return statement.where
+        return self.trace.modules.library.entry.label
+
+    # What the file trains
+
+    def trained(self) -> Choice | None:
+        """Give the instance handed to an optimiser or a training, the last one that ran."""
+        found = sorted(self._evidence(), key=lambda pair: self.trace.calls.time(pair[0]))
+        undecided: Undecided | None = None
+        for site, made in reversed(found):
+            optimizer = site if is_optimizer(site.call) else None
+            try:
+                choice = self._instance(made, optimizer)
+            except Undecided as reason:
+                undecided = undecided or reason
+                continue
+            if undecided is not None:
+                break
+            self._refuse_sweep(made, [m for _, m in found])
+            others = {m.class_name for _, m in found} - {made.class_name}
+            if others:
+                self.notes.append(
+                    f"{made.class_name} was taken because it is trained last;"
+                    f" also trained: {', '.join(sorted(others))}. --model chooses another."
+                )
+            return choice
+        if undecided is not None:
+            raise self._undecided(undecided)
+        if self.lost:
+            raise self._not_beside()
+        return None
+
+    def _refuse_sweep(self, chosen: Made, others: list[Made]) -> None:
+        """One class trained side by side with different arguments: nothing says which counts."""
+        rivals = {ast.dump(chosen.value.expr): chosen}
+        for made in others:
+            apart = made.variable != chosen.variable or not made.variable
+            if made.class_name == chosen.class_name and apart:
+                rivals.setdefault(ast.dump(made.value.expr), made)
+        if len(rivals) > 1:
+            listed = [(ast.unparse(m.value.expr)[:80], _where(m.value)) for m in rivals.values()]
+            raise SubmissionError(
+                f"{chosen.class_name} is trained in {len(rivals)} versions side by side",
+                expected="one model that the file trains",
+                found="; ".join(f"{text} ({where})" for text, where in listed[:20]),
+                where=_where(chosen.value),
+                help=f"Add one line to the file: `MODEL = {listed[0][0]}`, or another of these.",
+            )
+
+    def _evidence(self) -> Iterator[tuple[Site, Made]]:
+        for site in self.trace.calls.sites:
+            for expr in _handed_over(site.call):
+                made = self.made(Value(expr, site))
+                if made is not None:
+                    yield site, made
+
+    def made(self, value: Value) -> Made | None:
+        """Follow an expression to the call that makes a model."""
+        resolved = self.trace.resolve(value)
+        class_name = self.trace.model_class(resolved)
+        if class_name is None and is_optimizer(value.site.call):
+            class_name = self._foreign(resolved)
+        if class_name is None:
+            return None
+        return Made(resolved, class_name, value)
+
+    def _foreign(self, value: Value) -> str | None:
+        """Give the callable from another package that makes the model, such as `resnet18`."""
+        expr = value.expr
+        if not isinstance(expr, ast.Call) or effectful(expr):
+            return None
+        inner = expr.func
+        while isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Call):
+            inner = inner.value.func  # `make().to(device)`
+        module = self._imported_from(root(inner) or "", value.site.scope.module)
+        return last(inner) if module else None
+
+    def _imported_from(self, name: str, module: str) -> str:
+        """Give the module outside the submission that a name is imported from, or nothing."""
+        for statement in reversed(self.trace.modules.flow(module).statements):
+            node = statement.node
+            if (
+                not isinstance(node, (ast.Import, ast.ImportFrom))
+                or name not in statement.names.binds
+            ):
+                continue
+            if isinstance(node, ast.Import):
+                target = next(a.name for a in node.names if bound_by_import(a) == name)
+            else:
+                target = self.trace.modules.target(module, node)
+            if self.trace.modules.library.find(target) is not None:
+                return ""
+            if target.partition(".")[0] in PACKAGES:
+                return target
+            self.lost.setdefault(target, statement)
+        return ""
+
+    def _instance(self, made: Made, optimizer: Site | None) -> Choice:
+        part = self.parts.part(made.value)
+        if made.touched and made.handed:
+            part = msgspec.structs.replace(self.parts.part(made.handed), where=part.where)
+        return Choice(part, made.class_name, False, made, optimizer)
+
+    def instances(self) -> list[Made]:
+        """Every place in the entry where a model of a known class is made, in running order."""
+        sites = [s for s in self.trace.calls.sites if s.scope.module == ENTRY]
+        found = []
+        for site in sorted(sites, key=self.trace.calls.time):
+            name = self.trace.class_called(site.call.func, site)
+            if name and name != "Sequential" and not self._inside_model(site):
+                found.append(Made(Value(site.call, site), name))
+        return found
+
+    def _inside_model(self, site: Site) -> bool:
+        owner = site.scope.owner
+        return owner is not None and self.trace.is_model(site.scope.module, owner)
+
+    def _best(self, made: list[Made]) -> Choice | None:
+        for one in reversed(made):
+            try:
+                return self._instance(one, None)
+            except Undecided:
+                continue
+        return None
+
+    # The only one, or one with a telling name
+
+    def alone(self) -> Choice | None:
+        """Give the only model no other uses; the only one made; one called Net or Model."""
+        candidates = self.candidates()
+        made = self.instances()
+        if len(candidates) > 1:
+            names = {m.class_name for m in made}
+            kept = [c for c in candidates if c.name in names]
+            candidates = kept if len(kept) == 1 else candidates
+        if len(candidates) > 1:
+            kept = [c for c in candidates if c.name in ("Net", "Model")]
+            candidates = kept if len(kept) == 1 else candidates
+        if not candidates:
+            return None
+        if len(candidates) > 1:
+            raise self.ambiguous(candidates)
+        one = candidates[0]
+        return self._best([m for m in made if m.class_name == one.name]) or self._class(
+            one.name, one.name
+        )
+
+    def _class(self, name: str, class_name: str) -> Choice:
+        return Choice(self._name_part(name), class_name, False)
+
+    def candidates(self) -> list[Candidate]:
+        """Model classes of the entry that no other model uses; of its siblings, if it has none."""
+        every = list(self._models())
+        own = [c for c in every if c.module == ENTRY]
+        chosen = own or every
+        used = {name for c in every for name in self._uses(c)}
+        free = [c for c in chosen if c.name not in used] or chosen
+        return list({c.name: c for c in free}.values())
+
+    def _models(self) -> Iterator[Candidate]:
+        for (module, name), places in self.trace.calls.classes.items():
+            for statement, node in places:
+                if statement.ran and self.trace.is_model(module, node):
+                    yield Candidate(name, module, statement, node)
+
+    def _uses(self, candidate: Candidate) -> Iterable[str]:
+        named = {n.id for n in ast.walk(candidate.node) if isinstance(n, ast.Name)}
+        return named - {candidate.name}
+
+    # Errors
+
+    def ambiguous(self, candidates: list[Candidate]) -> SubmissionError:
+        """More than one model, and nothing that decides."""
+        listed = "; ".join(f"{c.name} ({c.where})" for c in candidates[:20])
+        return SubmissionError(
+            f"there are {len(candidates)} models and nothing says which one counts",
+            expected="one model, or one that the file trains",
+            found=listed,
+            where=self.trace.modules.library.entry.label,
+            help=HELP.format(name=candidates[-1].name),
+        )
+
+    def _undecided(self, reason: Undecided) -> SubmissionError:
+        candidates = self.candidates()
+        listed = "; ".join(f"{c.name} ({c.where})" for c in candidates[:20])
+        name = candidates[-1].name if candidates else "Net"
+        return SubmissionError(
+            "the arguments of the trained model are not settled by the text",
+            expected="one model that the file trains, made from values it states",
+            found=f"{reason.reason}; models: {listed}",
+            where=reason.where,
+            help=f"Add one line to the file, such as `MODEL = {name}(...)` with its arguments.",
+        )
+
+    def _not_beside(self) -> SubmissionError:
+        entry = self.trace.modules.library.entry.label
+        module, statement = next(iter(self.lost.items()))
+        return SubmissionError(
+            f"the model comes from `{module}`, which was not handed in",
+            expected=f"{module.replace('.', '/')}.py beside {entry}",
+            found=statement.brief,
+            where=statement.where,
+            help="Hand in the folder with all its modules, or a .zip of it.",
+        )
+
+    def _none_found(self) -> SubmissionError:
+        entry = self.trace.modules.library.entry
+        if self.lost:
+            return self._not_beside()
+        for error, source in entry.broken:
+            if re.search(r"\bclass\b|nn\.", source):
+                return error
+        if entry.broken:
+            return entry.broken[0][0]
+        return SubmissionError(
+            "no model was found",
+            expected="a class derived from torch.nn.Module",
+            found="none in the code that was read",
+            where=entry.label,
+            help="Define the network as `class Net(nn.Module)`, or say `MODEL = ...`.",
+        )
+
+
+def _where(value: Value) -> str:
+    return value.site.stmt.text.where(value.expr.lineno)
+
+
+def _needs_nothing(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return all(
+        default(node, name) is not None
+        for name in parameters(node)
+        if name not in (getattr(node.args.vararg, "arg", ""), getattr(node.args.kwarg, "arg", ""))
+    )
+
+
+def is_optimizer(call: ast.Call) -> bool:
+    """Tell whether the call makes an optimiser, as far as its name tells."""
+    name = dotted(call.func)
+    module = name.startswith(("optim.", "torch.optim.")) and "lr_scheduler" not in name
+    return last(call.func) in OPTIMIZERS or module
+
+
+def _handed_over(call: ast.Call) -> Iterator[ast.expr]:
+    """Expressions of a call that are the model, if it builds an optimiser or trains."""
+    if is_optimizer(call):
+        for node in ast.walk(call):
+            if isinstance(node, ast.Call) and last(node.func) in ("parameters", "named_parameters"):
+                owner = model_root(node.func)
+                if owner is not None:
+                    yield owner
+    elif _TRAINS.search(last(call.func)):
+        yield from call.args
+        yield from (k.value for k in call.keywords)

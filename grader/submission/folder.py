@@ -1,0 +1,142 @@
+"""A folder with several files: which one is the submission's entry.
+
+A file is the entry if it says `MODEL = …` or `def build_model()`; else if it is the only one
+with a model that no other file imports; else if it is the only such one that trains its model;
+else by its name, in the order of NAMES. What is left is ambiguous, and listed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grader.errors import SubmissionError
+from grader.submission.program import Program
+from grader.submission.source import SUFFIXES
+
+MAX_FILES = 400
+MAX_DEPTH = 5
+NAMES = ("submission", "solution", "main", "__main__", "train", "model", "net", "network", "mnist")
+_IGNORED_FOLDERS = re.compile(r"^(\.|__pycache__$|__MACOSX$|tests?$|venv$|site-packages$|wandb$)")
+_IGNORED_FILES = re.compile(r"^(\.|test_.*\.py$|.*_test\.py$|setup\.py$|conftest\.py$)")
+_EXPLICIT = re.compile(r'^(\s*")?(MODEL\s*(:[^=\n]*)?=[^=]|def\s+build_model\s*\()', re.M)
+
+
+@dataclass
+class Reading:
+    """What reading one file as the entry gave: a Program or an error, and the files it used."""
+
+    path: Path
+    program: Program | None = None
+    error: SubmissionError | None = None
+    trains: bool = False
+    used: set[Path] = field(default_factory=set)
+
+
+def sources(folder: Path) -> list[Path]:
+    """All files of a folder that may hold a model. Raises SubmissionError if there are none."""
+    found = sorted(_walk(folder, 0))
+    if not found:
+        raise SubmissionError(
+            f"the folder {folder.name} holds no code",
+            expected="at least one .py file or .ipynb notebook",
+            found="none" if any(folder.iterdir()) else "an empty folder",
+            where=folder.name,
+            help="Hand in the folder that holds your notebook or script.",
+        )
+    if len(found) > MAX_FILES:
+        raise SubmissionError(
+            f"the folder {folder.name} holds too many files",
+            expected=f"at most {MAX_FILES} scripts and notebooks",
+            found=str(len(found)),
+            where=folder.name,
+            help="Hand in the folder of this assignment alone.",
+        )
+    return found
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            if depth < MAX_DEPTH and not _IGNORED_FOLDERS.match(entry.name):
+                yield from _walk(Path(entry.path), depth + 1)
+        elif entry.is_file(follow_symlinks=False) and _may_be_source(entry.name):
+            yield Path(entry.path)
+
+
+def _may_be_source(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES and not _IGNORED_FILES.match(name)
+
+
+def choose_entry(folder: Path, read: Callable[[Path], Reading]) -> Program:
+    """Read the folder's files and give the Program of its entry. Raises SubmissionError."""
+    files = sources(folder)
+    if explicit := [path for path in files if _says_model(path)]:
+        files = explicit
+    readings = [read(path) for path in files]
+    used = {path for reading in readings for path in reading.used}
+    roots = [r for r in readings if r.path not in used] or readings
+    good = [r for r in roots if r.program] or [r for r in readings if r.program]
+    for narrow in (_all, _training, _by_name, _alike):
+        kept = narrow(good)
+        if len(kept) == 1 and kept[0].program is not None:
+            return kept[0].program
+    if good:
+        raise _ambiguous(folder, good)
+    raise _worst(roots)
+
+
+def _says_model(path: Path) -> bool:
+    try:
+        return bool(_EXPLICIT.search(path.read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        return False
+
+
+def _all(readings: list[Reading]) -> list[Reading]:
+    return readings
+
+
+def _training(readings: list[Reading]) -> list[Reading]:
+    return [r for r in readings if r.trains]
+
+
+def _by_name(readings: list[Reading]) -> list[Reading]:
+    readings = _training(readings) or readings
+    for name in NAMES:
+        if named := [r for r in readings if r.path.stem.lower() == name]:
+            return named
+    return []
+
+
+def _alike(readings: list[Reading]) -> list[Reading]:
+    """One of several files that describe the same model in the same way."""
+    programs = [r.program for r in _training(readings) or readings if r.program]
+    same = {(p.class_name, p.model.source, str(p.modules)) for p in programs}
+    return readings[:1] if len(same) == 1 else []
+
+
+def _ambiguous(folder: Path, readings: list[Reading]) -> SubmissionError:
+    listed = [
+        f"{r.path.relative_to(folder).as_posix()} ({r.program.class_name})"
+        for r in readings
+        if r.program
+    ]
+    return SubmissionError(
+        f"{len(readings)} files of the folder hold a model and nothing says which one counts",
+        expected=f"one file with a model, or one called {NAMES[0]}.py",
+        found="; ".join(listed[:20]),
+        where=folder.name,
+        help="Hand in the one file, or add the line `MODEL = ...` to it.",
+    )
+
+
+def _worst(readings: list[Reading]) -> SubmissionError:
+    """Give the error that says most: anything before `no model was found`."""
+    errors = [r.error for r in readings if r.error]
+    return sorted(errors, key=lambda e: (e.message == "no model was found", "empty" in e.message))[
+        0
+    ]

@@ -1,0 +1,200 @@
+"""From an expression somewhere in the submission to a Part that can be evaluated on its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from grader.submission.names import parameters, reads
+from grader.submission.program import ENTRY, Part, Statement
+from grader.submission.render import Modules
+from grader.submission.sites import Scope, Site
+from grader.submission.slice import Slice, backward
+from grader.submission.source import segment
+from grader.submission.trace import MAX_DEPTH, Trace, Undecided, Value, argument, default
+
+# What the grader hands over for a name at a place (`model`, `train_loader`), or None.
+Role = Callable[[str, Site], str | None]
+
+
+def nothing(_name: str, _site: Site) -> None:
+    """Hand nothing over."""
+    return
+
+
+@dataclass
+class Parts:
+    """Builds Parts; what they need from modules is added to `trace.modules`."""
+
+    trace: Trace
+
+    @property
+    def modules(self) -> Modules:
+        """The modules of the Program."""
+        return self.trace.modules
+
+    def part(self, value: Value, role: Role = nothing, form: str = "{}") -> Part:
+        """Make the Part of an expression; `form` is put around its text.
+
+        Raises Undecided when what it needs takes data, files, training or a turn of a loop.
+        """
+        setup = Setup(self, role)
+        statements = setup.run(value.site, set(reads(value.expr)))
+        text = value.site.stmt.text
+        source = form.format(flat(segment(value.expr, text), value.expr))
+        setup.commit()
+        return Part(
+            source, text.where(value.expr.lineno), setup=statements, bindings=setup.bindings
+        )
+
+    def want(self, name: str) -> None:
+        """Keep what a name of the entry needs, as it is at the end."""
+        setup = Setup(self, nothing)
+        setup.run(self.trace.end(ENTRY), {name})
+        setup.commit()
+
+
+@dataclass
+class Setup:
+    """The statements of enclosing functions that one Part needs, outermost first.
+
+    What the modules must hold is collected, and added by `commit` once all is decided.
+    """
+
+    parts: Parts
+    role: Role
+    bindings: dict[str, str] = field(default_factory=dict)
+    wanted: list[tuple[str, Slice]] = field(default_factory=list)
+    follows: list[tuple[str, ast.stmt, set[str]]] = field(default_factory=list)
+
+    def commit(self) -> None:
+        """Add what the Part needs to the modules."""
+        for module, found in self.wanted:
+            self.parts.modules.add(module, found)
+        for module, node, names in self.follows:
+            self.parts.modules.follow(module, node, names)
+
+    def run(self, site: Site, names: set[str], depth: int = 0) -> list[Statement]:
+        """Statements after which the names have the values they have before the call."""
+        if depth > MAX_DEPTH:
+            raise Undecided(site, "functions here call each other in a circle")
+        if site.scope.node is not None:
+            return self._in_function(site, site.scope, names, depth)
+        if site.scope.module != ENTRY:
+            return self._from_sibling(site.scope.module, names, site)
+        found, _ = self._slice(site, names)
+        dependent, free = found.split(set(self.bindings))
+        self.wanted.append((ENTRY, free))
+        return self._statements(ENTRY, dependent)
+
+    def _slice(self, site: Site, names: set[str]) -> tuple[Slice, set[str]]:
+        """Slice the scope of a site for names, less what is handed over."""
+        module = site.scope.module
+        before = site.before()
+        after = site.after() if site.scope.node is None else []
+        flow = self.parts.modules.flow_of(module, [*before, *after])
+        while True:
+            given = frozenset(self.bindings)
+            names = names - given
+            found = backward(flow, len(before), names, given)
+            new = {n: self.role(n, site) for n in (found.reads() | names) - given}
+            handed = {name: what for name, what in new.items() if what}
+            if not handed:
+                break
+            self.bindings.update(handed)
+        for name, statement in found.loops.items():
+            raise Undecided(statement, f"it depends on `{name}` of a loop")
+        for name, statement in found.withheld.items():
+            raise Undecided(statement, f"it needs `{name}`, which takes data, files or training")
+        return found, names
+
+    def _statements(self, module: str, found: Slice) -> list[Statement]:
+        for statement, kept in found.kept.items():
+            self.follows.append((module, statement.node, kept))
+        render = self.parts.modules.statement
+        return [render(module, s, found.kept[s]) for s in found.ordered()]
+
+    def _in_function(
+        self, site: Site, scope: Scope, names: set[str], depth: int
+    ) -> list[Statement]:
+        assert scope.node is not None
+        found, names = self._slice(site, names & scope.local_names | self._handed(site, names))
+        heads = parameters(scope.node)
+        passed = [name for name in heads if name in found.missing]
+        outer = (names - scope.local_names) | (found.missing - scope.local_names)
+        before, assigns = self._call(scope, passed, outer - set(self.bindings), depth + 1)
+        return [*before, *assigns, *self._statements(scope.module, found)]
+
+    def _handed(self, site: Site, names: set[str]) -> set[str]:
+        """Names from outside the function, which a role may still be known for."""
+        return names - site.scope.local_names
+
+    def _call(
+        self, scope: Scope, passed: list[str], outer: set[str], depth: int
+    ) -> tuple[list[Statement], list[Statement]]:
+        """Give what comes before a call, and assignments that stand for passing its arguments."""
+        assert scope.node is not None
+        callers = self.parts.trace.calls.callers(scope)
+        caller = callers[-1] if callers else self.parts.trace.end(scope.module)
+        if len({_arguments(scope, passed, c) for c in callers}) > 1:
+            raise Undecided(caller, f"`{scope.called}` is called with different arguments")
+        assigns = []
+        for name in passed:
+            given = argument(scope, name, caller.call) if callers else None
+            text = caller.stmt.text
+            if given is None and callers and _spreads(caller.call):
+                raise Undecided(caller, f"`{name}` of `{scope.called}` is passed in a bundle")
+            if given is None:
+                given, text = default(scope.node, name), scope.body[0].text
+            if given is None:
+                raise Undecided(caller, f"`{name}` of `{scope.called}` is not known")
+            outer |= reads(given)
+            source = flat(segment(given, text), given)
+            if source != name:
+                assigns.append(Statement(f"{name} = {source}", text.label, given.lineno))
+        return self._outside(scope, caller, outer, depth), assigns
+
+    def _outside(self, scope: Scope, caller: Site, names: set[str], depth: int) -> list[Statement]:
+        """Names from outside a function; those of another module are imported from it."""
+        if caller.scope.module == scope.module:
+            return self.run(caller, names, depth)
+        flow = self.parts.modules.flow(scope.module)
+        theirs = {n for n in names if any(n in flow.binds(s) for s in flow.statements)}
+        imports = self._from_sibling(scope.module, theirs, caller)
+        return [*imports, *self.run(caller, names - theirs, depth)]
+
+    def _from_sibling(self, module: str, names: set[str], site: Site) -> list[Statement]:
+        """Import names of a sibling; names handed over are not its to give."""
+        for name in set(names):
+            if what := self.role(name, site):
+                self.bindings[name] = what
+        names = names - set(self.bindings)
+        if module == ENTRY:
+            self.run(self.parts.trace.end(ENTRY), names)
+            return []
+        flow = self.parts.modules.flow(module)
+        bound = sorted(n for n in names if any(n in flow.binds(s) for s in flow.statements))
+        if not bound:
+            return []
+        found = backward(flow, len(flow.statements), bound)
+        for name, statement in found.withheld.items():
+            raise Undecided(statement, f"it needs `{name}`, which takes data, files or training")
+        node = ast.ImportFrom(module, [ast.alias(n) for n in bound], 0)
+        self.follows.append((ENTRY, node, set(bound)))
+        return [Statement(ast.unparse(node), site.stmt.text.label, 1)]
+
+
+def _spreads(call: ast.Call) -> bool:
+    starred = any(isinstance(a, ast.Starred) for a in call.args)
+    return starred or any(k.arg is None for k in call.keywords)
+
+
+def _arguments(scope: Scope, names: list[str], site: Site) -> tuple[str, ...]:
+    given = (argument(scope, name, site.call) for name in names)
+    return tuple("" if value is None else ast.dump(value) for value in given)
+
+
+def flat(source: str, node: ast.expr) -> str:
+    """Give the source of an expression, on one line if it stood on several."""
+    return source if "\n" not in source else ast.unparse(node)

@@ -1,0 +1,157 @@
+"""`read_program`: from a path to the few statements that describe the submission."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tempfile
+from pathlib import Path
+
+from grader.errors import SubmissionError
+from grader.submission.archive import unpack
+from grader.submission.choose import Choice, Chooser
+from grader.submission.folder import Reading, choose_entry
+from grader.submission.library import Library
+from grader.submission.parts import Parts
+from grader.submission.program import ENTRY, Program, SetAside
+from grader.submission.recipe import Finder
+from grader.submission.render import Modules
+from grader.submission.slice import effectful
+from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit
+from grader.submission.trace import Trace, Undecided
+
+MAX_SET_ASIDE = 2_000
+KINDS = "a .py file, a .ipynb notebook, a folder or a .zip"
+
+
+def read_program(path: Path, *, model: str | None = None) -> Program:
+    """Read a submission and reduce it to what has to run; nothing of it is executed.
+
+    `path` is a `.py` file, a notebook, a folder or a `.zip`; `model` names the model to take.
+    Raises SubmissionError for everything its author can mend.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        return _read_folder(path, model)
+    if not path.is_file():
+        raise SubmissionError(
+            "there is no such file",
+            expected=KINDS,
+            found="something that is no file" if path.exists() else "nothing at that path",
+            where=str(path),
+            help="Check the spelling of the path.",
+        )
+    if path.suffix.lower() == ".zip":
+        with tempfile.TemporaryDirectory(prefix="submission-") as into:
+            return _read_folder(unpack(path, Path(into).resolve()), model)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SubmissionError(
+            f"{path.name} is of a kind that cannot be read",
+            expected=KINDS,
+            found=path.suffix or "a name without an ending",
+            where=path.name,
+            help="Hand in the script or the notebook itself.",
+        )
+    return _result(_read_file(path, path.parent, model))
+
+
+def _read_folder(folder: Path, model: str | None) -> Program:
+    return choose_entry(folder, lambda path: _read_file(path, folder, model))
+
+
+def _result(reading: Reading) -> Program:
+    if reading.program is None:
+        assert reading.error is not None
+        raise reading.error
+    return reading.program
+
+
+def _read_file(path: Path, top: Path, model: str | None) -> Reading:
+    """Read one file as the entry; `top` is the folder its siblings may lie in."""
+    reading = Reading(path)
+    try:
+        entry = read_unit(path, path.relative_to(top).as_posix())
+        modules = Modules(Library(entry, top))
+        reading.program, reading.trains = program_of(entry, modules, model)
+        reading.used = {unit.path for unit in modules.library.units.values() if unit}
+    except SubmissionError as error:
+        reading.error = error
+    except (RecursionError, MemoryError):
+        reading.error = SubmissionError(
+            "the code is nested too deeply to read",
+            expected="expressions that Python's own parser and compiler take",
+            found="more levels of nesting than can be followed",
+            where=path.name,
+            help="Build long tables or chains in a loop.",
+        )
+    return reading
+
+
+def program_of(entry: Unit, modules: Modules, model: str | None) -> tuple[Program, bool]:
+    """Give the Program of an entry file, and whether the file trains its model."""
+    trace = Trace(modules)
+    notes: list[str] = []
+    parts = Parts(trace)
+    choice = _choose(parts, notes, model)
+    _refuse_broken(entry, modules)
+    finder = Finder(parts, choice, notes)
+    finder.find()
+    program = Program(
+        modules=modules.build(),
+        model=choice.part,
+        class_name=choice.class_name,
+        recipe=finder.recipe,
+        scheduler_steps=finder.steps,
+        placeholders=sorted(modules.placeholders),
+        set_aside=_set_aside(entry, modules),
+        notes=notes,
+    )
+    return program, choice.optimizer is not None
+
+
+def _choose(parts: Parts, notes: list[str], model: str | None) -> Choice:
+    try:
+        return Chooser(parts, notes).choose(model)
+    except Undecided as reason:
+        raise SubmissionError(
+            "the model cannot be made from what the text states",
+            expected="constructor arguments that need no data, files or training",
+            found=reason.reason,
+            where=reason.where,
+            help="Add one line to the file, such as `MODEL = Net(...)` with plain values.",
+        ) from None
+
+
+def _refuse_broken(entry: Unit, modules: Modules) -> None:
+    """Refuse a cell that is not Python when it defines something that is needed."""
+    missing = modules.slices[ENTRY].missing if ENTRY in modules.slices else set()
+    for error, source in entry.broken:
+        defined = re.findall(r"^(?:class|def)\s+(\w+)|^(\w+)\s*=", source, re.M)
+        if missing & {name for pair in defined for name in pair}:
+            raise error
+
+
+def _set_aside(entry: Unit, modules: Modules) -> list[SetAside]:
+    kept = modules.slices[ENTRY].kept if ENTRY in modules.slices else {}
+    orders = {s.order for s in kept}
+    bound = {name for s in kept for name in s.names.binds}
+    left = [
+        SetAside(s.brief, s.where, _why(s, bound))
+        for s in entry.statements
+        if s.order not in orders and not isinstance(s.node, ast.Pass)
+    ]
+    broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
+    return [*entry.commands, *broken, *left][:MAX_SET_ASIDE]
+
+
+def _why(statement: Stmt, bound: set[str]) -> str:
+    node = statement.node
+    if not statement.ran:
+        return "its cell was never run"
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return "imports what the model does not need"
+    if replaced := sorted(statement.names.binds & bound):
+        return f"another definition of `{replaced[0]}` counts"
+    if effectful(node):
+        return "trains, tests, or touches data or files"
+    return "the model does not need it"

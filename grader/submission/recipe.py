@@ -1,0 +1,466 @@
+"""The recipe that a submission trains its model with, found where the training happens.
+
+The training is the loop whose loss is followed backwards (`loss.backward()`) for the chosen
+model's optimiser. Epochs are counted by the loop around it, the batch size and the training
+transform belong to the loader it runs over. Only what feeds this training counts; the names a
+file may define for the grader (`EPOCHS`, `optimizer`, …) fill in, and win in a file that
+says `MODEL` or `build_model`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from grader.submission.choose import Choice, is_optimizer
+from grader.submission.names import FUNCTIONS, last, reads, root
+from grader.submission.parts import Parts
+from grader.submission.program import ENTRY, Part
+from grader.submission.sites import Site
+from grader.submission.source import Stmt, segment
+from grader.submission.trace import Trace, Undecided, Value, model_root
+
+SCHEDULERS = re.compile(r"LR$|^ReduceLROnPlateau$|^CosineAnnealing|WarmRestarts$|Scheduler$")
+_DATASETS = re.compile(r"mnist", re.I)
+_THROUGH = frozenset(
+    {
+        "enumerate",
+        "tqdm",
+        "tqdm_notebook",
+        "iter",
+        "zip",
+        "list",
+        "track",
+        "progress_bar",
+        "Subset",
+        "ConcatDataset",
+    }
+)
+_EPOCH_WORDS = ("epochs", "num_epochs", "n_epochs", "max_epochs", "epoch", "nb_epochs")
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
+VALUES = {
+    "EPOCHS": "epochs",
+    "BATCH_SIZE": "batch_size",
+    "train_transform": "train_transform",
+    "test_transform": "test_transform",
+}
+HOOKS = ("optimizer", "scheduler", "loss")
+
+
+@dataclass
+class Finder:
+    """Finds the parts of one submission's recipe; `notes` say what was left out, and why."""
+
+    parts: Parts
+    choice: Choice
+    notes: list[str]
+    recipe: dict[str, Part] = field(default_factory=dict)
+    steps: Literal["batch", "epoch"] | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """Where values come from."""
+        return self.parts.trace
+
+    def find(self) -> None:
+        """Fill `recipe` and `steps`."""
+        if self.choice.explicit:
+            self._named()
+        self._inferred()
+        self._named()
+
+    # Names that a file may define for the grader
+
+    def _named(self) -> None:
+        flow = self.parts.modules.flow(ENTRY)
+        end = self.trace.end(ENTRY)
+        for name, key in VALUES.items():
+            if key not in self.recipe and self.trace.assignment(name, end):
+                self._try(key, Value(_name(name), end), name, self._place(name))
+        for name in HOOKS:
+            index = flow.definition(name, len(flow.statements))
+            if name in self.recipe or index is None:
+                continue
+            if _is_hook(flow.statements[index].node):
+                self.parts.want(name)
+                self.recipe[name] = Part(name, flow.statements[index].where, "hook")
+            elif name == "loss" and _makes_loss(flow.statements[index].node):
+                self._try("loss", Value(_name(name), end), name, self._place(name))
+
+    def _place(self, name: str) -> str:
+        statement = self.trace.assignment(name, self.trace.end(ENTRY))
+        return statement.where if statement else ""
+
+    def _try(self, key: str, value: Value, form: str = "{}", place: str = "") -> None:
+        """Add a part, or a note that says why it cannot be had."""
+        if key in self.recipe:
+            return
+        try:
+            part = self.parts.part(value, self._role, form)
+        except Undecided as reason:
+            self.notes.append(f"{key}: not taken over, {reason.reason} ({reason.where})")
+            return
+        self.recipe[key] = msgspec.structs.replace(part, where=place or part.where)
+
+    # What feeds the training
+
+    def _inferred(self) -> None:
+        optimizer = self._optimizer_site()
+        if optimizer is not None:
+            self._try("optimizer", Value(optimizer.call, optimizer))
+            self._scheduler(optimizer)
+        backward = self._backward(optimizer)
+        if backward is not None:
+            self._loss(backward)
+            self._epochs(backward)
+        loader = self._train_loader(backward)
+        if loader is not None:
+            self._batches(loader)
+        self._transform("train_transform", loader, train=True)
+        self._transform("test_transform", self._test_loader(), train=False)
+
+    def _optimizer_site(self) -> Site | None:
+        """Give the optimiser of the chosen model that is made last."""
+        sites = [s for s in self.trace.calls.sites if is_optimizer(s.call) and self._is_ours(s)]
+        return max(sites, key=self.trace.calls.time, default=None)
+
+    def _is_ours(self, site: Site) -> bool:
+        made = self.choice.made
+        if made is None:
+            return False
+        for node in ast.walk(site.call):
+            if isinstance(node, ast.Call) and last(node.func) in ("parameters", "named_parameters"):
+                owner = model_root(node.func)
+                value = self.trace.resolve(Value(owner, site)) if owner else None
+                if value and value.expr is made.value.expr:
+                    return True
+        return False
+
+    def _role(self, name: str, site: Site) -> str | None:
+        """Give what the grader hands over for a name: the model, the optimiser, a loader."""
+        if hasattr(builtins, name):
+            return None
+        value = self.trace.resolve(Value(ast.Name(name, ast.Load()), site))
+        made = self.choice.made
+        if made is not None and value.expr is made.value.expr:
+            return "model"
+        if isinstance(value.expr, ast.Call) and is_optimizer(value.expr):
+            return "optimizer"
+        loader = self._loader(value)
+        if loader is not None:
+            return "test_loader" if self._kind(loader, name) is False else "train_loader"
+        return None
+
+    def _scheduler(self, optimizer: Site) -> None:
+        sites = [
+            s
+            for s in self.trace.calls.sites
+            if SCHEDULERS.search(last(s.call.func)) and self._schedules(s, optimizer)
+        ]
+        site = max(sites, key=self.trace.calls.time, default=None)
+        if site is None:
+            return
+        steps = [s for s in self._named_calls("step") if self._value_of(s) is site.call]
+        if not steps:
+            self.notes.append(f"scheduler: never stepped, so left out ({site.where})")
+            return
+        self._try("scheduler", Value(site.call, site))
+        if part := self.recipe.get("scheduler"):
+            self.recipe["scheduler"] = msgspec.structs.replace(part, source=_quiet(part.source))
+        by_batch = any(_in_batch_loop(s) for s in steps)
+        self.steps = "batch" if by_batch else "epoch"
+
+    def _schedules(self, site: Site, optimizer: Site) -> bool:
+        given = [
+            *site.call.args[:1],
+            *(k.value for k in site.call.keywords if k.arg == "optimizer"),
+        ]
+        return any(self.trace.resolve(Value(g, site)).expr is optimizer.call for g in given)
+
+    def _named_calls(self, name: str) -> list[Site]:
+        return self.trace.calls.by_name.get(name, [])
+
+    def _value_of(self, site: Site) -> ast.expr | None:
+        """Give what the object of a method call resolves to."""
+        func = site.call.func
+        if not isinstance(func, ast.Attribute):
+            return None
+        return self.trace.resolve(Value(func.value, site)).expr
+
+    def _backward(self, optimizer: Site | None) -> Site | None:
+        """Give the call of `backward` in the training, the last that runs."""
+        sites = self._named_calls("backward")
+        if optimizer is not None:
+            stepped = {
+                s.scope for s in self._named_calls("step") if self._value_of(s) is optimizer.call
+            }
+            sites = [s for s in sites if s.scope in stepped] or sites
+        return max(sites, key=self.trace.calls.time, default=None)
+
+    # Loss
+
+    def _loss(self, backward: Site) -> None:
+        func = backward.call.func
+        base = root(func)
+        if base is None:
+            return
+        written = [s for s in backward.before() if base in s.names.binds and not s.opened]
+        calls = [(s, call) for s in written for call in _loss_calls(s.node)]
+        if not calls:
+            return
+        statement, call = calls[0]
+        if len(written) > 1 or not _plain(statement.node, call):
+            self.notes.append(
+                f"loss: only `{segment(call, statement.text)[:80]}` is taken over; what is added"
+                f" to it is not ({statement.where})"
+            )
+        site = _site_of(backward, statement)
+        options = [f"{k.arg}={segment(k.value, statement.text)}" for k in call.keywords if k.arg]
+        form = "lambda output, target: {}(" + ", ".join(["output", "target", *options]) + ")"
+        if not any(reads(k.value) for k in call.keywords):
+            self._try("loss", Value(call.func, site), form, statement.where)
+
+    # Epochs
+
+    def _epochs(self, backward: Site) -> None:
+        loop = self._epoch_loop(backward, outside=backward.loops[-1:])
+        if loop is None:
+            return
+        statement, site = loop
+        if isinstance(statement.node, ast.For) and (found := _count(statement.node.iter)):
+            expr, form = found
+            self._try("epochs", Value(expr, site), form, statement.where)
+        elif not isinstance(statement.node, LOOPS) and backward.loops:
+            self.recipe.setdefault("epochs", Part("1", statement.where))
+
+    def _epoch_loop(
+        self, site: Site, outside: list[Stmt], seen: frozenset[Site] = frozenset()
+    ) -> tuple[Stmt, Site] | None:
+        """Give the innermost loop around the training of one epoch, across callers.
+
+        Without any, the statement at the top of a module that trains once; None if unknown.
+        """
+        for depth in range(len(site.path) - 2, -1, -1):
+            block, index = site.path[depth]
+            if isinstance(block[index].node, LOOPS) and block[index] not in outside:
+                return block[index], Site(site.call, site.scope, site.path[: depth + 1])
+        if site.scope.node is None:
+            return site.top, site
+        callers = self.trace.calls.callers(site.scope)
+        if site in seen or not callers:
+            return None
+        return self._epoch_loop(callers[-1], [], seen | {site})
+
+    # Loaders
+
+    def _train_loader(self, backward: Site | None) -> Value | None:
+        """Give the loader that the training loop runs over; else the last one for training."""
+        if backward is not None:
+            for statement in reversed(backward.loops):
+                if isinstance(statement.node, ast.For):
+                    site = _site_of(backward, statement)
+                    if loader := self._loader(Value(statement.node.iter, site)):
+                        return loader
+        return self._last_loader(train=True)
+
+    def _test_loader(self) -> Value | None:
+        return self._last_loader(train=False)
+
+    def _last_loader(self, *, train: bool) -> Value | None:
+        sites = sorted(self._named_calls("DataLoader"), key=self.trace.calls.time)
+        for site in reversed(sites):
+            value = Value(site.call, site)
+            if self._kind(value, _target(site.stmt)) is train:
+                return value
+        return None
+
+    def _loader(self, value: Value, depth: int = 0) -> Value | None:
+        """Give the call of DataLoader behind an expression."""
+        value = self.trace.resolve(value)
+        expr = value.expr
+        if depth > 6 or not isinstance(expr, ast.Call):
+            return None
+        if last(expr.func) == "DataLoader":
+            return value
+        if last(expr.func) in _THROUGH and expr.args:
+            return self._loader(Value(expr.args[0], value.site), depth + 1)
+        for returned in self.trace.returned(expr, value.site):
+            if found := self._loader(returned, depth + 1):
+                return found
+        return None
+
+    def _kind(self, loader: Value, name: str) -> bool | None:
+        """Give True for a loader of training data, False for test data, None if nothing tells."""
+        dataset = self._dataset(loader)
+        if dataset is not None:
+            assert isinstance(dataset.expr, ast.Call)
+            flag = _argument(dataset.expr, "train", 1)
+            if isinstance(flag, ast.Constant) and isinstance(flag.value, bool):
+                return flag.value
+        words = f"{name} {ast.unparse(loader.expr)}".lower()
+        if re.search(r"test|val", words):
+            return False
+        return True if "train" in words else None
+
+    def _dataset(self, loader: Value) -> Value | None:
+        """Give the call that makes the MNIST behind a loader."""
+        assert isinstance(loader.expr, ast.Call)
+        given = _argument(loader.expr, "dataset", 0)
+        return self._mnist(Value(given, loader.site)) if given is not None else None
+
+    def _mnist(self, value: Value, depth: int = 0) -> Value | None:
+        value = self.trace.resolve(value)
+        expr = value.expr
+        if depth > 6:
+            return None
+        if isinstance(expr, (ast.List, ast.Tuple)) and expr.elts:
+            return self._mnist(Value(expr.elts[0], value.site), depth + 1)
+        if not isinstance(expr, ast.Call):
+            return None
+        if any(k.arg in ("download", "train", "transform") for k in expr.keywords) or (
+            _DATASETS.search(last(expr.func))
+        ):
+            return value
+        for returned in self.trace.returned(expr, value.site):
+            if found := self._mnist(returned, depth + 1):
+                return found
+        return self._mnist(Value(expr.args[0], value.site), depth + 1) if expr.args else None
+
+    def _batches(self, loader: Value) -> None:
+        for key, position in (("batch_size", 1), ("drop_last", 8)):
+            assert isinstance(loader.expr, ast.Call)
+            given = _argument(loader.expr, key, position)
+            if given is not None:
+                value = self._on_gpu(Value(given, loader.site))
+                self._try(key, value)
+            else:
+                self._from_options(key, loader)
+
+    def _from_options(self, key: str, loader: Value) -> None:
+        """`DataLoader(data, **options)`."""
+        assert isinstance(loader.expr, ast.Call)
+        for keyword in loader.expr.keywords:
+            if keyword.arg is None:
+                value = self._on_gpu(Value(keyword.value, loader.site))
+                resolved = self.trace.resolve(value)
+                if re.search(rf"\b{key}\b", ast.unparse(resolved.expr)):
+                    self._try(key, value, "({})['" + key + "']")
+
+    def _on_gpu(self, value: Value) -> Value:
+        """Of `a if cuda else b` the first: submissions were trained on a GPU."""
+        resolved = self.trace.resolve(value)
+        if isinstance(resolved.expr, ast.IfExp) and "cuda" in ast.unparse(resolved.expr.test):
+            return Value(resolved.expr.body, resolved.site)
+        return value
+
+    def _transform(self, key: str, loader: Value | None, *, train: bool) -> None:
+        dataset = self._dataset(loader) if loader is not None else None
+        dataset = dataset or self._last_dataset(train=train)
+        if dataset is None:
+            return
+        assert isinstance(dataset.expr, ast.Call)
+        given = _argument(dataset.expr, "transform", 2)
+        if given is not None and not (isinstance(given, ast.Constant) and given.value is None):
+            self._try(key, Value(given, dataset.site))
+
+    def _last_dataset(self, *, train: bool) -> Value | None:
+        sites = [s for s in self.trace.calls.sites if _DATASETS.search(last(s.call.func))]
+        for site in sorted(sites, key=self.trace.calls.time, reverse=True):
+            flag = _argument(site.call, "train", 1)
+            if isinstance(flag, ast.Constant) and flag.value is train:
+                return Value(site.call, site)
+        return None
+
+
+def _name(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load(), lineno=1, col_offset=0, end_lineno=1, end_col_offset=0)
+
+
+def _quiet(source: str) -> str:
+    """Drop `verbose=`, which only prints and which newer schedulers do not take."""
+    call = ast.parse(source, mode="eval").body
+    if not isinstance(call, ast.Call) or all(k.arg != "verbose" for k in call.keywords):
+        return source
+    call.keywords = [k for k in call.keywords if k.arg != "verbose"]
+    return ast.unparse(call)
+
+
+def _is_hook(node: ast.stmt) -> bool:
+    assigned = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
+    return isinstance(node, FUNCTIONS) or assigned
+
+
+def _makes_loss(node: ast.stmt) -> bool:
+    value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+    return isinstance(value, ast.Call) and last(value.func).endswith("Loss")
+
+
+def _argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    plain = not any(isinstance(a, ast.Starred) for a in call.args)
+    return call.args[position] if plain and len(call.args) > position else None
+
+
+def _target(statement: Stmt) -> str:
+    return " ".join(sorted(statement.names.binds | statement.names.touches))
+
+
+def _calls_inside(statement: Stmt, name: str) -> bool:
+    return any(isinstance(n, ast.Call) and last(n.func) == name for n in ast.walk(statement.node))
+
+
+def _in_batch_loop(site: Site) -> bool:
+    loops = site.loops
+    return bool(loops) and _direct_backward(loops[-1].node)
+
+
+def _direct_backward(loop: ast.stmt) -> bool:
+    """Tell whether the loop's own body, without loops inside it, calls `backward`."""
+    todo: list[ast.AST] = list(ast.iter_child_nodes(loop))
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Call) and last(node.func) == "backward":
+            return True
+        if not isinstance(node, (ast.For, ast.While)):
+            todo.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def _loss_calls(node: ast.stmt) -> Iterator[ast.Call]:
+    """Give calls of two arguments in an assignment: `criterion(output, target)`."""
+    value = getattr(node, "value", None)
+    if isinstance(value, ast.expr):
+        for inner in ast.walk(value):
+            if isinstance(inner, ast.Call) and len(inner.args) == 2:
+                yield inner
+
+
+def _plain(node: ast.stmt, call: ast.Call) -> bool:
+    return getattr(node, "value", None) is call
+
+
+def _site_of(site: Site, statement: Stmt) -> Site:
+    """Give the place of a statement that lies on the path to a call, or before it."""
+    for depth, (block, index) in enumerate(site.path):
+        if statement in block[: index + 1]:
+            path = (*site.path[:depth], (block, block.index(statement)))
+            return Site(site.call, site.scope, path)
+    return site
+
+
+def _count(iterable: ast.expr) -> tuple[ast.expr, str] | None:
+    """Give expression and form that count the turns of a loop over `range`, however wrapped."""
+    for node in ast.walk(iterable):
+        if isinstance(node, ast.Call) and last(node.func) in ("range", "trange") and node.args:
+            if len(node.args) == 1:
+                return node.args[0], "{}"
+            return (node, "len({})") if last(node.func) == "range" else (node.args[1], "{}")
+    return None

@@ -1,0 +1,338 @@
+"""From a file to its statements: scripts, notebooks of formats 3 and 4, nothing executed.
+
+Notebooks are read as plain JSON and not through `nbformat`: that takes longer to import than
+the whole of this package, refuses notebooks for faults in their outputs, and all that is
+wanted here is the text of the code cells and their execution counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from grader.errors import SubmissionError
+from grader.submission.names import Names, names_of
+from grader.submission.program import SetAside, Statement
+from grader.submission.text import Parsed, Text, Unparsable, clean, decode, parse
+
+MAX_BYTES = 300 * 2**20  # a notebook with its outputs
+SUFFIXES = (".py", ".ipynb")
+COMMAND = "a notebook or shell command; the grader runs none"
+
+
+@dataclass(frozen=True, eq=False)
+class Stmt:
+    """One statement with its place; `order` sorts statements as they run.
+
+    `ran` is false in a notebook cell that was never executed. `guarded` marks what stands under
+    `if __name__ == "__main__":`. `opened` marks the head of a compound statement whose body is
+    looked at on its own.
+    """
+
+    node: ast.stmt
+    text: Text
+    order: tuple[int, ...]
+    ran: bool = True
+    guarded: bool = False
+    opened: bool = False
+
+    @cached_property
+    def names(self) -> Names:
+        """What it binds and reads."""
+        return names_of(self.node)
+
+    @property
+    def where(self) -> str:
+        """Its place in words."""
+        return self.text.where(first_line(self.node))
+
+    @cached_property
+    def source(self) -> str:
+        """Its own text, moved to the left margin."""
+        return dedented(self.node, self.text)
+
+    @property
+    def brief(self) -> str:
+        """Its first line, for lists that people read."""
+        return self.text.lines[first_line(self.node) - 1].strip()[:200]
+
+    def statement(self) -> Statement:
+        """As it goes into a Program."""
+        return Statement(self.source, self.text.label, first_line(self.node))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One module of a submission: a script or a notebook, as statements.
+
+    `broken` are cells that are not Python: they matter only when what they define is needed.
+    `files` are modules that the notebook writes with `%%writefile`.
+    """
+
+    path: Path
+    label: str
+    statements: list[Stmt]
+    commands: list[SetAside] = field(default_factory=list)
+    broken: list[tuple[SubmissionError, str]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def first_line(node: ast.stmt) -> int:
+    """Give the line a statement starts on, decorators included."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(d.lineno for d in decorators)])
+
+
+def segment(node: ast.AST, text: Text) -> str:
+    """Give the characters of a statement or an expression, as they stand in the text."""
+    start = first_line(node) if isinstance(node, ast.stmt) else node.lineno  # type: ignore[attr-defined]
+    end: int = node.end_lineno  # type: ignore[attr-defined]
+    lines = [*text.lines[start - 1 : end]]
+    lines[-1] = lines[-1].encode()[: node.end_col_offset].decode()  # type: ignore[attr-defined]
+    lines[0] = lines[0].encode()[node.col_offset :].decode()  # type: ignore[attr-defined]
+    return "\n".join(lines)
+
+
+def dedented(node: ast.stmt, text: Text) -> str:
+    """Give a statement at the left margin: its own text where that keeps the meaning."""
+    source = segment(node, text)
+    if node.col_offset == 0 or "\n" not in source:
+        return source
+    first, *rest = source.split("\n")
+    margin = text.lines[first_line(node) - 1].encode()[: node.col_offset].decode()
+    moved = "\n".join([first, *(line.removeprefix(margin) for line in rest)])
+    try:
+        same = ast.dump(ast.parse(moved).body[0]) == ast.dump(node)
+    except (SyntaxError, ValueError, IndexError):
+        same = False
+    return moved if same else ast.unparse(node)
+
+
+def read_unit(path: Path, label: str) -> Unit:
+    """Read a script or a notebook. Raises SubmissionError."""
+    data = read_bytes(path, label)
+    if path.suffix.lower() == ".ipynb":
+        return read_notebook(path, label, data)
+    return script(path, label, decode(data))
+
+
+def read_bytes(path: Path, label: str) -> bytes:
+    """Give the content of a file within bounds. Raises SubmissionError."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SubmissionError(
+                f"{label} is too large to read",
+                expected=f"at most {MAX_BYTES // 2**20} MB",
+                found=f"{path.stat().st_size / 2**20:.0f} MB",
+                help="Clear the outputs of the notebook and save it again.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise SubmissionError(
+            f"{label} cannot be read",
+            expected="a readable file",
+            found=error.strerror or str(error),
+            help="Check the file and its permissions.",
+        ) from None
+
+
+def script(path: Path, label: str, source: str) -> Unit:
+    """Give the unit of a Python file's text. Raises SubmissionError."""
+    if not source.strip():
+        raise SubmissionError(
+            f"{label} is empty",
+            expected="Python code that defines a model",
+            found="no text",
+            where=label,
+            help="Save the file again and check that it is the one you meant to hand in.",
+        )
+    try:
+        parsed = parse(label, source)
+    except Unparsable as error:
+        raise syntax_error(label, error) from None
+    return Unit(path, label, list(_statements(parsed, 0)), _commands(parsed))
+
+
+def syntax_error(label: str, error: Unparsable) -> SubmissionError:
+    """Say what is wrong with a text that Python cannot parse."""
+    return SubmissionError(
+        f"syntax error: {error.message}",
+        expected="Python 3 code",
+        found=error.shown,
+        where=f"{label}, line {error.line}",
+        help="Run the file or the cell once yourself; Python points at the same line.",
+    )
+
+
+def _commands(parsed: Parsed) -> list[SetAside]:
+    return [
+        SetAside(line[:200], parsed.text.where(number), COMMAND) for number, line in parsed.commands
+    ]
+
+
+def _statements(parsed: Parsed, base: int, *, ran: bool = True) -> Iterator[Stmt]:
+    for index, node in enumerate(parsed.body):
+        order = (base, index)
+        if is_main_guard(node):
+            assert isinstance(node, ast.If)
+            for inner, child in enumerate(node.body):
+                yield Stmt(child, parsed.text, (*order, inner), ran, guarded=True)
+        else:
+            yield Stmt(node, parsed.text, order, ran)
+
+
+def is_main_guard(node: ast.stmt) -> bool:
+    """Tell whether it is `if __name__ == "__main__":`."""
+    if not isinstance(node, ast.If) or not isinstance(node.test, ast.Compare):
+        return False
+    sides = [node.test.left, *node.test.comparators]
+    return any(isinstance(s, ast.Name) and s.id == "__name__" for s in sides) and any(
+        isinstance(s, ast.Constant) and s.value == "__main__" for s in sides
+    )
+
+
+# Notebooks
+
+
+def read_notebook(path: Path, label: str, data: bytes) -> Unit:
+    """Give the unit of a notebook. Raises SubmissionError."""
+    notebook = _json(label, data)
+    _check_language(label, notebook)
+    cells = list(_code_cells(label, notebook))
+    if not any(source.strip() for source, _ in cells):
+        raise SubmissionError(
+            f"{label} has no code",
+            expected="a notebook with code cells",
+            found=f"{len(cells)} code cells, all empty" if cells else "no code cell",
+            where=label,
+            help="Save the notebook again and check that it is the one you meant to hand in.",
+        )
+    return _from_cells(path, label, cells)
+
+
+def _json(label: str, data: bytes) -> dict[str, Any]:
+    try:
+        notebook = json.loads(clean(data.decode("utf-8", "replace")))
+    except ValueError as error:
+        line = getattr(error, "lineno", 1)
+        found = "an empty file" if not data.strip() else str(error)
+        raise SubmissionError(
+            f"{label} is not a notebook",
+            expected="the JSON that Jupyter or Colab saves",
+            found=found[:200],
+            where=f"{label}, line {line} of the file",
+            help="Open it in Jupyter or Colab, save it again, and hand in that file.",
+        ) from None
+    if not isinstance(notebook, dict):
+        raise _not_a_notebook(label, f"a JSON {type(notebook).__name__}")
+    return notebook
+
+
+def _not_a_notebook(label: str, found: str) -> SubmissionError:
+    return SubmissionError(
+        f"{label} is not a notebook",
+        expected="a notebook of format 3 or 4: an object with a list of cells",
+        found=found,
+        where=label,
+        help="Open it in Jupyter or Colab, save it again, and hand in that file.",
+    )
+
+
+def _check_language(label: str, notebook: dict[str, Any]) -> None:
+    metadata = notebook.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    kernel, info = metadata.get("kernelspec"), metadata.get("language_info")
+    named = [
+        kernel.get("language") if isinstance(kernel, dict) else None,
+        info.get("name") if isinstance(info, dict) else None,
+    ]
+    for language in named:
+        if isinstance(language, str) and language and "python" not in language.lower():
+            raise SubmissionError(
+                f"{label} is written in another language",
+                expected="a Python notebook",
+                found=f"a kernel for {language[:40]}",
+                where=label,
+                help="Hand in a notebook that runs on a Python kernel.",
+            )
+
+
+def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
+    """Source and execution count of every code cell."""
+    cells = notebook.get("cells")
+    if cells is None:  # format 3 keeps its cells in worksheets
+        sheets = notebook.get("worksheets")
+        if not isinstance(sheets, list):
+            raise _not_a_notebook(label, "no list of cells")
+        cells = [c for s in sheets if isinstance(s, dict) for c in s.get("cells") or []]
+    if not isinstance(cells, list):
+        raise _not_a_notebook(label, "cells that are not a list")
+    for cell in cells:
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            source = cell.get("source", cell.get("input", ""))
+            lines = source if isinstance(source, list) else [source]
+            count = cell.get("execution_count", cell.get("prompt_number"))
+            whole = "".join(line for line in lines if isinstance(line, str))
+            yield clean(whole), count if type(count) is int else None
+
+
+def _from_cells(path: Path, label: str, cells: list[tuple[str, int | None]]) -> Unit:
+    unit = Unit(path, label, [])
+    counted = any(count is not None for _, count in cells)
+    parts: list[tuple[int | None, list[Stmt]]] = []
+    for index, (source, count) in enumerate(cells):
+        name = f"cell {index + 1}"
+        if written := _written_file(source):
+            unit.files[written[0]] = written[1]
+        try:
+            parsed = parse(name, source)
+        except Unparsable as error:
+            unit.broken.append((syntax_error(name, error), source))
+            continue
+        unit.commands.extend(_commands(parsed))
+        ran = count is not None or not counted
+        parts.append((count, list(_statements(parsed, index, ran=ran))))
+    unit.statements.extend(_as_run(parts))
+    return unit
+
+
+def _written_file(source: str) -> tuple[str, str] | None:
+    """Give the module that a cell writes with `%%writefile name.py`, and its text."""
+    head, _, body = source.lstrip().partition("\n")
+    words = head.split()
+    if words and words[0] in ("%%writefile", "%%file") and words[-1].endswith(".py"):
+        return words[-1].removeprefix("./"), body
+    return None
+
+
+def _as_run(parts: list[tuple[int | None, list[Stmt]]]) -> list[Stmt]:
+    """Sort by execution counts, unless the order of the page leaves fewer names unbound."""
+    page = [s for _, part in parts for s in part]
+    counts = [count for count, _ in parts if count is not None]
+    if counts == sorted(counts):
+        return page
+    # A cell that never ran keeps its place after the cell above it.
+    keyed, reached = [], 0
+    for count, part in parts:
+        reached = count if count is not None else reached
+        keyed.append((reached, part))
+    by_count = [s for _, part in sorted(keyed, key=lambda pair: pair[0]) for s in part]
+    chosen = page if unbound_reads(page) < unbound_reads(by_count) else by_count
+    return [Stmt(s.node, s.text, (i,), s.ran, s.guarded, s.opened) for i, s in enumerate(chosen)]
+
+
+def unbound_reads(statements: Iterable[Stmt]) -> int:
+    """How many reads come before anything binds the name, though something later does."""
+    statements = list(statements)
+    ever = {name for s in statements for name in s.names.binds}
+    bound: set[str] = set()
+    unbound = 0
+    for statement in statements:
+        unbound += len((statement.names.now & ever) - bound)
+        bound |= statement.names.binds
+    return unbound

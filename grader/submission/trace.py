@@ -1,0 +1,355 @@
+"""Following a value to where it is made: through names, parameters, callers and imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from grader.errors import SubmissionError
+from grader.submission.names import bound_by_import, dotted, last, root
+from grader.submission.program import ENTRY
+from grader.submission.render import Modules
+from grader.submission.sites import Calls, Scope, Site
+from grader.submission.source import Stmt
+
+MAX_DEPTH = 12
+MODULE_BASES = frozenset({"Module", "Sequential", "LightningModule", "ModuleList", "ScriptModule"})
+# Methods that return the model they are called on, and functions that wrap one.
+_SAME = frozenset({"to", "cuda", "cpu", "float", "train", "eval", "apply", "requires_grad_"})
+_WRAPS = frozenset(
+    {
+        "DataParallel",
+        "DistributedDataParallel",
+        "compile",
+        "script",
+        "trace",
+        "deepcopy",
+        "prepare",
+        "nn_compile",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """An expression, and the call before which it is evaluated."""
+
+    expr: ast.expr
+    site: Site
+
+
+@dataclass(frozen=True)
+class Made:
+    """Where a model is made: the expression, its site, and its class as far as text tells."""
+
+    value: Value
+    class_name: str
+    handed: Value | None = None  # the expression that was handed to the training
+
+    @property
+    def variable(self) -> str:
+        """The name under which it was handed to the training, if it has one."""
+        expr = self.handed.expr if self.handed else None
+        return expr.id if isinstance(expr, ast.Name) else ""
+
+    @property
+    def touched(self) -> bool:
+        """Tell whether the model is changed after it is made, as by `model.apply(init)`."""
+        if self.handed is None or not self.variable:
+            return False
+        return any(self.variable in s.names.touches for s in self.handed.site.before() if s.ran)
+
+
+@dataclass
+class Trace:
+    """Looks values up in the entry and in the siblings it imports."""
+
+    modules: Modules
+    calls: Calls = field(default_factory=Calls)
+    read: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._read(ENTRY)
+
+    def _read(self, name: str) -> None:
+        """Index a module and the siblings it imports; unreadable ones count when needed."""
+        if name in self.read:
+            return
+        self.read.add(name)
+        statements = list(self.modules.flow(name).statements)
+        self.calls.read(name, statements)
+        for statement in statements:
+            for module in self._siblings(name, statement.node):
+                self._read(module)
+
+    def _siblings(self, name: str, statement: ast.stmt) -> Iterator[str]:
+        for node in ast.walk(statement):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                for module in self._named(name, node):
+                    try:
+                        if module and self.modules.library.find(module):
+                            yield module
+                    except SubmissionError:
+                        continue
+
+    def _named(self, name: str, node: ast.Import | ast.ImportFrom) -> list[str]:
+        if isinstance(node, ast.Import):
+            return [alias.name for alias in node.names]
+        target = self.modules.target(name, node)
+        inner = [f"{target}.{a.name}" if target else a.name for a in node.names if a.name != "*"]
+        return [target, *inner]
+
+    # Values
+
+    def resolve(self, value: Value, depth: int = 0) -> Value:
+        """Follow names to the expression that made the value; stops where text does not tell."""
+        if depth > MAX_DEPTH or not isinstance(value.expr, ast.Name):
+            return value
+        name, site = value.expr.id, value.site
+        if statement := self.assignment(name, site):
+            place = at(site, statement)
+            if (assigned := _assigned(statement.node, name)) is not None:
+                return self.resolve(Value(assigned, place), depth + 1)
+            return self._unpacked(statement.node, name, place, depth) or value
+        if site.scope.node is not None:
+            return self._from_caller(value, name, depth)
+        return value
+
+    def _unpacked(self, node: ast.stmt, name: str, place: Site, depth: int) -> Value | None:
+        """Give what `a, b = f()` gives to one of its targets."""
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            return None
+        target = node.targets[0]
+        names = [root(e) for e in target.elts] if isinstance(target, ast.Tuple) else []
+        if name not in names:
+            return None
+        if last(node.value.func) == "random_split" and node.value.args:
+            return self.resolve(Value(node.value.args[0], place), depth + 1)
+        for value in self.returned(node.value, place):
+            if isinstance(value.expr, ast.Tuple) and len(value.expr.elts) == len(names):
+                part = value.expr.elts[names.index(name)]
+                return self.resolve(Value(part, value.site), depth + 1)
+        return None
+
+    def returned(self, call: ast.Call, site: Site) -> Iterator[Value]:
+        """Give the expressions that a function of the submission returns when called so."""
+        found = self.definition(site.scope.module, dotted(call.func))
+        for scope in self.calls.scopes:
+            if found is not None and scope.node is found[1] and scope.body:
+                place = Site(_NOWHERE, scope, ((scope.body, len(scope.body) - 1),))
+                for node in ast.walk(scope.node):
+                    if isinstance(node, ast.Return) and node.value is not None:
+                        yield Value(node.value, place)
+
+    def _from_caller(self, value: Value, name: str, depth: int) -> Value:
+        scope = value.site.scope
+        callers = self.calls.callers(scope)
+        if name in scope.local_names:
+            for caller in reversed(callers):
+                passed = argument(scope, name, caller.call)
+                if passed is not None:
+                    return self.resolve(Value(passed, caller), depth + 1)
+            return value
+        if callers and callers[-1].scope.module == scope.module:
+            return self.resolve(Value(value.expr, callers[-1]), depth + 1)
+        return self.resolve(Value(value.expr, self.end(scope.module)), depth + 1)
+
+    def assignment(self, name: str, site: Site) -> Stmt | None:
+        """Give the last statement before the call, in its own scope, that binds the name."""
+        if site.scope.node is not None and name not in site.scope.local_names:
+            return None
+        statements = site.before()
+        for statement in reversed(statements):
+            if name in statement.names.binds and statement.ran:
+                return statement
+        unran = [s for s in (*statements, *site.after()) if name in s.names.binds]
+        return unran[-1] if unran else None
+
+    def end(self, module: str) -> Site:
+        """Give a place after the whole of a module."""
+        body = list(self.modules.flow(module).statements)
+        nothing = ast.Pass(lineno=1, col_offset=0, end_lineno=1, end_col_offset=4)
+        text = body[-1].text if body else self.modules.library.entry.statements[0].text
+        last_order = max((s.order for s in body), default=(0,))
+        stop = Stmt(nothing, text, (last_order[0] + 1,))
+        call = ast.Call(ast.Name("end"), [], [], lineno=1, col_offset=0)
+        return Site(call, Scope(module, body), (([*body, stop], len(body)),))
+
+    # Classes
+
+    def model_class(self, value: Value, depth: int = 0) -> str | None:
+        """Give the class of the model that the expression makes, or None if it makes none."""
+        if depth > MAX_DEPTH:
+            return None
+        value = self.resolve(value)
+        expr = value.expr
+        if not isinstance(expr, ast.Call):
+            return None
+        name = last(expr.func)
+        if isinstance(expr.func, ast.Attribute) and name in _SAME:
+            return self.model_class(Value(expr.func.value, value.site), depth + 1)
+        if name in _WRAPS and expr.args:
+            return self.model_class(Value(expr.args[0], value.site), depth + 1)
+        return self.class_called(expr.func, value.site) or self._returned(expr, value.site, depth)
+
+    def class_called(self, func: ast.expr, site: Site, depth: int = 0) -> str | None:
+        """Give the model class that a call of `func` makes an instance of."""
+        if depth > MAX_DEPTH:
+            return None
+        if dotted(func).endswith("nn.Sequential"):
+            return "Sequential"
+        found = self.definition(site.scope.module, dotted(func))
+        if found and isinstance(found[1], ast.ClassDef) and self.is_model(found[0], found[1]):
+            return found[1].name
+        if isinstance(func, ast.Name) and (one := self._alias(func, site)) is not None:
+            return self.class_called(one, site, depth + 1)
+        return None
+
+    def _alias(self, func: ast.Name, site: Site) -> ast.expr | None:
+        """`Net` of `cls = Net`, for a plain assignment."""
+        value = self.resolve(Value(func, site))
+        plain = isinstance(value.expr, (ast.Name, ast.Attribute))
+        return value.expr if plain and dotted(value.expr) != func.id else None
+
+    def _returned(self, call: ast.Call, site: Site, depth: int) -> str | None:
+        for value in self.returned(call, site):
+            parts = value.expr.elts if isinstance(value.expr, ast.Tuple) else [value.expr]
+            for part in parts:
+                if name := self.model_class(Value(part, value.site), depth + 1):
+                    return name
+        return None
+
+    def definition(
+        self, module: str, name: str, seen: frozenset[tuple[str, str]] = frozenset()
+    ) -> tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] | None:
+        """Give the class or function a dotted name means in a module, and its own module."""
+        if not name or (module, name) in seen or module not in self.read:
+            return None
+        seen |= {(module, name)}
+        first, _, rest = name.partition(".")
+        for statement in reversed(self.modules.flow(module).statements):
+            for node in (
+                ast.walk(statement.node) if not _is_definition(statement.node) else [statement.node]
+            ):
+                if _is_definition(node) and node.name == name and statement.ran:  # type: ignore[attr-defined]
+                    return module, node  # type: ignore[return-value]
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
+                    for target, inner in self._through(module, node, first, rest):
+                        if found := self.definition(target, inner, seen):
+                            return found
+        return None
+
+    def _through(
+        self, module: str, node: ast.Import | ast.ImportFrom, first: str, rest: str
+    ) -> Iterator[tuple[str, str]]:
+        """Where an import leads for `first.rest`: pairs of module and name in it."""
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.asname == first and rest:
+                    yield alias.name, rest
+                elif alias.asname is None and f"{first}.{rest}".startswith(alias.name + "."):
+                    yield alias.name, f"{first}.{rest}".removeprefix(alias.name + ".")
+            return
+        target = self.modules.target(module, node)
+        for alias in node.names:
+            if alias.name == "*":
+                yield target, f"{first}.{rest}".rstrip(".")
+            elif bound_by_import(alias) == first:
+                inner = f"{target}.{alias.name}" if target else alias.name
+                if rest and inner in self.read:
+                    yield inner, rest
+                yield target, f"{alias.name}.{rest}".rstrip(".")
+
+    def is_model(self, module: str, node: ast.ClassDef, depth: int = 0) -> bool:
+        """Tell whether the class is an `nn.Module`, as far as its text tells."""
+        if depth > MAX_DEPTH:
+            return False
+        for base in node.bases:
+            if last(base) in MODULE_BASES:
+                return True
+            found = self._earlier_class(module, dotted(base), node)
+            if found and self.is_model(*found, depth + 1):
+                return True
+        forward = any(isinstance(c, ast.FunctionDef) and c.name == "forward" for c in node.body)
+        return forward and bool(node.bases) and last(node.bases[0]) not in ("Function", "object")
+
+    def _earlier_class(
+        self, module: str, name: str, node: ast.ClassDef
+    ) -> tuple[str, ast.ClassDef] | None:
+        same = [c for _, c in self.calls.classes.get((module, name), []) if c is not node]
+        if same:
+            return module, same[-1]
+        found = self.definition(module, name)
+        return (found[0], found[1]) if found and isinstance(found[1], ast.ClassDef) else None
+
+
+class Undecided(Exception):
+    """What the text says does not settle a value; `reason` says why."""
+
+    def __init__(self, site: Site | Stmt, reason: str) -> None:
+        super().__init__(reason)
+        self.where, self.reason = site.where, reason
+
+
+_NOWHERE = ast.Call(ast.Name("nowhere"), [], [], lineno=1, col_offset=0)
+
+
+def at(site: Site, statement: Stmt) -> Site:
+    """Give the place of a statement that stands before a call in the same scope."""
+    before = [s for s in site.before() if s is not statement and s.order < statement.order]
+    return Site(site.call, site.scope, (([*before, statement], len(before)),))
+
+
+def _is_definition(node: ast.AST) -> bool:
+    return isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+
+
+def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
+    """Give the expression a statement gives to the name, if it says so plainly."""
+    match node:
+        case ast.AnnAssign(target=ast.Name(id=bound), value=value) if bound == name:
+            return value
+        case ast.Assign(targets=targets, value=value):
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id == name:
+                    return value
+                if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                    for one, given in zip(target.elts, value.elts, strict=False):
+                        if isinstance(one, ast.Name) and one.id == name:
+                            return given
+    return None
+
+
+def argument(scope: Scope, name: str, call: ast.Call) -> ast.expr | None:
+    """Give what a call passes for a parameter; None when it leaves it to the default."""
+    assert scope.node is not None
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    heads = [a.arg for a in (*scope.node.args.posonlyargs, *scope.node.args.args)]
+    if scope.owner is not None and heads:
+        heads = heads[1:]
+    if any(isinstance(a, ast.Starred) for a in call.args) or name not in heads:
+        return None
+    index = heads.index(name)
+    return call.args[index] if index < len(call.args) else None
+
+
+def default(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
+    """Give the default of a parameter, or None."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    for arg, value in zip(reversed(positional), reversed(node.args.defaults), strict=False):
+        if arg.arg == name:
+            return value
+    for arg, given in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if arg.arg == name:
+            return given
+    return None
+
+
+def model_root(expr: ast.expr) -> ast.expr | None:
+    """`model` of `model.parameters()`, `model.fc`, `model.module.parameters()`."""
+    name = root(expr)
+    found = [n for n in ast.walk(expr) if isinstance(n, ast.Name) and n.id == name]
+    return found[0] if found else None
