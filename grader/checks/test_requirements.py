@@ -121,8 +121,8 @@ def test_integrity(judge: Judge, record: Record) -> None:
             doubts.append(f"{trained.samples_seen:,} samples were drawn instead of {expected:,}")
     judge(
         not doubts,
-        expected="one network for training and testing, which judges each image by itself",
-        found="; ".join(doubts) or "nothing else",
+        expected="tests the network it trained, image by image",
+        found="; ".join(doubts) or "it does",
         message="the network does not do in testing what it was trained to do",
         help="let forward do the same in both modes, apart from dropout and batch norm, and let "
         "no operation run over the batch dimension",
@@ -142,7 +142,7 @@ def _judge_layer(judge: Judge, findings: list[Finding], name: str, *, help: str)
     reasons = "; ".join(f"{f.what} {f.name}: {f.why}" for f in findings)
     judge(
         bool(good),
-        expected=f"{name} on the path from input to output",
+        expected="acts on the output",
         found=", ".join(f"{f.what} {f.name}" for f in good[:3]) + ", …" * (len(good) > 3)
         if good
         else reasons or "none",

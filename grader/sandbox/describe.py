@@ -95,9 +95,10 @@ def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Descrip
         message = msgspec.json.decode(answer[8:], type=_Answer)
     except msgspec.DecodeError as error:
         raise SubmissionError(
-            "the submission's description cannot be read", expected="what the tracer writes",
+            "what the submission says of itself is refused",
+            expected="numbers, names and sizes within the bounds of a plan",
             found=str(error)[:500], where=program.model.where,
-            help="do not write to the grader's channel; if you did not, please report this",
+            help="look at the value named; if it is honest, report this",
         ) from None  # fmt: skip
     if message.error is not None:
         raise _told(message.error)
