@@ -63,8 +63,10 @@ def _filled(node: Node, constants: Constants) -> float | None:
     return value_of(value, constants)
 
 
-def _dropped(node: Node, _: Constants) -> float | None:
-    return 0.0 if flag(node, "train") and number(node, "p", 0.0) >= 1 else None
+def _dropped(node: Node, constants: Constants) -> float | None:
+    if not flag(node, "train"):
+        return _same(node, constants)
+    return 0.0 if number(node, "p", 0.0) >= 1 else None
 
 
 def _operands(node: Node, constants: Constants) -> tuple[float | None, float | None]:

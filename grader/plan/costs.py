@@ -24,9 +24,9 @@ _NO_MEMORY = words(
 )
 
 
-def activations(node: Node) -> int:
+def activations(trace: Trace, node: Node) -> int:
     """Return how many numbers a node's result holds for one image; views hold none of their own."""
-    return 0 if name_of(node) in _NO_MEMORY else elements(node.shape)
+    return 0 if name_of(node) in _NO_MEMORY else elements(trace.shape(node))
 
 
 def macs(trace: Trace, node: Node, axes: dict[str, Axes]) -> int:

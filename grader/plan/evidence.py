@@ -12,7 +12,7 @@ from grader.plan.sizes import per_image
 def finding(trace: Trace, node: Node, what: str, why: str, *, counts: bool) -> Finding:
     """Describe one node as evidence for or against a requirement."""
     before = per_image(shape_of(trace, first_read(node)))
-    after = per_image(node.shape)
+    after = per_image(trace.shape(node))
     return Finding(what, title(node), counts, why, before, after, node.where)
 
 

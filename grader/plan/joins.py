@@ -20,6 +20,7 @@ from grader.plan.sizes import sizes_of
 PARTS = words("slice narrow select getitem")
 """Operations that cut a part out of a tensor, or take one of several results."""
 
+_WHOLE = words("slice contiguous clone alias detach")  # where the shape stays as it is
 _SPLITS = words("chunk unsafe_chunk split unsafe_split split_with_sizes")
 _JOINS = words("cat concat concatenate")
 
@@ -28,11 +29,11 @@ Nodes = Mapping[str, Node]
 
 def sources_of_part(node: Node, name: str, nodes: Nodes) -> list[str]:
     """Return what a part reads: of tensors that were joined, only those it overlaps."""
-    source = nodes.get(first_read(node) or "")
+    source = _source(node, nodes)
     chosen = None
     if name == "getitem" and source is not None and name_of(source) in _SPLITS:
         chosen = _piece(node, source, nodes)
-        source = nodes.get(first_read(source) or "")
+        source = _source(source, nodes)
     elif name != "getitem" and source is not None and source.shape is not None:
         chosen = _range(node, name, source)
     joined = _joined(source, nodes) if source is not None and chosen is not None else None
@@ -42,6 +43,17 @@ def sources_of_part(node: Node, name: str, nodes: Nodes) -> list[str]:
     if axis != joined[0]:
         return reads(node)[:1]
     return [part for part, low, high in joined[1] if low < stop and start < high]
+
+
+def _source(node: Node, nodes: Nodes) -> Node | None:
+    """Return the node whose result a node takes a part of; parts that are the whole are skipped."""
+    source = nodes.get(first_read(node) or "")
+    while source is not None and name_of(source) in _WHOLE:
+        before = nodes.get(first_read(source) or "")
+        if before is None or before.shape != source.shape:
+            break
+        source = before
+    return source
 
 
 def _range(node: Node, name: str, source: Node) -> tuple[int, int, int] | None:
@@ -67,7 +79,7 @@ def _range(node: Node, name: str, source: Node) -> tuple[int, int, int] | None:
 
 def _piece(node: Node, source: Node, nodes: Nodes) -> tuple[int, int, int] | None:
     """Return (dimension, start, stop) of one of the pieces that a split makes."""
-    whole = nodes.get(first_read(source) or "")
+    whole = _source(source, nodes)
     sizes = sizes_of(whole.shape) if whole is not None else None
     index, parts = argument(node, "index"), argument(source, "split_size")
     if not sizes or type(index) is not int:

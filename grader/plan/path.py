@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
-from grader.plan.arguments import argument, name_of, number, reads, reference, words
+from grader.plan.arguments import argument, first_read, name_of, number, reads, reference, words
 from grader.plan.constants import Constants, constant, is_nothing, value_of
 from grader.plan.functional import REREAD, Flow
 from grader.plan.joins import PARTS, Nodes, sources_of_part
-from grader.plan.schema import Constant, Model, Node, Tensor
+from grader.plan.schema import Constant, Model, Node, Shape, Tensor
 from grader.plan.sizes import sizes_of
 
 _CREATED = words(
@@ -41,9 +41,16 @@ class Trace:
     nodes: dict[str, Node]
     tensors: dict[str, Tensor]
     constants: dict[str, float]
+    first_items: dict[str, Shape]
     edges: dict[str, tuple[str, ...]]
     seen: frozenset[str]
     path: frozenset[str]
+
+    def shape(self, node: Node) -> Shape:
+        """Return the shape of a result; of several results, the first one's."""
+        if node.shape is not None:
+            return node.shape
+        return self.first_items.get(node.name, [])
 
     def on_path(self, node: Node) -> bool:
         """Tell whether data flows from the images through this node to the output."""
@@ -67,10 +74,14 @@ def trace(model: Model, flow: Flow, changed: frozenset[str]) -> Trace:
         else:
             constants[node.name] = value
             edges[node.name] = ()
+    firsts = {
+        (first_read(node) or ""): node.shape
+        for node in flow.nodes
+        if name_of(node) == "getitem" and argument(node, "index") == 0 and node.shape is not None
+    }
     seen = _forward(flow, edges)
-    return Trace(
-        model, flow, nodes, tensors, constants, edges, seen, seen & _backward(flow.output, edges)
-    )
+    path = seen & _backward(flow.output, edges)
+    return Trace(model, flow, nodes, tensors, constants, firsts, edges, seen, path)
 
 
 def _forward(flow: Flow, edges: dict[str, tuple[str, ...]]) -> frozenset[str]:

@@ -76,8 +76,12 @@ class _Walk:
         elif name in _CARRIED:
             if average:
                 self._under_way[node.name] = average
-        elif source in self._axes and (name in _MAXIMA or name in _AVERAGES):
-            self._reduce(node, name, source, average)
+        elif name == "getitem" and source in self._trace.nodes:
+            pooled = self._trace.nodes[source]
+            if name_of(pooled) in _MAXIMA and argument(node, "index") == 0:
+                self._reduce(pooled, self._axes.get(node.name, ()), None)
+        elif node.shape is not None and (name in _MAXIMA or name in _AVERAGES):
+            self._reduce(node, self._axes.get(node.name, ()), average)
 
     def findings(self) -> list[Finding]:
         """Describe every candidate, in the order of the graph."""
@@ -102,9 +106,9 @@ class _Walk:
             factor = by if name in _PRODUCTS else 1 / by
             self._go_on(node, replace(operands[0], times=operands[0].times * factor))
 
-    def _reduce(self, node: Node, name: str, source: str, average: _Average | None) -> None:
-        before = self._axes[source]
-        after = self._axes.get(node.name, ())
+    def _reduce(self, node: Node, after: Axes, average: _Average | None) -> None:
+        name = name_of(node)
+        before = self._axes.get(first_read(node) or "", ())
         reduction = _reduction(self._trace, node, name, before, after)
         if isinstance(reduction, str):
             self._missed.append((node, reduction))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 import math
 
+import msgspec
+
 from grader.plan.arguments import (
     first_read,
     flag,
@@ -26,6 +28,7 @@ from grader.plan.schema import Node, Ref
 from grader.plan.sizes import per_image
 
 _WITHOUT_EFFECT = words("alias detach contiguous clone lift_fresh lift_fresh_copy")
+_SCALES = words("div divide true_divide mul multiply")
 _SHOWN = 40  # lines of a difference, and characters of a line
 _WIDTH = 160
 
@@ -104,14 +107,26 @@ class _Canonical:
             return kept
         if name in DROPOUTS and (not flag(node, "train") or number(node, "p", 0.5) == 0):
             return source
-        return source if source in self._unscaled and self._rescales(node, name, source) else None
+        if source in self._unscaled and self._rescales(node, name, source):
+            return source
+        return self._neutral(node, name)
+
+    def _neutral(self, node: Node, name: str) -> str | None:
+        """Return what is multiplied or divided by 1, if the shape stays."""
+        if name not in _SCALES or len(reads(node)) != 2:
+            return None
+        left, right = reads(node)
+        constants = self._trace.constants
+        kept = left if constants.get(right) == 1 else right if constants.get(left) == 1 else None
+        divided = name in ("div", "divide", "true_divide") and kept == right
+        same = kept in self._trace.nodes and self._trace.nodes[kept].shape == node.shape
+        return kept if same and not divided else None
 
     def _rescales(self, node: Node, name: str, source: str) -> bool:
         """Tell whether a node divides by the share that a dropout written by hand has kept."""
         by = number(node, "other", 0.0)
         share = by if name in ("div", "divide", "true_divide") else 1 / by if by else 0.0
-        scales = name in ("div", "divide", "true_divide", "mul", "multiply")
-        return scales and math.isclose(share, self._unscaled[source], rel_tol=1e-3)
+        return name in _SCALES and math.isclose(share, self._unscaled[source], rel_tol=1e-3)
 
     def _frozen(self, node: Node) -> Node:
         """Return a node as evaluation should have it."""
@@ -122,8 +137,9 @@ class _Canonical:
             return with_argument(node, live, False) if self._training else node
         if name in RECURRENT and (self._training or not flag(node, "train")):
             return with_argument(with_argument(node, "dropout", 0.0), "train", False)
-        if name == "scaled_dot_product_attention" and self._training:
-            return with_argument(node, "dropout_p", 0.0)
+        if name == "scaled_dot_product_attention":
+            kept = with_argument(node, "dropout_p", 0.0) if self._training else node
+            return _without_defaults(kept)
         if name == "rrelu" and self._training:
             return with_argument(node, "training", False)
         return node
@@ -155,3 +171,11 @@ class _Canonical:
         if isinstance(value, list):
             return f"[{', '.join(map(self._readable, value))}]"
         return str(value)
+
+
+def _without_defaults(node: Node) -> Node:
+    """Leave out arguments at the end that say nothing, as the exporter does."""
+    arguments = list(node.args)
+    while arguments and arguments[-1] in (None, 0.0, False):
+        arguments.pop()
+    return msgspec.structs.replace(node, args=arguments)
