@@ -16,7 +16,9 @@ import torch
 
 from grader.errors import SubmissionError
 from grader.plan import schema
-from grader.plan.operations import is_allowed
+from grader.training.calls import Call, calls
+from grader.training.fused import Masks
+from grader.training.fusion import fuse
 
 # What an operation may raise about its arguments; running out of memory is a RuntimeError too.
 OPERATION_ERRORS = (RuntimeError, IndexError, TypeError, ValueError, ArithmeticError, LookupError)
@@ -44,13 +46,14 @@ class Network:
             .requires_grad_(tensor.trainable)
             for tensor in model.tensors
         }
-        self._train = CompiledGraph(model.train, self.state, self.device)
+        masks = Masks(int(torch.randint(2**31, (1,), generator=generator)))
+        self._train = CompiledGraph(model.train, self.state, self.device, masks)
         self._eval = CompiledGraph(model.eval, self.state, self.device)
         self.training = True
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Run the graph of the current mode on images [B, *input_shape]."""
-        return (self._train if self.training else self._eval)(images)
+        return (self._train if self.training else self._eval)(_channels_last(images))
 
     def train(self, mode: bool = True) -> None:
         """Switch to the training graph, or with False to the evaluation graph."""
@@ -97,10 +100,17 @@ class _Step:
 
 
 class CompiledGraph:
-    """A graph with its functions looked up and its arguments laid out, ready to run many times."""
+    """A graph with its functions looked up and its arguments laid out, ready to run many times.
+
+    With `masks` it is a training graph in which faster operations take the place of PyTorch's.
+    """
 
     def __init__(
-        self, graph: schema.Graph, state: Mapping[str, torch.Tensor], device: torch.device
+        self,
+        graph: schema.Graph,
+        state: Mapping[str, torch.Tensor],
+        device: torch.device,
+        masks: Masks | None = None,
     ) -> None:
         names = [*graph.inputs, *state, *(node.name for node in graph.nodes)]
         slots = {name: slot for slot, name in enumerate(names)}
@@ -109,7 +119,10 @@ class CompiledGraph:
         self._inputs = len(graph.inputs)
         self._output = slots[graph.output]
         kept = {self._output, *(slots[name] for name in state)}
-        self._steps = _steps(graph.nodes, slots, kept, device)
+        plain = calls(graph)
+        self._steps = _steps(
+            fuse(plain, graph.output, masks) if masks else plain, slots, kept, device
+        )
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Run it on its inputs, in the order the graph names them."""
@@ -129,56 +142,29 @@ class CompiledGraph:
 
 
 def _steps(
-    nodes: list[schema.Node], slots: Mapping[str, int], kept: set[int], device: torch.device
+    calls: list[Call], slots: Mapping[str, int], kept: set[int], device: torch.device
 ) -> list[_Step]:
     steps: list[_Step] = []
     read_later = set(kept)
-    for node in reversed(nodes):
-        reads = {slots[name] for name in references(node)}
-        args, gaps = _template(list(enumerate(node.args)), slots, device)
-        kwargs, keyword_gaps = _template(list(node.kwargs.items()), slots, device)
-        result = slots[node.name]
+    for call in reversed(calls):
+        reads = {slots[name] for name in call.references()}
+        args, gaps = _template(list(enumerate(call.args)), slots, device)
+        kwargs, keyword_gaps = _template(list(call.kwargs.items()), slots, device)
+        result = slots[call.node.name]
         steps.append(
             _Step(
-                resolve(node.op),
+                call.function,
                 list(args.values()),
                 kwargs,
                 gaps,
                 keyword_gaps,
                 result,
                 tuple(sorted(({result} | reads) - read_later)),
-                node,
+                call.node,
             )
         )
         read_later |= reads
     return steps[::-1]
-
-
-def references(node: schema.Node) -> Iterator[str]:
-    """Yield the names a node's arguments refer to."""
-    pending: list[object] = [*node.args, *node.kwargs.values()]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, schema.Ref):
-            yield value.ref
-        elif isinstance(value, list):
-            pending.extend(value)
-
-
-def resolve(op: str) -> Callable[..., Any]:
-    """Look an allow-listed operation up; raises SubmissionError for any other."""
-    if not is_allowed(op):
-        raise SubmissionError("The network uses an operation the grader does not allow.", found=op)
-    library, name, *overload = op.split(".")
-    try:
-        if library == "operator":
-            return getattr(operator, name)  # type: ignore[no-any-return]
-        return getattr(getattr(torch.ops.aten, name), overload[0])  # type: ignore[no-any-return]
-    except AttributeError:
-        raise SubmissionError(
-            "The network uses an operation this version of PyTorch does not have.",
-            found=f"{op} (PyTorch {torch.__version__})",
-        ) from None
 
 
 def _template(
@@ -223,6 +209,23 @@ def _decoded(value: object, device: torch.device) -> object:
     if value.startswith("float:"):
         return float(value.removeprefix("float:"))
     return device if value == "device" else _TORCH_WORDS.get(value, value)
+
+
+def _placed(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Move to the device; weights of 2-d convolutions get channels last, which is faster."""
+    if tensor.dim() == 4:
+        return tensor.to(device, memory_format=torch.channels_last)
+    return tensor.to(device)
+
+
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    """Mark images [B, C, H, W] as having channels last; with one channel only strides tell."""
+    if images.dim() != 4:
+        return images
+    if images.shape[1] > 1 or not images.is_contiguous():
+        return images.contiguous(memory_format=torch.channels_last)
+    height, width = images.shape[2:]
+    return images.as_strided(images.shape, (height * width, 1, width, 1))
 
 
 def _failure(node: schema.Node, error: Exception) -> SubmissionError:

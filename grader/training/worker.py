@@ -22,6 +22,7 @@ from grader.datasets import mnist
 from grader.errors import GradingError, SubmissionError
 from grader.plan import schema
 from grader.training import events
+from grader.training.tuning import tune
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> int:
 
 def _work(job: Job, stream: BinaryIO) -> None:
     """Train, save, and say so; a run that diverged leaves no weights."""
+    tune()
     import torch
 
     from grader.training.loop import train
