@@ -129,6 +129,8 @@ class Grading:
             outcome = "passed"
         elif isinstance(error, CheckFailed):
             outcome = "failed"
+        elif isinstance(error, GraderFault):
+            finding = Finding(error.expected, error.found, error.where, error.message, error.help)
         elif not report.skipped:
             finding = Finding(message=str(error))
         self._add(item, outcome, finding)

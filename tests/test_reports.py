@@ -79,3 +79,19 @@ def test_without_a_terminal_an_epoch_is_a_plain_line(lines: io.StringIO) -> None
     assert "epoch  1/2  loss 0.1000  lr 0.01000  train 98.00%  test 99.00% (100 errors)" in text
     assert text.count("s left") == 2
     assert "\x1b" not in text
+
+
+def test_no_training_means_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing is trained, nothing is printed."""
+    with progress.shown():
+        pass
+
+    assert capsys.readouterr().out == ""
+
+
+def test_a_check_that_was_not_judged_says_why() -> None:
+    """The summary gives the reason in place of what was found."""
+    text = summary(checks=[check("not_judged", message="the process died", found="status 1")])
+
+    assert "– Dropout acts" in text
+    assert "the process died: status 1" in text

@@ -74,8 +74,6 @@ class _Bar:
         self.accuracy = "   —  "
 
     def __enter__(self) -> _Bar:
-        self.progress.console.print()
-        self.progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -83,6 +81,8 @@ class _Bar:
 
     def __call__(self, event: AnyEvent) -> None:
         if isinstance(event, Started):
+            self.progress.console.print()  # pytest's line of dots ends here
+            self.progress.start()
             self.steps, self.epochs = event.steps_per_epoch, event.epochs
             self.task = self.progress.add_task("training", total=self.steps * self.epochs)
         elif isinstance(event, Step):

@@ -62,7 +62,10 @@ def _table(record: Record) -> Table:
 
 
 def _found(check: Check) -> str:
-    return check.message if check.outcome == "not_judged" else check.found
+    """Return what a check found, or why it could not be judged."""
+    if check.outcome != "not_judged":
+        return check.found
+    return f"{check.message}: {check.found}" if check.found else check.message
 
 
 def _noise_line(record: Record, rubric: Rubric) -> str:
