@@ -1,0 +1,78 @@
+"""What a submission leaves open comes from the default recipe, and says so."""
+
+import pytest
+
+from grader.plan import assemble
+from grader.plan.schema import (
+    Affine,
+    Channels,
+    Description,
+    Fact,
+    Graph,
+    Model,
+    Node,
+    Normalize,
+    Pad,
+    Ref,
+    ToFloat,
+)  # fmt: skip
+
+
+def model(*shape: int) -> Model:
+    """Make a model that returns its input."""
+    node = Node("y", "aten.relu.default", [Ref("x")], {}, ["B", 10], "torch.float32")
+    graph = Graph(["x"], [node], "y")
+    return Model("Net", "net.py, line 1", list(shape or (1, 28, 28)), [], graph, graph)
+
+
+def test_a_bare_model_gets_the_whole_default_recipe() -> None:
+    """Without a recipe of its own, a model is trained with the defaults, each named as such."""
+    plan = assemble.assemble(Description(model()))
+    defaults = {fact.about for fact in plan.provenance if "default" in fact.where}
+
+    assert (plan.recipe.epochs, plan.recipe.batch_size) == (assemble.EPOCHS, assemble.BATCH_SIZE)
+    assert defaults == {
+        "epochs", "batch_size", "optimizer", "scheduler", "train_transform", "loss",
+    }  # fmt: skip
+
+
+def test_default_schedule_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
+    """The default learning rate has one value a step, its peak a quarter of the way in."""
+    rates = assemble.assemble(Description(model())).recipe.schedule.lr[0]
+
+    assert len(rates) == assemble.EPOCHS * 469
+    assert max(rates) == assemble.PEAK
+    assert rates.index(max(rates)) == pytest.approx(len(rates) / 4, abs=2)
+    assert 0 < rates[-1] < assemble.PEAK / 1000
+
+
+def test_what_the_submission_says_wins_and_keeps_its_place() -> None:
+    """Epochs of the submission's own are used, with the place they stand."""
+    fact = Fact("epochs", "7", "cell 3, line 1")
+    plan = assemble.assemble(Description(model(), epochs=7, provenance=[fact]))
+
+    assert plan.recipe.epochs == 7
+    assert fact in plan.provenance
+    assert sum(f.about == "epochs" for f in plan.provenance) == 1
+
+
+def test_testing_uses_what_is_not_random_in_the_training_transform() -> None:
+    """Without a test transform, images are tested as they are trained, less the augmentation."""
+    normalise = Normalize([0.5], [0.5])
+    train = [Affine(degrees=(-5.0, 5.0)), ToFloat(), normalise]
+    plan = assemble.assemble(Description(model(), train_transform=train))
+
+    assert plan.recipe.test_transform == [ToFloat(), normalise]
+
+
+def test_other_image_shapes_get_images_of_that_shape() -> None:
+    """A network for 3×32×32 images gets the digits padded and repeated by default."""
+    steps = assemble.assemble(Description(model(3, 32, 32))).recipe.test_transform
+
+    assert steps[:2] == [Channels(3), Pad((2, 2, 2, 2))]
+
+
+@pytest.mark.parametrize(("drop_last", "steps"), [(False, 469), (True, 468)])
+def test_the_last_partial_batch_counts_unless_dropped(drop_last: bool, steps: int) -> None:
+    """60,000 images are 469 batches of 128, the last of them of 96."""
+    assert assemble.steps_per_epoch(128, drop_last) == steps
