@@ -1,19 +1,23 @@
-"""Writes small submissions and reads them; runs what came out, with plain Python."""
+"""Writes small submissions and reads them; runs what came out as the box does."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+import msgspec
 
 from grader.errors import SubmissionError
 from grader.submission import read_program
 from grader.submission.program import ENTRY, Part, Program
 
+_MODULES = Path(__file__).parent.parent / "grader" / "sandbox" / "inside" / "modules.py"
 HEAD = """\
 import torch
 import torch.nn as nn
@@ -57,7 +61,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 def notebook(folder: Path, *cells: str, counts: list[int | None] | None = None) -> Path:
     """Write a notebook of code cells, run in order unless `counts` says otherwise."""
     numbers = counts if counts is not None else list(range(1, len(cells) + 1))
-    body = [
+    body: list[dict[str, Any]] = [
         {"cell_type": "code", "source": text.splitlines(keepends=True), "outputs": [],
          "metadata": {}, "execution_count": number}
         for text, number in zip(cells, numbers, strict=True)
@@ -88,38 +92,33 @@ def sources(program: Program, module: str = ENTRY) -> str:
 
 @contextmanager
 def _importable(program: Program) -> Iterator[dict[str, Any]]:
-    """Run the modules of a program, and give the names of its entry."""
+    """Run a program as the box does, and give the names of its entry."""
+    box, described = _box(), msgspec.to_builtins(program)
     before = dict(sys.modules)
-    names: dict[str, Any] = {}
+    sys.meta_path.append(box.PlaceholderFinder(described["placeholders"]))
     try:
-        for module in program.modules:
-            made = ModuleType(module.name)
-            made.__package__ = module.name if module.package else module.name.rpartition(".")[0]
-            if module.package:
-                made.__path__ = []
-            sys.modules[module.name] = made
-            parent, _, leaf = module.name.rpartition(".")
-            if parent:
-                setattr(sys.modules[parent], leaf, made)
-            for statement in module.statements:
-                exec(compile(statement.source, statement.file, "exec"), made.__dict__)
-            names = made.__dict__
-        yield names
+        yield vars(box.Submission(described["modules"]).load(ENTRY))
     finally:
-        for name in set(sys.modules) - set(before):
-            if name in {m.name for m in program.modules}:
-                del sys.modules[name]
-        sys.modules.update(before)
+        sys.meta_path.pop()
+        for name in {m.name for m in program.modules} - set(before):
+            sys.modules.pop(name, None)
 
 
 def value(program: Program, part: Part, **given: Any) -> Any:
     """Run the program and evaluate one of its parts."""
     with _importable(program) as names:
-        scope = dict(names)
-        scope |= {name: given[what] for name, what in part.bindings.items() if what in given}
-        for statement in part.setup:
-            exec(statement.source, scope)
-        return eval(part.source, scope)
+        return _box().evaluate(msgspec.to_builtins(part), names, given)
+
+
+@cache
+def _box() -> Any:
+    """Load the module that runs programs in the box, by its file."""
+    spec = importlib.util.spec_from_file_location("tests.boxed_modules", _MODULES)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def parameters(program: Program) -> int:

@@ -132,7 +132,7 @@ def test_several_models_are_listed(tmp_path: Path) -> None:
     assert "--model B" in error.help
 
 
-@pytest.mark.parametrize(("name", "count"), [("A", 210), ("B", 50), ("chosen", 70)])
+@pytest.mark.parametrize(("name", "count"), [("A", 210), ("B", 70), ("chosen", 70)])
 def test_the_option_decides(tmp_path: Path, name: str, count: int) -> None:
     """`--model` takes a class, with the arguments it is made with, or a variable."""
     path = notebook(tmp_path, HEAD, net("A"), net("B") + "b = B(2)\nchosen = A(3)")

@@ -148,8 +148,9 @@ def test_a_model_that_needs_data_is_refused(tmp_path: Path) -> None:
 def test_in_place_changes_of_the_model_are_kept(tmp_path: Path) -> None:
     """A layer replaced after the model was made is part of the model."""
     program = script(
-        tmp_path, net(), "model = Net()\nmodel.out = nn.Conv2d(10, 10, 1, bias=False)\nmodel.train()",
-        TRAIN, "optimizer = optim.SGD(model.parameters(), lr=1)",
+        tmp_path, net(), "model = Net()\nmodel.train()",
+        "model.out = nn.Conv2d(10, 10, 1, bias=False)", TRAIN,
+        "optimizer = optim.SGD(model.parameters(), lr=1)",
     )  # fmt: skip
     assert parameters(program) == 200
     assert "model.train()" not in sources(program)

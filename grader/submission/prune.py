@@ -49,10 +49,19 @@ def _kept(node: ast.stmt, wanted: set[str]) -> set[ast.stmt]:
         ]
         real = [pair for pair in new if not isinstance(pair[0], (ast.Break, ast.Continue))]
         if not real:
-            return kept
+            return kept | _attempts(node, kept)
         for child, names in new:
             kept.add(child)
             wanted = wanted | names.now | names.late
+
+
+def _attempts(node: ast.stmt, kept: set[ast.stmt]) -> set[ast.stmt]:
+    """Find imports that decide, by failing or not, which branch of a kept `try` is run."""
+    found: set[ast.stmt] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Try) and any(child in kept for child in ast.walk(inner)):
+            found |= {s for s in inner.body if isinstance(s, (ast.Import, ast.ImportFrom))}
+    return found
 
 
 def _copy(node: ast.stmt, kept: set[ast.stmt]) -> ast.stmt:

@@ -72,7 +72,7 @@ class Modules:
     ) -> Iterable[tuple[str, set[str], ast.stmt]]:
         """Which names of which modules an import statement takes."""
         if isinstance(node, ast.Import):
-            for alias in node.names:
+            for alias in imported(node, names) or node.names:
                 module = alias.name
                 bound = alias.asname or module
                 yield module, self._attributes(name, module, bound), node

@@ -12,6 +12,7 @@ from grader.submission.program import ENTRY
 from grader.submission.render import Modules
 from grader.submission.sites import Calls, Scope, Site
 from grader.submission.source import Stmt
+from grader.submission.text import Text
 
 MAX_DEPTH = 12
 MODULE_BASES = frozenset({"Module", "Sequential", "LightningModule", "ModuleList", "ScriptModule"})
@@ -29,6 +30,9 @@ _WRAPS = frozenset(
         "nn_compile",
     }
 )
+
+
+Binder = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Trace:
     modules: Modules
     calls: Calls = field(default_factory=Calls)
     read: set[str] = field(default_factory=set)
+    binders: dict[str, dict[str, list[Binder]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._read(ENTRY)
@@ -170,7 +175,7 @@ class Trace:
         """Give a place after the whole of a module."""
         body = list(self.modules.flow(module).statements)
         nothing = ast.Pass(lineno=1, col_offset=0, end_lineno=1, end_col_offset=4)
-        text = body[-1].text if body else self.modules.library.entry.statements[0].text
+        text = body[-1].text if body else Text(self.modules.library.entry.label, [""])
         last_order = max((s.order for s in body), default=(0,))
         stop = Stmt(nothing, text, (last_order[0] + 1,))
         call = ast.Call(ast.Name("end"), [], [], lineno=1, col_offset=0)
@@ -228,17 +233,26 @@ class Trace:
             return None
         seen |= {(module, name)}
         first, _, rest = name.partition(".")
-        for statement in reversed(self.modules.flow(module).statements):
-            for node in (
-                ast.walk(statement.node) if not _is_definition(statement.node) else [statement.node]
-            ):
-                if _is_definition(node) and node.name == name and statement.ran:  # type: ignore[attr-defined]
-                    return module, node  # type: ignore[return-value]
-                if isinstance(node, (ast.Import, ast.ImportFrom)):
-                    for target, inner in self._through(module, node, first, rest):
-                        if found := self.definition(target, inner, seen):
-                            return found
+        for node in self._binders(module, first):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                for target, inner in self._through(module, node, first, rest):
+                    if found := self.definition(target, inner, seen):
+                        return found
+            elif not rest:
+                return module, node
         return None
+
+    def _binders(self, module: str, name: str) -> list[Binder]:
+        """Give definitions and imports that may bind a name at the top of a module, last first."""
+        if module not in self.binders:
+            index: dict[str, list[Binder]] = {}
+            for statement in self.modules.flow(module).statements:
+                if statement.ran:
+                    for bound, node in _binds(statement.node):
+                        index.setdefault(bound, []).append(node)
+            self.binders[module] = index
+        index = self.binders[module]
+        return [*reversed(index.get(name, [])), *reversed(index.get("*", []))]
 
     def _through(
         self, module: str, node: ast.Import | ast.ImportFrom, first: str, rest: str
@@ -282,6 +296,16 @@ class Trace:
             return module, same[-1]
         found = self.definition(module, name)
         return (found[0], found[1]) if found and isinstance(found[1], ast.ClassDef) else None
+
+
+def _binds(statement: ast.stmt) -> Iterator[tuple[str, Binder]]:
+    inner = [statement] if _is_definition(statement) else ast.walk(statement)
+    for node in inner:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.name, node
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                yield bound_by_import(alias), node
 
 
 class Undecided(Exception):

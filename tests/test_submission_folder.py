@@ -1,0 +1,141 @@
+"""Folders and archives: which file is the entry, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from grader.submission import read_program
+from tests.reading import HEAD, TRAIN, net, notebook, parameters, refusal, write
+
+MAKES = "model = Net(3)\noptimizer = optim.SGD(model.parameters(), lr=1)\n"
+
+
+def archive(folder: Path, files: dict[str, str | bytes]) -> Path:
+    """Write a `.zip` with these members."""
+    path = folder / "work.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    return path
+
+
+def test_the_importing_file_is_the_entry(tmp_path: Path) -> None:
+    """A module that another file imports is not the entry."""
+    write(tmp_path, "model.py", HEAD + net())
+    write(tmp_path, "anything.py", HEAD + "from model import Net\n" + MAKES)
+    program = read_program(tmp_path)
+    assert program.model.where == "anything.py, line 7"
+    assert parameters(program) == 70
+
+
+def test_the_training_file_is_the_entry(tmp_path: Path) -> None:
+    """Of several files with a model the one that trains counts."""
+    write(tmp_path, "draft.py", HEAD + net("Draft"))
+    notebook(tmp_path, HEAD + net() + TRAIN, MAKES)
+    assert read_program(tmp_path).class_name == "Net"
+
+
+def test_a_telling_name_decides(tmp_path: Path) -> None:
+    """Else the file's name decides, as documented."""
+    write(tmp_path, "zeta.py", HEAD + net("Zeta"))
+    write(tmp_path, "model.py", HEAD + net("Alpha"))
+    assert read_program(tmp_path).class_name == "Alpha"
+
+
+def test_the_file_that_says_it(tmp_path: Path) -> None:
+    """`MODEL = …` in one file wins over training in another."""
+    write(tmp_path, "train.py", HEAD + net() + MAKES)
+    write(tmp_path, "mine.py", HEAD + net("Mine") + "MODEL = Mine\n")
+    assert read_program(tmp_path).class_name == "Mine"
+
+
+def test_undecided_folders_are_listed(tmp_path: Path) -> None:
+    """Several trained models in several files are listed with their files."""
+    write(tmp_path, "one.py", HEAD + net("One") + MAKES.replace("Net", "One"))
+    write(tmp_path, "two.py", HEAD + net("Two") + MAKES.replace("Net", "Two"))
+    error = refusal(tmp_path)
+    assert "one.py (One)" in error.found
+    assert "two.py (Two)" in error.found
+
+
+def test_a_package_is_read_as_one(tmp_path: Path) -> None:
+    """A package with relative imports and a `__main__.py` is a submission like any other."""
+    folder = tmp_path / "solution_package"
+    write(folder, "__init__.py", '"""Mine."""\n')
+    write(folder, "model.py", HEAD + net())
+    write(folder, "__main__.py", HEAD + "from .model import Net\n" + MAKES)
+    assert parameters(read_program(folder)) == 70
+
+
+def test_tests_and_hidden_files_are_no_entries(tmp_path: Path) -> None:
+    """Tests, checkpoints and setup files are passed over."""
+    write(tmp_path, "net.py", HEAD + net())
+    for name in ("test_net.py", ".ipynb_checkpoints/net.py", "tests/helper.py", "conftest.py"):
+        write(tmp_path, name, HEAD + net("Hidden") + MAKES.replace("Net", "Hidden"))
+    assert read_program(tmp_path).class_name == "Net"
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    """A folder without code says so."""
+    assert "empty folder" in refusal(tmp_path).found
+
+
+@pytest.mark.parametrize("prefix", ["", "hand-in/", "a/b/"])
+def test_archives_are_read(tmp_path: Path, prefix: str) -> None:
+    """An archive of files or of a folder; what macOS adds is passed over."""
+    path = archive(
+        tmp_path,
+        {
+            f"{prefix}model.py": HEAD + net(),
+            f"{prefix}main.py": HEAD + "from model import Net\n" + MAKES,
+            f"__MACOSX/{prefix}._main.py": b"\0\1",
+            f"{prefix}.DS_Store": b"\0",
+            f"{prefix}data/big.bin": b"\0" * 1000,
+        },
+    )
+    program = read_program(path)
+    assert program.model.where == "main.py, line 7"
+
+
+def test_an_archive_in_an_archive(tmp_path: Path) -> None:
+    """One level of nesting is opened, a second is not."""
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as made:
+        made.writestr("net.py", HEAD + net())
+    path = archive(tmp_path, {"hand-in.zip": inner.getvalue()})
+    assert read_program(path).class_name == "Net"
+    deeper = io.BytesIO()
+    with zipfile.ZipFile(deeper, "w") as made:
+        made.writestr("hand-in.zip", inner.getvalue())
+    assert "no code" in refusal(archive(tmp_path, {"x.zip": deeper.getvalue()})).message
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/evil.py", "a/../../evil.py", "C:/evil.py"])
+def test_names_that_climb_out_are_refused(tmp_path: Path, name: str) -> None:
+    """Nothing is written outside the archive's own folder."""
+    error = refusal(archive(tmp_path, {name: HEAD + net()}))
+    assert "outside" in error.found
+    assert not list(tmp_path.parent.glob("evil.py"))
+
+
+def test_links_in_archives_are_refused(tmp_path: Path) -> None:
+    """A symbolic link in an archive is refused."""
+    path = tmp_path / "work.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        link = zipfile.ZipInfo("net.py")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        made.writestr(link, "/etc/passwd")
+    assert "link" in refusal(path).found
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4garbage", b"no archive"])
+def test_broken_archives_are_refused(tmp_path: Path, content: bytes) -> None:
+    """What is no archive is the submission's fault, and said so."""
+    path = tmp_path / "work.zip"
+    path.write_bytes(content)
+    assert "archive" in refusal(path).message

@@ -1,0 +1,133 @@
+"""Modules beside a submission: found, sliced to what is needed, and never anybody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader.submission import read_program
+from grader.submission.program import Program
+from tests.reading import HEAD, net, parameters, refusal, sources, write
+
+LOOSE = "import matplotlib.pyplot as plt\nprint('loaded')\nrun_all()\n"
+SGD = "\nopt = optim.SGD(model.parameters(), lr=1)\n"
+
+
+def read(folder: Path, text: str, name: str = "work.py") -> Program:
+    """Read an entry beside files written before."""
+    return read_program(write(folder, name, HEAD + text))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "module"),
+    [
+        ("model.py", "from model import Net\nmodel = Net(3)", "model"),
+        ("model.py", "from model import *\nmodel = Net(3)", "model"),
+        ("model.py", "import model as m\nmodel = m.Net(3)", "model"),
+        ("model.py", "from .model import Net as Best\nmodel = Best(3)", "model"),
+        ("models/model_6.py", "from models.model_6 import *\nmodel = Net(3)", "models.model_6"),
+        ("models/model_6.py", "import models.model_6\nmodel = models.model_6.Net(3)",
+         "models.model_6"),
+        ("models/model_6.py", "from models import model_6\nmodel = model_6.Net(3)",
+         "models.model_6"),
+        ("Model_3.py", "import model3\nmodel = model3.Net(3)", "model3"),
+        ("test.py", "from test import Net\nmodel = Net(3)", "test"),
+        ("model.py", "from work_folder.model import Net\nmodel = Net(3)", "work_folder.model"),
+    ],
+)  # fmt: skip
+def test_every_way_to_import(tmp_path: Path, file: str, text: str, module: str) -> None:
+    """Siblings are found however they are imported, and only their model is kept."""
+    folder = tmp_path / "work_folder"
+    write(folder, file, HEAD + LOOSE + net() + net("Other"))
+    program = read(folder, text + SGD)
+    assert program.class_name == "Net"
+    assert parameters(program) == 70
+    kept = sources(program, module)
+    assert "plt" not in kept
+    assert "run_all" not in kept
+    assert "class Other" not in kept
+
+
+def test_an_alias_decides(tmp_path: Path) -> None:
+    """`from model import B as Net` means B."""
+    write(tmp_path, "model.py", HEAD + net("A") + net("B"))
+    program = read(tmp_path, "from model import B as Net\nmodel = Net(2)" + SGD)
+    assert program.class_name == "B"
+
+
+def test_siblings_of_siblings(tmp_path: Path) -> None:
+    """What a sibling imports from others is followed, through packages and relative imports."""
+    write(tmp_path, "models/__init__.py", "from .net import Net\nfrom .gone import Gone\n")
+    write(tmp_path, "models/gone.py", HEAD + "class Gone: pass\nplot()\n")
+    whole = (
+        net().replace("width=10", "width=WIDTH").replace("nn.Conv2d(1, width, 3)", "first(width)")
+    )
+    write(
+        tmp_path,
+        "models/net.py",
+        HEAD + "from .blocks import first\nfrom ..settings import WIDTH\n" + whole,
+    )
+    write(tmp_path, "models/blocks.py", HEAD + "def first(w):\n    return nn.Conv2d(1, w, 3)\n")
+    write(tmp_path, "settings.py", "WIDTH = 4\nBATCH = 3\n")
+    program = read(tmp_path, "from models import Net\nmodel = Net()" + SGD)
+    assert parameters(program) == 90
+    assert {m.name for m in program.modules} == {
+        "models", "models.net", "models.blocks", "settings", "__submission__",
+    }  # fmt: skip
+    assert sources(program, "settings") == "WIDTH = 4"
+
+
+def test_a_sibling_s_main_block_does_not_run(tmp_path: Path) -> None:
+    """Imported modules are imported: their `__main__` block is not theirs to run."""
+    write(tmp_path, "model.py", HEAD + net() + "if __name__ == '__main__':\n    Net = None\n")
+    assert parameters(read(tmp_path, "from model import Net\nmodel = Net()" + SGD)) == 210
+
+
+def test_a_package_beside_the_folder(tmp_path: Path) -> None:
+    """A package beside a file's folder is found when the file imports it."""
+    write(tmp_path, "course/nets.py", HEAD + net())
+    program = read(tmp_path / "week5", "from course.nets import Net\nmodel = Net()" + SGD)
+    assert parameters(program) == 210
+
+
+def test_a_loose_file_beside_the_folder_is_another_s(tmp_path: Path) -> None:
+    """A module next to the submission's folder belongs to somebody else."""
+    write(tmp_path, "model.py", HEAD + net())
+    entry = write(tmp_path / "mine", "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
+    error = refusal(entry)
+    assert "`model`" in error.message
+    assert error.where == "work.py, line 6"
+
+
+@pytest.mark.parametrize("named", ["..", "/content/drive/My Drive/course/lib", "./lib"])
+def test_folders_named_in_sys_path(tmp_path: Path, named: str) -> None:
+    """A folder added to `sys.path` is searched, also under another machine's name."""
+    where = tmp_path / "nets.py" if named == ".." else tmp_path / "mine" / "lib" / "nets.py"
+    write(where.parent, where.name, HEAD + net())
+    text = f"import sys\nsys.path.append('{named}')\nfrom nets import Net\nmodel = Net()" + SGD
+    assert parameters(read(tmp_path / "mine", text)) == 210
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+def test_what_cannot_be_shadowed(tmp_path: Path, name: str) -> None:
+    """A file called torch.py beside the submission is not read."""
+    write(tmp_path, f"{name}.py", "raise SystemExit")
+    program = read(tmp_path, f"import {name}\n" + net() + "model = Net()" + SGD)
+    assert [m.name for m in program.modules] == ["__submission__"]
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    """A link to a file elsewhere is no sibling."""
+    secret = write(tmp_path, "secret.py", HEAD + net())
+    folder = tmp_path / "mine"
+    entry = write(folder, "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
+    (folder / "model.py").symlink_to(secret)
+    assert "not handed in" in refusal(entry).message
+
+
+def test_a_sibling_with_a_syntax_error(tmp_path: Path) -> None:
+    """The error names the sibling and its line."""
+    write(tmp_path, "model.py", HEAD + "class Net(nn.Module:\n    pass\n")
+    entry = write(tmp_path, "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
+    assert refusal(entry).where.startswith("model.py, line")
