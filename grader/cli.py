@@ -16,7 +16,7 @@ Grades one submission: a .py file, a notebook, a folder or a .zip. The same as
 environment variable of the folder you are in, or of the submission, has a say.
 
   grade reference_solution              everything: reads, judges, trains, tests
-  grade net.ipynb -k "not accuracy"     all but the training
+  grade net.ipynb --quick               all but the training, in seconds
   grade net.py --model Net2 --out marks
   grade --help                          this text
   pytest {_PACKAGE} --help              all options, those of pytest included

@@ -24,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the submission to grade: a .py file, a notebook, a folder or a .zip",
     )  # fmt: skip
     group.addoption(
+        "--quick", action="store_true",
+        help="judge everything that needs no training, in seconds",
+    )  # fmt: skip
+    group.addoption(
         "--rubric", metavar="FILE",
         help="limits, points and time bounds (default: grader/rubrics/mnist.toml)",
     )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from grader.rubric import CHECKS
 from tests.grading import EXAMPLES, grade
 
 WITHOUT_TRAINING = "not test_accuracy"
@@ -35,13 +36,14 @@ def test_without_the_accuracy_nothing_is_trained(tmp_path: Path) -> None:
     assert "test_accuracy" not in graded.outcomes
 
 
-@pytest.mark.slow
-def test_marks_select_checks_too(tmp_path: Path) -> None:
-    """`-m "not trains"` leaves out what needs a training."""
-    graded = grade(GOOD, tmp_path, "-m", "not trains")
+@pytest.mark.parametrize("options", [["--quick"], ["-m", "not trains"]], ids=["quick", "mark"])
+def test_a_quick_look_judges_all_but_the_training(tmp_path: Path, options: list[str]) -> None:
+    """`--quick`, like `-m "not trains"`, leaves out what needs a training and nothing else."""
+    graded = grade(GOOD, tmp_path, *options)
 
     assert graded.status == 0, graded.output
-    assert len(graded.outcomes) == 7
+    assert set(CHECKS) - set(graded.outcomes) == {"test_accuracy"}
+    assert graded.record.training is None
 
 
 @pytest.mark.slow
@@ -86,7 +88,7 @@ def test_collect_only_lists_the_checks_and_touches_nothing(tmp_path: Path) -> No
 def test_help_explains_the_options(tmp_path: Path) -> None:
     """`pytest grader --help` lists every option of the grader."""
     graded = grade(GOOD, tmp_path / "out", "--help")
-    options = ("--submission", "--rubric", "--out", "--data-dir", "--model", "--seed")
+    options = ("--submission", "--rubric", "--out", "--data-dir", "--model", "--seed", "--quick")
 
     assert all(option in graded.output for option in options)
 
