@@ -199,3 +199,25 @@ def test_names_win_in_a_file_written_for_the_grader(tmp_path: Path) -> None:
 def test_nothing_of_the_recipe_is_invented(tmp_path: Path) -> None:
     """A file with a model alone has no recipe."""
     assert script(tmp_path, net()).recipe == {}
+
+
+def test_a_trainer_class(tmp_path: Path) -> None:
+    """What `__init__` sets on `self` is followed, and only as far as it is needed."""
+    trainer = (
+        "class Trainer:\n    def __init__(self, model, lr, loader):\n"
+        "        self.model = model.to('cpu')\n        self.writer = SummaryWriter()\n"
+        "        self.loader = loader\n        self.criterion = nn.NLLLoss()\n"
+        "        self.optimizer = optim.SGD(self.model.parameters(), lr=lr)\n"
+        "    def fit(self, epochs):\n        for epoch in range(epochs):\n"
+        "            for data, target in self.loader:\n"
+        "                loss = self.criterion(self.model(data), target)\n"
+        "                loss.backward()\n                self.optimizer.step()\n"
+    )
+    run = "trainer = Trainer(Net(3), 0.25, train_loader)\ntrainer.fit(6)\n"
+    program = script(tmp_path, net(), "SIZE = 16", DATA, trainer, run)
+    model = value(program, program.model)
+    assert plain(program, "optimizer", model=model).defaults["lr"] == 0.25
+    assert plain(program, "epochs") == 6
+    assert plain(program, "batch_size") == 16
+    assert "self.criterion" in program.recipe["loss"].source
+    assert "SummaryWriter" not in str(program.recipe)

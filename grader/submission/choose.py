@@ -207,7 +207,7 @@ class Chooser:
 
     def _evidence(self) -> Iterator[tuple[Site, Made]]:
         for site in self.trace.calls.sites:
-            for expr in _handed_over(site.call):
+            for expr in _handed_over(site):
                 made = self.made(Value(expr, site))
                 if made is not None:
                     yield site, made
@@ -398,12 +398,13 @@ def is_optimizer(call: ast.Call) -> bool:
     return last(call.func) in OPTIMIZERS or module
 
 
-def _handed_over(call: ast.Call) -> Iterator[ast.expr]:
+def _handed_over(site: Site) -> Iterator[ast.expr]:
     """Expressions of a call that are the model, if it builds an optimiser or trains."""
+    call = site.call
     if is_optimizer(call):
         for node in ast.walk(call):
             if isinstance(node, ast.Call) and last(node.func) in ("parameters", "named_parameters"):
-                owner = model_root(node.func)
+                owner = model_root(node.func, site.scope)
                 if owner is not None:
                     yield owner
     elif _TRAINS.search(last(call.func)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from grader.submission.names import parameters, reads
@@ -11,8 +11,17 @@ from grader.submission.program import ENTRY, Part, Statement
 from grader.submission.render import Modules
 from grader.submission.sites import Scope, Site
 from grader.submission.slice import Slice, backward
-from grader.submission.source import segment
-from grader.submission.trace import MAX_DEPTH, Trace, Undecided, Value, argument, default
+from grader.submission.source import Stmt, segment
+from grader.submission.trace import (
+    MAX_DEPTH,
+    Trace,
+    Undecided,
+    Value,
+    argument,
+    default,
+    end_of,
+    is_self,
+)
 
 # What the grader hands over for a name at a place (`model`, `train_loader`), or None.
 Role = Callable[[str, Site], str | None]
@@ -39,7 +48,7 @@ class Parts:
 
         Raises Undecided when what it needs takes data, files, training or a turn of a loop.
         """
-        setup = Setup(self, role)
+        setup = Setup(self, role, attributes=_attributes([value.expr], value.site.scope))
         statements = setup.run(value.site, set(reads(value.expr)))
         text = value.site.stmt.text
         source = form.format(flat(segment(value.expr, text), value.expr))
@@ -67,6 +76,7 @@ class Setup:
     bindings: dict[str, str] = field(default_factory=dict)
     wanted: list[tuple[str, Slice]] = field(default_factory=list)
     follows: list[tuple[str, ast.stmt, set[str]]] = field(default_factory=list)
+    attributes: set[str] = field(default_factory=set)  # of `self`, as far as needed
 
     def commit(self) -> None:
         """Add what the Part needs to the modules."""
@@ -90,19 +100,21 @@ class Setup:
 
     def _slice(self, site: Site, names: set[str]) -> tuple[Slice, set[str]]:
         """Slice the scope of a site for names, less what is handed over."""
-        module = site.scope.module
-        before = site.before()
-        after = site.after() if site.scope.node is None else []
-        flow = self.parts.modules.flow_of(module, [*before, *after])
+        scope = site.scope
         while True:
+            before = [s for s in site.before() if not _sets_others(s, self.attributes, scope)]
+            after = site.after() if scope.node is None else []
+            flow = self.parts.modules.flow_of(scope.module, [*before, *after])
             given = frozenset(self.bindings)
             names = names - given
             found = backward(flow, len(before), names, given)
             new = {n: self.role(n, site) for n in (found.reads() | names) - given}
             handed = {name: what for name, what in new.items() if what}
-            if not handed:
+            attributes = _attributes([s.node for s in found.kept], scope) - self.attributes
+            if not handed and not attributes:
                 break
             self.bindings.update(handed)
+            self.attributes |= attributes
         for name, statement in found.loops.items():
             raise Undecided(statement, f"it depends on `{name}` of a loop")
         for name, statement in found.withheld.items():
@@ -119,16 +131,12 @@ class Setup:
         self, site: Site, scope: Scope, names: set[str], depth: int
     ) -> list[Statement]:
         assert scope.node is not None
-        found, names = self._slice(site, names & scope.local_names | self._handed(site, names))
+        found, names = self._slice(site, names)
         heads = parameters(scope.node)
         passed = [name for name in heads if name in found.missing]
         outer = (names - scope.local_names) | (found.missing - scope.local_names)
         before, assigns = self._call(scope, passed, outer - set(self.bindings), depth + 1)
         return [*before, *assigns, *self._statements(scope.module, found)]
-
-    def _handed(self, site: Site, names: set[str]) -> set[str]:
-        """Names from outside the function, which a role may still be known for."""
-        return names - site.scope.local_names
 
     def _call(
         self, scope: Scope, passed: list[str], outer: set[str], depth: int
@@ -139,7 +147,10 @@ class Setup:
         caller = callers[-1] if callers else self.parts.trace.end(scope.module)
         if len({_arguments(scope, passed, c) for c in callers}) > 1:
             raise Undecided(caller, f"`{scope.called}` is called with different arguments")
-        assigns = []
+        assigns: list[Statement] = []
+        if scope.owner is not None and parameters(scope.node)[0] in passed:
+            assigns = self._self(scope, passed[0], depth)
+            passed = passed[1:]
         for name in passed:
             given = argument(scope, name, caller.call) if callers else None
             text = caller.stmt.text
@@ -154,6 +165,17 @@ class Setup:
             if source != name:
                 assigns.append(Statement(f"{name} = {source}", text.label, given.lineno))
         return self._outside(scope, caller, outer, depth), assigns
+
+    def _self(self, scope: Scope, name: str, depth: int) -> list[Statement]:
+        """Stand in for the object of a method: its attributes, as `__init__` sets them."""
+        make = Statement(
+            f"{name} = __import__('types').SimpleNamespace()", scope.body[0].text.label, 1
+        )
+        scopes = self.parts.trace.calls.scopes
+        init = [s for s in scopes if s.owner is scope.owner and s.called == s.owner.name]  # type: ignore[union-attr]
+        if not init or init[0] is scope:
+            return [make]
+        return self._in_function(end_of(init[0]), init[0], {name}, depth + 1)
 
     def _outside(self, scope: Scope, caller: Site, names: set[str], depth: int) -> list[Statement]:
         """Names from outside a function; those of another module are imported from it."""
@@ -183,6 +205,20 @@ class Setup:
         node = ast.ImportFrom(module, [ast.alias(n) for n in bound], 0)
         self.follows.append((ENTRY, node, set(bound)))
         return [Statement(ast.unparse(node), site.stmt.text.label, 1)]
+
+
+def _attributes(nodes: Sequence[ast.AST], scope: Scope) -> set[str]:
+    """Attributes of `self` that the nodes name."""
+    inner = (n for node in nodes for n in ast.walk(node) if isinstance(n, ast.Attribute))
+    return {n.attr for n in inner if is_self(n.value, scope)}
+
+
+def _sets_others(statement: Stmt, wanted: set[str], scope: Scope) -> bool:
+    """Tell whether a statement of `__init__` sets attributes that nobody wants."""
+    node = statement.node
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    set_here = {t.attr for t in targets if isinstance(t, ast.Attribute) and is_self(t.value, scope)}
+    return bool(set_here) and not set_here & wanted
 
 
 def _spreads(call: ast.Call) -> bool:

@@ -136,7 +136,7 @@ class Finder:
             return False
         for node in ast.walk(site.call):
             if isinstance(node, ast.Call) and last(node.func) in ("parameters", "named_parameters"):
-                owner = model_root(node.func)
+                owner = model_root(node.func, site.scope)
                 value = self.trace.resolve(Value(owner, site)) if owner else None
                 if value and value.expr is made.value.expr:
                     return True

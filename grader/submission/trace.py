@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from grader.errors import SubmissionError
-from grader.submission.names import bound_by_import, dotted, last, root
+from grader.submission.names import bound_by_import, dotted, last, parameters, root
 from grader.submission.program import ENTRY
 from grader.submission.render import Modules
 from grader.submission.sites import Calls, Scope, Site
@@ -109,17 +109,39 @@ class Trace:
 
     def resolve(self, value: Value, depth: int = 0) -> Value:
         """Follow names to the expression that made the value; stops where text does not tell."""
-        if depth > MAX_DEPTH or not isinstance(value.expr, ast.Name):
+        if depth > MAX_DEPTH:
+            return value
+        if isinstance(value.expr, ast.Attribute):
+            return self._attribute(value.expr, value.site, depth) or value
+        if not isinstance(value.expr, ast.Name):
             return value
         name, site = value.expr.id, value.site
         if statement := self.assignment(name, site):
-            place = at(site, statement)
-            if (assigned := _assigned(statement.node, name)) is not None:
-                return self.resolve(Value(assigned, place), depth + 1)
-            return self._unpacked(statement.node, name, place, depth) or value
-        if site.scope.node is not None:
-            return self._from_caller(value, name, depth)
-        return value
+            return self._from_statement(statement, name, site, depth) or value
+        return self._from_caller(value, name, depth) if site.scope.node is not None else value
+
+    def _from_statement(self, statement: Stmt, name: str, site: Site, depth: int) -> Value | None:
+        place = at(site, statement)
+        if (assigned := _assigned(statement.node, name)) is not None:
+            return self.resolve(Value(assigned, place), depth + 1)
+        return self._unpacked(statement.node, name, place, depth)
+
+    def _attribute(self, expr: ast.Attribute, site: Site, depth: int) -> Value | None:
+        """Follow `self.name` to where a method of the class sets it, `__init__` above all."""
+        owner = site.scope.owner
+        if owner is None or not is_self(expr.value, site.scope):
+            return None
+        methods = [s for s in self.calls.scopes if s.owner is owner]
+        for scope in sorted(methods, key=lambda s: s.called != owner.name):
+            for statement in reversed(scope.body):
+                if isinstance(statement.node, ast.Assign):
+                    for target in statement.node.targets:
+                        if ast.unparse(target) == ast.unparse(expr):
+                            place = Site(
+                                _NOWHERE, scope, ((scope.body, scope.body.index(statement)),)
+                            )
+                            return self.resolve(Value(statement.node.value, place), depth + 1)
+        return None
 
     def _unpacked(self, node: ast.stmt, name: str, place: Site, depth: int) -> Value | None:
         """Give what `a, b = f()` gives to one of its targets."""
@@ -173,13 +195,8 @@ class Trace:
 
     def end(self, module: str) -> Site:
         """Give a place after the whole of a module."""
-        body = list(self.modules.flow(module).statements)
-        nothing = ast.Pass(lineno=1, col_offset=0, end_lineno=1, end_col_offset=4)
-        text = body[-1].text if body else Text(self.modules.library.entry.label, [""])
-        last_order = max((s.order for s in body), default=(0,))
-        stop = Stmt(nothing, text, (last_order[0] + 1,))
-        call = ast.Call(ast.Name("end"), [], [], lineno=1, col_offset=0)
-        return Site(call, Scope(module, body), (([*body, stop], len(body)),))
+        statements = list(self.modules.flow(module).statements)
+        return end_of(Scope(module, statements), self.modules.library.entry.label)
 
     # Classes
 
@@ -246,10 +263,10 @@ class Trace:
         """Give definitions and imports that may bind a name at the top of a module, last first."""
         if module not in self.binders:
             index: dict[str, list[Binder]] = {}
-            for statement in self.modules.flow(module).statements:
-                if statement.ran:
-                    for bound, node in _binds(statement.node):
-                        index.setdefault(bound, []).append(node)
+            statements = self.modules.flow(module).statements
+            for statement in sorted(statements, key=lambda s: s.ran):  # those never run come first
+                for bound, node in _binds(statement.node):
+                    index.setdefault(bound, []).append(node)
             self.binders[module] = index
         index = self.binders[module]
         return [*reversed(index.get(name, [])), *reversed(index.get("*", []))]
@@ -319,6 +336,15 @@ class Undecided(Exception):
 _NOWHERE = ast.Call(ast.Name("nowhere"), [], [], lineno=1, col_offset=0)
 
 
+def end_of(scope: Scope, label: str = "") -> Site:
+    """Give a place after all statements of a scope."""
+    nothing = ast.Pass(lineno=1, col_offset=0, end_lineno=1, end_col_offset=4)
+    text = scope.body[-1].text if scope.body else Text(label, [""])
+    after = max((s.order[0] for s in scope.body), default=0) + 1
+    body = [*scope.body, Stmt(nothing, text, (after,))]
+    return Site(_NOWHERE, scope, ((body, len(scope.body)),))
+
+
 def at(site: Site, statement: Stmt) -> Site:
     """Give the place of a statement that stands before a call in the same scope."""
     before = [s for s in site.before() if s is not statement and s.order < statement.order]
@@ -372,8 +398,18 @@ def default(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr
     return None
 
 
-def model_root(expr: ast.expr) -> ast.expr | None:
-    """`model` of `model.parameters()`, `model.fc`, `model.module.parameters()`."""
-    name = root(expr)
-    found = [n for n in ast.walk(expr) if isinstance(n, ast.Name) and n.id == name]
-    return found[0] if found else None
+def is_self(node: ast.AST, scope: Scope) -> bool:
+    """Tell whether a name is the first parameter of the method it stands in."""
+    heads = parameters(scope.node) if scope.node is not None and scope.owner is not None else []
+    return isinstance(node, ast.Name) and node.id in heads[:1]
+
+
+def model_root(expr: ast.expr, scope: Scope) -> ast.expr | None:
+    """`model` of `model.parameters()`, `model.fc`; `self.model` of `self.model.parameters()`."""
+    node: ast.expr = expr
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        inner = node.func if isinstance(node, ast.Call) else node.value
+        if isinstance(node, ast.Attribute) and node is not expr and is_self(inner, scope):
+            return node
+        node = inner
+    return node if isinstance(node, ast.Name) else None
