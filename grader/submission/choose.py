@@ -190,13 +190,13 @@ class Chooser:
 
     def _refuse_sweep(self, chosen: Made, others: list[Made]) -> None:
         """One class trained side by side with different arguments: nothing says which counts."""
-        rivals = {ast.dump(chosen.value.expr): chosen}
+        rivals = {ast.dump(chosen.core): chosen}
         for made in others:
             apart = made.variable != chosen.variable or not made.variable
             if made.class_name == chosen.class_name and apart:
-                rivals.setdefault(ast.dump(made.value.expr), made)
+                rivals.setdefault(ast.dump(made.core), made)
         if len(rivals) > 1:
-            listed = [(ast.unparse(m.value.expr)[:80], _where(m.value)) for m in rivals.values()]
+            listed = [(ast.unparse(m.core)[:80], _where(m.value)) for m in rivals.values()]
             raise SubmissionError(
                 f"{chosen.class_name} is trained in {len(rivals)} versions side by side",
                 expected="one model that the file trains",
@@ -220,7 +220,7 @@ class Chooser:
             class_name = self._foreign(resolved)
         if class_name is None:
             return None
-        return Made(resolved, class_name, value)
+        return Made(resolved, self.trace.core(resolved), class_name, value)
 
     def _foreign(self, value: Value) -> str | None:
         """Give the callable from another package that makes the model, such as `resnet18`."""
@@ -266,7 +266,7 @@ class Chooser:
         for site in sorted(sites, key=self.trace.calls.time):
             name = self.trace.class_called(site.call.func, site)
             if name and name != "Sequential" and not self._inside_model(site):
-                found.append(Made(Value(site.call, site), name))
+                found.append(Made(Value(site.call, site), site.call, name))
         return found
 
     def _inside_model(self, site: Site) -> bool:

@@ -137,8 +137,7 @@ class Finder:
         for node in ast.walk(site.call):
             if isinstance(node, ast.Call) and last(node.func) in ("parameters", "named_parameters"):
                 owner = model_root(node.func, site.scope)
-                value = self.trace.resolve(Value(owner, site)) if owner else None
-                if value and value.expr is made.value.expr:
+                if owner and self.trace.core(Value(owner, site)) is made.core:
                     return True
         return False
 
@@ -148,7 +147,7 @@ class Finder:
             return None
         value = self.trace.resolve(Value(ast.Name(name, ast.Load()), site))
         made = self.choice.made
-        if made is not None and value.expr is made.value.expr:
+        if made is not None and self.trace.core(value) is made.core:
             return "model"
         if isinstance(value.expr, ast.Call) and is_optimizer(value.expr):
             return "optimizer"

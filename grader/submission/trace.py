@@ -48,6 +48,7 @@ class Made:
     """Where a model is made: the expression, its site, and its class as far as text tells."""
 
     value: Value
+    core: ast.expr
     class_name: str
     handed: Value | None = None  # the expression that was handed to the training
 
@@ -214,6 +215,18 @@ class Trace:
         if name in _WRAPS and expr.args:
             return self.model_class(Value(expr.args[0], value.site), depth + 1)
         return self.class_called(expr.func, value.site) or self._returned(expr, value.site, depth)
+
+    def core(self, value: Value, depth: int = 0) -> ast.expr:
+        """Give the expression that makes a model, under all that moves or wraps it."""
+        value = self.resolve(value)
+        expr = value.expr
+        if isinstance(expr, ast.Call) and depth <= MAX_DEPTH:
+            name = last(expr.func)
+            if isinstance(expr.func, ast.Attribute) and name in _SAME:
+                return self.core(Value(expr.func.value, value.site), depth + 1)
+            if name in _WRAPS and expr.args:
+                return self.core(Value(expr.args[0], value.site), depth + 1)
+        return expr
 
     def class_called(self, func: ast.expr, site: Site, depth: int = 0) -> str | None:
         """Give the model class that a call of `func` makes an instance of."""
