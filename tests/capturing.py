@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -18,8 +14,7 @@ from grader.plan.facts import facts_of
 from grader.plan.findings import Facts
 from grader.plan.schema import Model
 from grader.plan.validate import validate_model
-
-_CAPTURE = Path(__file__).parent.parent / "grader" / "sandbox" / "inside" / "capture.py"
+from tests.boxed import boxed
 
 
 class Net(nn.Module):
@@ -45,7 +40,7 @@ def model_of(module: nn.Module) -> Model:
     """Capture a module and read the result as the grader does; lines are those of this file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch comments on recurrent layers
-        json = _capturing().capture(module, type(module).__name__, "here", {__file__}).json
+        json = boxed("capture").capture(module, type(module).__name__, "here", {__file__}).json
     return msgspec.json.decode(msgspec.json.encode(json), type=Model)
 
 
@@ -55,15 +50,3 @@ def facts(module: nn.Module) -> Facts:
     model = model_of(module)
     validate_model(model)
     return facts_of(model)
-
-
-def _capturing() -> ModuleType:
-    """Load the capturing module the way the box does: by its file, and once."""
-    name = "tests.boxed_capture"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, _CAPTURE)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ import msgspec
 from grader.errors import SubmissionError
 from grader.submission import read_program
 from grader.submission.program import ENTRY, Part, Program
+from tests.boxed import boxed
 
-_MODULES = Path(__file__).parent.parent / "grader" / "sandbox" / "inside" / "modules.py"
 HEAD = """\
 import torch
 import torch.nn as nn
@@ -93,7 +91,7 @@ def sources(program: Program, module: str = ENTRY) -> str:
 @contextmanager
 def _importable(program: Program) -> Iterator[dict[str, Any]]:
     """Run a program as the box does, and give the names of its entry."""
-    box, described = _box(), msgspec.to_builtins(program)
+    box, described = boxed("modules"), msgspec.to_builtins(program)
     before = dict(sys.modules)
     sys.meta_path.append(box.PlaceholderFinder(described["placeholders"]))
     try:
@@ -107,18 +105,7 @@ def _importable(program: Program) -> Iterator[dict[str, Any]]:
 def value(program: Program, part: Part, **given: Any) -> Any:
     """Run the program and evaluate one of its parts."""
     with _importable(program) as names:
-        return _box().evaluate(msgspec.to_builtins(part), names, given)
-
-
-@cache
-def _box() -> Any:
-    """Load the module that runs programs in the box, by its file."""
-    spec = importlib.util.spec_from_file_location("tests.boxed_modules", _MODULES)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        return boxed("modules").evaluate(msgspec.to_builtins(part), names, given)
 
 
 def parameters(program: Program) -> int:

@@ -1,8 +1,6 @@
 """A captured network is the student's own: same tensors, same outputs."""
 
 import copy
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,34 +10,23 @@ from torch import nn
 
 from grader.plan.schema import KaimingUniform, Model, Normal, Values
 from grader.training.network import Network
+from tests.boxed import boxed
 from tests.networks import NETWORKS, Plain
 
-INSIDE = Path(__file__).parent.parent / "grader" / "sandbox" / "inside"
 
-
-@pytest.fixture
-def capture(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import the capturing module the way the box does: by its folder."""
-    monkeypatch.syspath_prepend(str(INSIDE))
-    import capture
-
-    monkeypatch.delitem(sys.modules, "capture")
-    return capture
-
-
-def captured(capture: Any, model: nn.Module) -> Model:
+def captured(model: nn.Module) -> Model:
     """Capture a model and check it against the schema."""
-    json = capture.capture(model, type(model).__name__, "here", {__file__}).json
+    json = boxed("capture").capture(model, type(model).__name__, "here", {__file__}).json
     return msgspec.json.decode(msgspec.json.encode(json), type=Model)
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_rebuilt_network_gives_the_same_outputs(capture: Any, name: str, training: bool) -> None:
+def test_rebuilt_network_gives_the_same_outputs(name: str, training: bool) -> None:
     """With the student's weights, our network answers as the student's does, in both modes."""
     torch.manual_seed(0)
     model = NETWORKS[name]()
-    described = captured(capture, model)
+    described = captured(model)
     ours = Network(described, torch.Generator().manual_seed(1))
     theirs = copy.deepcopy(model).train(training)
     state = dict(model.named_parameters()) | dict(model.named_buffers())
@@ -54,16 +41,16 @@ def test_rebuilt_network_gives_the_same_outputs(capture: Any, name: str, trainin
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_parameter_is_named_once(capture: Any, name: str) -> None:
+def test_every_parameter_is_named_once(name: str) -> None:
     """The parameters of a captured model are those `named_parameters` lists."""
     model = NETWORKS[name]()
-    described = captured(capture, model)
+    described = captured(model)
     counted = {t.name: t.shape for t in described.tensors if t.role == "parameter"}
 
     assert counted == {n: list(p.shape) for n, p in model.named_parameters()}
 
 
-def test_overridden_parameters_method_hides_nothing(capture: Any) -> None:
+def test_overridden_parameters_method_hides_nothing() -> None:
     """A model that denies having parameters is counted all the same."""
 
     class Denying(Plain):
@@ -73,8 +60,8 @@ def test_overridden_parameters_method_hides_nothing(capture: Any) -> None:
         def named_parameters(self, *args: Any, **kwargs: Any) -> Any:
             return iter(())
 
-    described = captured(capture, Denying())
-    honest = captured(capture, Plain())
+    described = captured(Denying())
+    honest = captured(Plain())
 
     assert sum(map(size, described.tensors)) == sum(map(size, honest.tensors))
 
@@ -84,19 +71,19 @@ def size(tensor: Any) -> int:
     return int(torch.tensor(tensor.shape).prod()) if tensor.shape else 1
 
 
-def test_weights_do_not_cross_but_buffers_do(capture: Any) -> None:
+def test_weights_do_not_cross_but_buffers_do() -> None:
     """A trained parameter becomes a distribution; a buffer's numbers are kept, and so counted."""
     model = Plain()
     nn.init.normal_(model.conv2.weight, 0.3, 2.0)
     model.register_buffer("table", torch.arange(10.0))
-    inits = {t.name: t.init for t in captured(capture, model).tensors}
+    inits = {t.name: t.init for t in captured(model).tensors}
 
     assert isinstance(inits["conv1.weight"], KaimingUniform)
     assert isinstance(inits["conv2.weight"], Normal)
     assert inits["table"] == Values([float(i) for i in range(10)])
 
 
-def test_weights_kept_in_a_plain_attribute_are_constants(capture: Any) -> None:
+def test_weights_kept_in_a_plain_attribute_are_constants() -> None:
     """A tensor outside the parameter tables is baked into the graph, with all its numbers."""
 
     class Hiding(Plain):
@@ -107,15 +94,15 @@ def test_weights_kept_in_a_plain_attribute_are_constants(capture: Any) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) @ self.hidden[0]
 
-    constants = [t for t in captured(capture, Hiding()).tensors if t.role == "constant"]
+    constants = [t for t in captured(Hiding()).tensors if t.role == "constant"]
 
     assert [t.shape for t in constants] == [[10, 10]]
     assert isinstance(constants[0].init, Values)
 
 
-def test_nodes_name_module_and_line(capture: Any) -> None:
+def test_nodes_name_module_and_line() -> None:
     """A node says which module ran it and on which line of the submission."""
-    nodes = captured(capture, Plain()).train.nodes
+    nodes = captured(Plain()).train.nodes
     conv = next(n for n in nodes if n.op == "aten.conv2d.default")
 
     assert conv.module == "conv1" or conv.where
@@ -150,9 +137,7 @@ class MixedUp(nn.Module):
         (MixedUp, r"shape \[784\*B, 10\]"),
     ],
 )
-def test_output_of_the_wrong_shape_is_refused(
-    capture: Any, model: type[nn.Module], message: str
-) -> None:
+def test_output_of_the_wrong_shape_is_refused(model: type[nn.Module], message: str) -> None:
     """A forward that cannot score any batch is refused with the shape it gives."""
-    with pytest.raises(capture.CannotCapture, match=message):
-        captured(capture, model())
+    with pytest.raises(boxed("tensors").CannotCapture, match=message):
+        captured(model())

@@ -73,7 +73,7 @@ def _build(thing: Any, program: Json) -> Any:
         thing = thing()
     if isinstance(thing, nn.Module):
         return thing
-    from capture import CannotCapture
+    from tensors import CannotCapture
 
     raise CannotCapture(
         f"{program['model']['source']} gives a {type(thing).__name__}, not an nn.Module",

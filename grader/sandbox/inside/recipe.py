@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from capture import CannotCapture, loss_json
+from capture import loss_json
 from modules import evaluate
+from tensors import CannotCapture
 from torch import nn
 from torch.optim import lr_scheduler
 from transforms import transforms_json

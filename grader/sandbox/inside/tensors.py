@@ -1,0 +1,131 @@
+"""Every tensor a model holds, as the JSON of `grader.plan.schema.Tensor`. Runs in the box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+Json = dict[str, Any]
+
+CONSTANTS = 100_000  # numbers that may be baked into a graph, as grader.plan.schema has it
+
+
+class CannotCapture(Exception):
+    """The model does not fit into a Plan; the message says why, in the student's terms."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.help = help
+
+
+# What a model may override to hide parameters from whoever counts them.
+_TABLES = (
+    "parameters", "named_parameters", "buffers", "named_buffers", "modules", "named_modules",
+    "children", "named_children", "_named_members", "state_dict", "__dir__",
+)  # fmt: skip
+
+
+def undo_overrides(model: nn.Module) -> None:
+    """Give a model back PyTorch's own ways to list what it holds."""
+    for _, module in _owners(model):
+        for owner in (module, *type(module).__mro__):
+            if owner is module or not owner.__module__.startswith(("torch.", "builtins")):
+                for name in _TABLES:
+                    if name in vars(owner):
+                        delattr(owner, name)
+
+
+def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Walk modules by their raw tables: `named_modules` may be overridden."""
+    seen: set[int] = set()
+    todo = [("", model)]
+    while todo:
+        path, module = todo.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield path, module
+        children = reversed(list(module._modules.items()))
+        todo += [(f"{path}.{k}" if path else k, m) for k, m in children if m is not None]
+
+
+def list_tensors(model: nn.Module) -> list[tuple[Json, torch.Tensor]]:
+    """List every parameter and buffer once, under the name that comes first."""
+    found: list[tuple[Json, torch.Tensor]] = []
+    seen: set[int] = set()
+    for path, module in _owners(model):
+        tables = (("parameter", module._parameters), ("buffer", module._buffers))
+        for role, table in tables:
+            for key, tensor in table.items():
+                if tensor is None or id(tensor) in seen:
+                    continue
+                seen.add(id(tensor))
+                name = f"{path}.{key}" if path else key
+                found.append((tensor_json(name, role, key, tensor, module), tensor))
+    return found
+
+
+def tensor_json(name: str, role: str, key: str, tensor: torch.Tensor, owner: nn.Module) -> Json:
+    """Describe one tensor; raises CannotCapture when it is not finite."""
+    is_norm = isinstance(owner, nn.modules.batchnorm._NormBase)
+    state = is_norm and key in ("running_mean", "running_var", "num_batches_tracked")
+    return {
+        "name": name,
+        "role": role,
+        "shape": [int(n) for n in tensor.shape],
+        "dtype": str(tensor.dtype),
+        "owner": type(owner).__name__,
+        "trainable": role == "parameter" and bool(tensor.requires_grad),
+        "state": state,
+        "init": _state_init(key) if state else _init_json(role, key, tensor, owner),
+    }
+
+
+def _state_init(key: str) -> Json:
+    return {"type": "constant", "value": 1.0 if key == "running_var" else 0.0}
+
+
+def _init_json(role: str, key: str, tensor: torch.Tensor, owner: nn.Module) -> Json:
+    flat = tensor.detach().to(torch.float64).flatten()
+    if flat.numel() == 0:
+        return {"type": "constant", "value": 0.0}
+    if not bool(flat.isfinite().all()):
+        raise CannotCapture(f"{role} {key!r} of {type(owner).__name__} is not finite")
+    if bool((flat == flat[0]).all()):
+        return {"type": "constant", "value": float(flat[0])}
+    if role != "parameter":
+        return {"type": "values", "values": flat.tolist()[: CONSTANTS + 1]}
+    bound = _default_bound(owner, key)
+    if bound is not None and _looks_uniform(flat, bound):
+        return {"type": "kaiming_uniform", "bound": bound}
+    return {"type": "normal", "mean": float(flat.mean()), "std": float(flat.std())}
+
+
+def _default_bound(owner: nn.Module, key: str) -> float | None:
+    """Return b of the U(-b, b) that PyTorch gives this tensor, or None if it has no such rule.
+
+    Source: `reset_parameters` in torch.nn.modules.{conv,linear,rnn}.
+    """
+    weight = owner._parameters.get("weight")
+    if isinstance(owner, (nn.modules.conv._ConvNd, nn.Linear)) and weight is not None:
+        fan_in = weight[0].numel()
+        return 1 / math.sqrt(fan_in) if fan_in else None
+    if isinstance(owner, nn.Bilinear):
+        return 1 / math.sqrt(owner.in1_features)
+    if isinstance(owner, nn.RNNBase):
+        return 1 / math.sqrt(owner.hidden_size)
+    if isinstance(owner, nn.MultiheadAttention) and key == "in_proj_weight":
+        return math.sqrt(6 / (4 * owner.embed_dim))
+    return None
+
+
+def _looks_uniform(flat: torch.Tensor, bound: float) -> bool:
+    """Tell whether `flat` may come from U(-bound, bound): a custom initialisation does not."""
+    if float(flat.abs().max()) > bound * 1.0001:
+        return False
+    ratio = float(flat.pow(2).mean().sqrt()) / (bound / math.sqrt(3))
+    return abs(ratio - 1) < 4 / math.sqrt(flat.numel())
