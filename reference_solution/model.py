@@ -6,8 +6,8 @@ from torch import nn, optim
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torchvision import transforms
 
-EPOCHS = 9
-BATCH_SIZE = 128
+EPOCHS = 8
+BATCH_SIZE = 256
 
 train_transform = transforms.Compose(
     [
@@ -65,7 +65,7 @@ def optimizer(model: nn.Module) -> optim.Optimizer:
 def scheduler(optimizer: optim.Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
     """One cycle with cosine annealing, exactly as long as the training."""
     return OneCycleLR(
-        optimizer, max_lr=0.2, epochs=epochs, steps_per_epoch=steps_per_epoch,
+        optimizer, max_lr=0.3, epochs=epochs, steps_per_epoch=steps_per_epoch,
         pct_start=0.2, anneal_strategy="cos", cycle_momentum=False,
     )  # fmt: skip
 
