@@ -48,7 +48,7 @@ _SIGNATURES = {
     "chunk unsafe_chunk": "self chunks dim",
     "split unsafe_split split_with_sizes unsafe_split_with_sizes tensor_split":
         "self split_size dim",
-    "unbind": "self dim",
+    "unbind unfold": "self dim size step",
     "squeeze unsqueeze": "self dim",
     "cat concat concatenate stack": "tensors dim",
     "repeat tile": "self repeats",

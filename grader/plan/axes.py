@@ -203,6 +203,24 @@ def _join(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     return tuple(map(_resized, first, sizes)) if len(first) == len(sizes) else ()
 
 
+def _stack(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Put the operands side by side along a new dimension."""
+    place = (dimensions(node, "dim", len(sizes)) or (0,))[0]
+    source = min(known, key=lambda axes: max(map(_rank, axes), default=0))
+    return (*source[:place], _dim("channel", len(known)), *source[place:])
+
+
+def _unfold(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Cut one dimension into windows, which become the last dimension."""
+    source = known[0]
+    place = (dimensions(node, "dim", len(source)) or (0,))[0]
+    if len(sizes) != len(source) + 1 or not source:
+        return ()
+    dims = tuple(map(_resized, source, sizes))
+    label = source[place][0].label if source[place] else "copy"
+    return (*dims, _dim(label, sizes[-1]))
+
+
 def _recur(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     return (*known[0][:-1], _dim("channel", sizes[-1])) if sizes else ()
 
@@ -338,4 +356,6 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Node, tuple[int, ...], list[Axes]]
     (RECURRENT, _recur),
     (words("getitem"), _item),
     (words("cat concat concatenate"), _join),
+    (words("stack"), _stack),
+    (words("unfold"), _unfold),
 )

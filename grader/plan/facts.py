@@ -17,11 +17,12 @@ from grader.plan.layers import layers_of
 from grader.plan.mixing import mixings
 from grader.plan.noise import dropouts
 from grader.plan.normalisation import batch_norms
+from grader.plan.notes import notes_of
 from grader.plan.path import Trace, trace
 from grader.plan.pooling import poolings
 from grader.plan.same import difference
 from grader.plan.schema import Model
-from grader.plan.sizes import elements
+from grader.plan.sizes import capped, elements
 
 __all__ = ["Facts", "Finding", "Layer", "Mixing", "TensorCount", "facts_of"]
 
@@ -49,8 +50,8 @@ def facts_of(model: Model) -> Facts:
         parameters=sum(t.count for t in tensors if t.counted),
         declared=sum(t.count for t in tensors if t.role == "parameter"),
         unused=sum(t.count for t in tensors if t.role == "parameter" and not t.used),
-        macs=sum(layer.macs for layer in layers),
-        activations=sum(layer.activations for layer in layers),
+        macs=capped(sum(layer.macs for layer in layers)),
+        activations=capped(sum(layer.activations for layer in layers)),
         classes=elements(output.shape) if output else 0,
         output=_output_kind(train),
         tensors=tensors,
@@ -62,7 +63,7 @@ def facts_of(model: Model) -> Facts:
         difference=differing,
         batch_independent=not mixing,
         mixing=mixing,
-        notes=[],
+        notes=notes_of(train, tensors),
     )
 
 

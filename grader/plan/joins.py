@@ -24,6 +24,8 @@ _WHOLE = words("slice contiguous clone alias detach")  # where the shape stays a
 _SPLITS = words("chunk unsafe_chunk split unsafe_split split_with_sizes")
 _JOINS = words("cat concat concatenate")
 
+_REACH = 30  # nodes followed, and operands looked at: enough for what people write
+
 Nodes = Mapping[str, Node]
 
 
@@ -48,7 +50,9 @@ def sources_of_part(node: Node, name: str, nodes: Nodes) -> list[str]:
 def _source(node: Node, nodes: Nodes) -> Node | None:
     """Return the node whose result a node takes a part of; parts that are the whole are skipped."""
     source = nodes.get(first_read(node) or "")
-    while source is not None and name_of(source) in _WHOLE:
+    for _ in range(_REACH):
+        if source is None or name_of(source) not in _WHOLE:
+            break
         before = nodes.get(first_read(source) or "")
         if before is None or before.shape != source.shape:
             break
@@ -103,12 +107,13 @@ def _piece(node: Node, source: Node, nodes: Nodes) -> tuple[int, int, int] | Non
 def _joined(node: Node, nodes: Nodes) -> tuple[int, list[tuple[str, int, int]]] | None:
     """Return the dimension a join runs along, and (operand, start, stop) of each operand."""
     rank = len(node.shape or ())
-    if name_of(node) not in _JOINS or not rank:
+    operands = [*itertools.islice(references(argument(node, "tensors")), _REACH + 1)]
+    if name_of(node) not in _JOINS or not rank or len(operands) > _REACH:
         return None
     axis = (dimensions(node, "dim", rank) or (0,))[0]
     parts: list[tuple[str, int, int]] = []
     at = 0
-    for name in references(argument(node, "tensors")):
+    for name in operands:
         sizes = sizes_of(nodes[name].shape) if name in nodes else None
         if sizes is None or len(sizes) != rank:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from fractions import Fraction
 
 import msgspec
 
@@ -16,7 +16,7 @@ from grader.plan.geometry import geometry
 from grader.plan.path import Trace
 from grader.plan.receptive import Field, fields_of
 from grader.plan.schema import Node
-from grader.plan.sizes import per_image
+from grader.plan.sizes import MOST, capped, per_image
 
 _KINDS = {
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -39,43 +39,40 @@ _KINDS = {
 _KIND = {name: kind for kind, names in _KINDS.items() for name in words(names)}
 
 
-@dataclass(frozen=True)
-class _Shares:
-    """Which parameters flow into each value and belong to no layer so far."""
-
-    carried: dict[str, frozenset[str]]
-    taken: set[str]
-
-
 def layers_of(trace: Trace, axes: dict[str, Axes], averaging: frozenset[str]) -> list[Layer]:
     """List the layers of a graph; `averaging` names the nodes that are global average pooling."""
     fields = fields_of(trace, axes)
-    parameters = {t.name for t in trace.model.tensors if t.role == "parameter"}
-    shares = _Shares({name: frozenset([name]) for name in parameters}, set())
+    taken: set[str] = set()
     rows: list[Layer] = []
     for node in trace.flow.nodes:
-        own = _own_parameters(trace, node, shares)
+        own = _own_parameters(trace, node, taken)
         cost = macs(trace, node, axes)
         kind = "global average pool" if node.name in averaging else _KIND.get(name_of(node), "")
         if own or cost or kind:
             row = _row(trace, node, kind or "other", fields.get(node.name))
             count = sum(math.prod(trace.tensors[name].shape) for name in own)
-            rows.append(msgspec.structs.replace(row, parameters=count, macs=cost))
+            rows.append(msgspec.structs.replace(row, parameters=count, macs=capped(cost)))
     return rows
 
 
-def _own_parameters(trace: Trace, node: Node, shares: _Shares) -> frozenset[str]:
-    """Return the parameters that a layer is the first to use.
+def _own_parameters(trace: Trace, node: Node, taken: set[str]) -> list[str]:
+    """Return the parameters that a layer is the first to use; `taken` is what others have.
 
     Those that are worked on before (a normalised weight) come with the value they are part of.
     """
-    sources = reads(node)
-    read = frozenset[str]().union(*(shares.carried.get(each, frozenset()) for each in sources))
     if node.name not in trace.seen and name_of(node) not in _KIND:
-        shares.carried[node.name] = read
-        return frozenset()
-    own = read - shares.taken
-    shares.taken.update(own)
+        return []
+    own: list[str] = []
+    pending = reads(node)
+    while pending:
+        name = pending.pop()
+        if name in taken or name in trace.seen:
+            continue
+        taken.add(name)
+        if name in trace.nodes:
+            pending.extend(reads(trace.nodes[name]))
+        elif name in trace.tensors and trace.tensors[name].role == "parameter":
+            own.append(name)
     return own
 
 
@@ -90,7 +87,7 @@ def _row(trace: Trace, node: Node, kind: str, field: Field | None) -> Layer:
         shape=per_image(trace.shape(node)),
         parameters=0,
         macs=0,
-        activations=activations(trace, node),
+        activations=capped(activations(trace, node)),
         receptive_field=window,
         jump=jump,
         on_path=trace.on_path(node),
@@ -109,4 +106,5 @@ def _seen(field: Field | None) -> tuple[tuple[int, int] | None, tuple[float, flo
     height, width = field["height"], field["width"]
     if height is None or width is None:
         return None, None
-    return (height.width, width.width), (float(height.jump), float(width.jump))
+    jumps = [min(window.jump, Fraction(MOST)) for window in (height, width)]
+    return (capped(height.width), capped(width.width)), (float(jumps[0]), float(jumps[1]))

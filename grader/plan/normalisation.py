@@ -18,11 +18,17 @@ _OTHERS = {
 
 def batch_norms(train: Trace, evaluation: Trace) -> list[Finding]:
     """List every normalisation of the training graph and say whether it is batch norm that acts."""
+    twins: dict[tuple[str | None, str | None], list[Node]] = {}
+    for node in evaluation.flow.nodes:
+        if name_of(node) == "batch_norm":
+            twins.setdefault(_statistics(node), []).append(node)
     found: list[Finding] = []
     for node in train.flow.nodes:
         name = name_of(node)
         if name == "batch_norm":
-            fault = _fault(node, train, evaluation)
+            fault = _fault(node, train) or _fault_in_evaluation(
+                twins.get(_statistics(node), []), evaluation
+            )
             why = "batch statistics in training, running statistics in evaluation"
             found.append(finding(train, node, "batch norm", fault or why, counts=not fault))
         elif name in _OTHERS:
@@ -30,29 +36,29 @@ def batch_norms(train: Trace, evaluation: Trace) -> list[Finding]:
     return found
 
 
-def _fault(node: Node, train: Trace, evaluation: Trace) -> str:
-    """Return why a batch norm of the training graph does not count; empty if it does."""
-    mean, variance = reference(node, "running_mean"), reference(node, "running_var")
+def _statistics(node: Node) -> tuple[str | None, str | None]:
+    """Return the names of a norm's running mean and variance."""
+    return reference(node, "running_mean"), reference(node, "running_var")
+
+
+def _fault(node: Node, train: Trace) -> str:
+    """Return why a batch norm does not count in the training graph; empty if it does."""
+    statistics = _statistics(node)
     if fault := off_path(train, node):
         return fault
-    if mean is None or variance is None:
+    if None in statistics:
         return "it keeps no running statistics (track_running_stats=False)"
     if not flag(node, "training"):
         return "it is frozen: it uses its running statistics in training as well"
     if number(node, "momentum", 0.0) == 0:
         return "its momentum is 0, so its running statistics never learn"
-    if not {mean, variance} <= train.tensors.keys():
+    if not set(statistics) <= train.tensors.keys():
         return "its running statistics are made anew in forward, so nothing is remembered"
-    return _fault_in_evaluation(mean, variance, evaluation)
+    return ""
 
 
-def _fault_in_evaluation(mean: str, variance: str, evaluation: Trace) -> str:
-    twins = [
-        node
-        for node in evaluation.flow.nodes
-        if name_of(node) == "batch_norm"
-        and (reference(node, "running_mean"), reference(node, "running_var")) == (mean, variance)
-    ]
+def _fault_in_evaluation(twins: list[Node], evaluation: Trace) -> str:
+    """Return why it does not count in evaluation, where `twins` use the same statistics."""
     if not twins:
         return "it is missing in evaluation mode"
     if any(flag(node, "training") for node in twins):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from grader.plan.arguments import argument, first_read, name_of, number, reads, words
@@ -136,7 +137,7 @@ class _Walk:
 
     def _finding(self, node: Node, average: _Average) -> Finding:
         fault = off_path(self._trace, node)
-        if not fault and not self._leads_out(node):
+        if not fault and node.name not in self._unspread:
             fault = (
                 "its result only scales or shifts a larger map again (as in squeeze-and-excitation)"
             )
@@ -145,23 +146,18 @@ class _Walk:
         why = fault or f"averages the whole {lengths} map"
         return _with(found, why=why, after=per_image(node.shape))
 
-    def _leads_out(self, start: Node) -> bool:
-        """Tell whether the mean reaches the output without being spread over a map again."""
-        readers: dict[str, list[str]] = {}
-        for name, sources in self._trace.edges.items():
-            for source in sources:
-                readers.setdefault(source, []).append(name)
-        pending, seen = [start.name], set[str]()
+    @cached_property
+    def _unspread(self) -> frozenset[str]:
+        """Everything that reaches the output without being spread over a map again."""
+        reached: set[str] = set()
+        pending = [self._trace.flow.output]
         while pending:
             name = pending.pop()
-            if name == self._trace.flow.output:
-                return True
-            for reader in readers.get(name, ()):
-                spread = any(f.label in SPACE for dim in self._axes.get(reader, ()) for f in dim)
-                if reader not in seen and not spread:
-                    seen.add(reader)
-                    pending.append(reader)
-        return False
+            spread = any(f.label in SPACE for dim in self._axes.get(name, ()) for f in dim)
+            if name not in reached and not spread:
+                reached.add(name)
+                pending.extend(self._trace.edges.get(name, ()))
+        return frozenset(reached)
 
 
 _AVERAGES = ADAPTIVE_AVG_POOLS | AVG_POOLS | words("mean nanmean sum nansum einsum")

@@ -57,6 +57,9 @@ _SHUFFLED = words("pixel_shuffle pixel_unshuffle")
 _CUTS = words("slice narrow")
 
 
+_FAR = 2**20  # a jump, in pixels, behind which no unit sees less than the whole image
+
+
 @dataclass(frozen=True)
 class Window:
     """The pixels along one axis that a unit at place 0 sees, and the step to the next unit's."""
@@ -115,7 +118,8 @@ def _through(trace: Trace, node: Node, field: Field, axes: dict[str, Axes]) -> F
         window = changed.get(label)
         if window is not None:
             slide = _Slide(place, len(source), size(source[place]), size(result[place]))
-            changed[label] = _moved(trace, node, window, slide)
+            moved = _moved(trace, node, window, slide)
+            changed[label] = moved if moved is not None and moved.jump < _FAR else None
     return changed
 
 

@@ -140,8 +140,9 @@ class _Canonical:
         if name == "scaled_dot_product_attention":
             kept = with_argument(node, "dropout_p", 0.0) if self._training else node
             return _without_defaults(kept)
-        if name == "rrelu" and self._training:
-            return with_argument(node, "training", False)
+        if name == "rrelu" and (self._training or not flag(node, "training")):
+            bounds = [number(node, "lower", 1 / 8), number(node, "upper", 1 / 3)]
+            return msgspec.structs.replace(node, args=[*node.args[:1], *bounds])
         return node
 
     def _dtype(self, name: str | None) -> str:

@@ -11,9 +11,13 @@ import math
 import operator
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 BATCH = 1_000_003
 """The prime that stands for the batch size; no size of an image network comes near it."""
+
+MOST = 2**53 - 1
+"""The largest whole number that every reader of JSON keeps exactly."""
 
 _FORMULA = re.compile(r"[0-9B+*/() -]+")
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -24,6 +28,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def size_of(dim: int | str) -> int | None:
     """Return a size with BATCH for `B`; None for a formula that is no plain arithmetic."""
     if isinstance(dim, int):
@@ -64,3 +69,8 @@ def per_image(shape: Sequence[int | str] | None) -> list[int]:
     """Return a shape without the batch: `[B, 10, 7, 7]` gives `[10, 7, 7]`."""
     sizes = sizes_of(shape) or ()
     return [size // BATCH if size % BATCH == 0 else size for size in sizes if size != BATCH]
+
+
+def capped(number: int) -> int:
+    """Return a count that fits into JSON, whatever sizes a Plan claims."""
+    return min(number, MOST)

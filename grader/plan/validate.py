@@ -166,7 +166,8 @@ def _graph(graph: Graph, tensors: list[str], place: str) -> None:
 
 
 def _shape(node: Node, where: str) -> None:
-    if math.prod(sizes_of(node.shape) or ()) > MAX_RESULT * BATCH:
+    sizes = sizes_of(node.shape) or ()
+    if math.prod(sizes) > MAX_RESULT * BATCH or max(sizes, default=0) > MAX_RESULT * BATCH:
         raise _wrong("a result is too large", f"at most {MAX_RESULT:,} numbers an image",
                      str(node.shape), where, "use smaller maps, or fewer channels")  # fmt: skip
 
