@@ -221,3 +221,16 @@ def test_a_trainer_class(tmp_path: Path) -> None:
     assert plain(program, "batch_size") == 16
     assert "self.criterion" in program.recipe["loss"].source
     assert "SummaryWriter" not in str(program.recipe)
+
+
+def test_methods_that_make_transforms(tmp_path: Path) -> None:
+    """A data class may build its transforms in a method of its own."""
+    data = (
+        "class Data:\n    def __init__(self, size):\n        self.size = size\n"
+        "        self.set = datasets.MNIST('.', train=True, transform=self.augment())\n"
+        "        self.loader = torch.utils.data.DataLoader(self.set, batch_size=self.size)\n"
+        "    def augment(self):\n        return transforms.Compose([transforms.ToTensor()])\n"
+    )
+    program = script(tmp_path, net(), TRAIN, data, "d = Data(24)\nmodel = Net()\n")
+    assert plain(program, "batch_size") == 24
+    assert len(plain(program, "train_transform").transforms) == 1

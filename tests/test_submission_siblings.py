@@ -8,7 +8,7 @@ import pytest
 
 from grader.submission import read_program
 from grader.submission.program import Program
-from tests.reading import HEAD, net, parameters, refusal, sources, write
+from tests.reading import HEAD, net, notebook, parameters, refusal, sources, write
 
 LOOSE = "import matplotlib.pyplot as plt\nprint('loaded')\nrun_all()\n"
 SGD = "\nopt = optim.SGD(model.parameters(), lr=1)\n"
@@ -131,3 +131,10 @@ def test_a_sibling_with_a_syntax_error(tmp_path: Path) -> None:
     write(tmp_path, "model.py", HEAD + "class Net(nn.Module:\n    pass\n")
     entry = write(tmp_path, "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
     assert refusal(entry).where.startswith("model.py, line")
+
+
+def test_a_notebook_run_in_place(tmp_path: Path) -> None:
+    """`%run models.ipynb` binds here what the other notebook defines."""
+    notebook(tmp_path, HEAD, LOOSE, net()).rename(tmp_path / "my-models.ipynb")
+    path = notebook(tmp_path, HEAD, "%run ./my-models.ipynb", "model = Net(3)" + SGD)
+    assert parameters(read_program(path)) == 70

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from grader.submission.names import bound_by_import, dotted
-from grader.submission.source import Stmt, Unit, read_unit, script
+from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit, script
 
 # A file beside a submission cannot take the place of these.
 RESERVED = frozenset({"torch", "torchvision", "numpy"})
@@ -175,13 +175,13 @@ def _match(folder: Path, name: str, *, directory: bool) -> Path | None:
     if _usable(exact, folder, directory):
         return exact
     try:
-        entries = sorted(folder.iterdir())
+        entries = sorted(folder.iterdir(), key=lambda path: (path.suffix == ".ipynb", path))
     except OSError:
         return None
     wanted = _plain(name)
     for path in entries:
         stem = path.name if directory else path.stem
-        fits = directory or path.suffix == ".py"
+        fits = directory or path.suffix in SUFFIXES
         if fits and _plain(stem) == wanted and _usable(path, folder, directory):
             return path
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -149,7 +150,7 @@ class Setup:
             raise Undecided(caller, f"`{scope.called}` is called with different arguments")
         assigns: list[Statement] = []
         if scope.owner is not None and parameters(scope.node)[0] in passed:
-            assigns = self._self(scope, passed[0], depth)
+            assigns = self._self(scope, passed[0], outer, depth)
             passed = passed[1:]
         for name in passed:
             given = argument(scope, name, caller.call) if callers else None
@@ -166,16 +167,27 @@ class Setup:
                 assigns.append(Statement(f"{name} = {source}", text.label, given.lineno))
         return self._outside(scope, caller, outer, depth), assigns
 
-    def _self(self, scope: Scope, name: str, depth: int) -> list[Statement]:
+    def _self(self, scope: Scope, name: str, outer: set[str], depth: int) -> list[Statement]:
         """Stand in for the object of a method: its attributes, as `__init__` sets them."""
-        make = Statement(
-            f"{name} = __import__('types').SimpleNamespace()", scope.body[0].text.label, 1
-        )
-        scopes = self.parts.trace.calls.scopes
-        init = [s for s in scopes if s.owner is scope.owner and s.called == s.owner.name]  # type: ignore[union-attr]
-        if not init or init[0] is scope:
+        assert scope.owner is not None
+        owner = scope.owner.name
+        methods = {s.node.name: s for s in self._methods(scope) if s.node is not None}
+        bare = "__import__('types').SimpleNamespace()"
+        if self.attributes & set(methods):
+            outer.add(owner)
+            bare = f"{owner}.__new__({owner})"
+        make = Statement(f"{name} = {bare}", scope.body[0].text.label, 1)
+        init = methods.get("__init__")
+        if init is None or init is scope:
             return [make]
-        return self._in_function(end_of(init[0]), init[0], {name}, depth + 1)
+        inner = self._in_function(end_of(init), init, {name}, depth + 1)
+        # A class body keeps the constructor's names apart, and still sees the module's.
+        body = textwrap.indent("\n".join(s.source for s in inner), "    ")
+        source = f"class _Made:\n{body}\n{name} = _Made.{name}"
+        return [Statement(source, make.file, make.line)]
+
+    def _methods(self, scope: Scope) -> list[Scope]:
+        return [s for s in self.parts.trace.calls.scopes if s.owner is scope.owner]
 
     def _outside(self, scope: Scope, caller: Site, names: set[str], depth: int) -> list[Statement]:
         """Names from outside a function; those of another module are imported from it."""
@@ -217,7 +229,8 @@ def _sets_others(statement: Stmt, wanted: set[str], scope: Scope) -> bool:
     """Tell whether a statement of `__init__` sets attributes that nobody wants."""
     node = statement.node
     targets = node.targets if isinstance(node, ast.Assign) else []
-    set_here = {t.attr for t in targets if isinstance(t, ast.Attribute) and is_self(t.value, scope)}
+    each = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple) else [t])]
+    set_here = {t.attr for t in each if isinstance(t, ast.Attribute) and is_self(t.value, scope)}
     return bool(set_here) and not set_here & wanted
 
 

@@ -27,7 +27,7 @@ class Modules:
     wanted: dict[str, set[str]] = field(default_factory=dict)
     placeholders: set[str] = field(default_factory=set)
     guarded: set[str] = field(default_factory=set)
-    missing: dict[str, str] = field(default_factory=dict)  # module not found -> where
+    loading: set[str] = field(default_factory=set)  # functions that load data
 
     def flow(self, name: str) -> Flow:
         """Give the statements that importing this module runs."""
@@ -40,7 +40,11 @@ class Modules:
 
     def flow_of(self, name: str, statements: list[Stmt]) -> Flow:
         """Give a flow of statements of the module, with its star imports resolved."""
-        return Flow(statements, lambda node: self.library.star_names(self.target(name, node)))
+        return Flow(
+            statements,
+            lambda node: self.library.star_names(self.target(name, node)),
+            self.loading,
+        )
 
     def target(self, name: str, node: ast.ImportFrom) -> str:
         """Give the dotted name a `from x import` in the module `name` means."""

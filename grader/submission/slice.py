@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -64,6 +64,15 @@ def effectful(node: ast.AST) -> bool:
     return any(effectful(child) for child in ast.iter_child_nodes(node))
 
 
+def loads_data(node: ast.AST) -> bool:
+    """Tell whether a function's body makes loaders or downloads, whenever it is called."""
+    calls = (n for n in ast.walk(node) if isinstance(n, ast.Call))
+    return any(
+        last(call.func) == "DataLoader" or any(k.arg == "download" for k in call.keywords)
+        for call in calls
+    )
+
+
 def _effect_call(call: ast.Call) -> bool:
     name = last(call.func)
     if name in _EFFECTS or any(k.arg == "download" for k in call.keywords):
@@ -75,11 +84,13 @@ def _effect_call(call: ast.Call) -> bool:
 class Flow:
     """Statements in the order they run, and where each name is bound or built up.
 
-    `stars` gives the names that a `from … import *` binds.
+    `stars` gives the names that a `from … import *` binds; `loading` are functions of the
+    submission that load data.
     """
 
     statements: Sequence[Stmt]
     stars: Callable[[ast.ImportFrom], frozenset[str]] = lambda _: frozenset()
+    loading: Collection[str] = ()
 
     @cached_property
     def writers(self) -> dict[str, list[int]]:
@@ -244,11 +255,16 @@ class _Walk:
         return positions
 
     def _withheld(self, index: int, name: str) -> bool:
-        statement = self.flow.statements[index]
-        if isinstance(statement.node, COMPOUND):
-            pruned = prune(statement.node, {name})
-            return pruned is not None and effectful(pruned)
-        return effectful(statement.node)
+        node: ast.stmt | None = self.flow.statements[index].node
+        if isinstance(node, COMPOUND):
+            node = prune(node, {name})
+        return node is not None and (effectful(node) or self._loads(node))
+
+    def _loads(self, node: ast.stmt) -> bool:
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            return False
+        calls = (n for n in ast.walk(node) if isinstance(n, ast.Call))
+        return any(last(call.func) in self.flow.loading for call in calls)
 
     def _settles(self, index: int, name: str) -> bool:
         statement = self.flow.statements[index]

@@ -21,6 +21,7 @@ PYTHON_CELLS = frozenset(
 
 _COMMAND = re.compile(r"^(\s*)(?:[\w.,\[\] ]+=\s*)?(?:[!%]|\?{1,2}\w)|^(\s*)[\w.]+\?{1,2}\s*$")
 _TIMED = re.compile(r"^(\s*)%(?:time|prun|memit)\s+(?!-)(\S.*)$")
+_RUN = re.compile(r"^(\s*)%run\s+(?:-\w+\s+)*(['\"]?)(?:\./)?([^'\"]+?)(?:\.ipynb|\.py)\2\s*$")
 _PRINT = re.compile(r"^(\s*(?:.*[:;]\s*)?)print\b\s*(?![\s(=])(.*?)(,?)\s*$")
 
 
@@ -146,6 +147,9 @@ def _without_command(lines: list[str], index: int, commands: list[tuple[int, str
     commands.append((index + 1, line.strip()))
     if timed := _TIMED.match(line):
         return [*lines[:index], timed[1] + timed[2], *lines[index + 1 :]]
+    if run := _RUN.match(line):  # what the other file binds is bound here
+        module = ".".join(re.sub(r"\W", "_", part) for part in run[3].split("/"))
+        return [*lines[:index], f"{run[1]}from {module} import *", *lines[index + 1 :]]
     end = index
     while lines[end].rstrip().endswith("\\") and end + 1 < len(lines):
         end += 1

@@ -11,6 +11,7 @@ from grader.submission.names import bound_by_import, dotted, last, parameters, r
 from grader.submission.program import ENTRY
 from grader.submission.render import Modules
 from grader.submission.sites import Calls, Scope, Site
+from grader.submission.slice import loads_data
 from grader.submission.source import Stmt
 from grader.submission.text import Text
 
@@ -77,6 +78,9 @@ class Trace:
 
     def __post_init__(self) -> None:
         self._read(ENTRY)
+        for scope in self.calls.scopes:
+            if scope.node is not None and loads_data(scope.node):
+                self.modules.loading.add(scope.called)
 
     def _read(self, name: str) -> None:
         """Index a module and the siblings it imports; unreadable ones count when needed."""
