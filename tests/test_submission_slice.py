@@ -173,3 +173,21 @@ def test_a_thousand_cells_read_fast_enough_to_count(tmp_path: Path) -> None:
     program = read_program(notebook(tmp_path, HEAD, *filler, net(), "model = Net()"))
     assert len(program.modules[-1].statements) <= 4
     assert len(program.set_aside) == 2_000
+
+
+@pytest.mark.parametrize(
+    ("block", "count"),
+    [
+        ("if USE:\n    model = Net(2)\nelse:\n    model = Net(3)", 50),
+        ("if not USE:\n    model = Net(2)\nelse:\n    model = Net(3)", 70),
+        ("try:\n    model = Net(2)\nexcept ValueError:\n    model = Other()", 50),
+        ("model, epochs = Net(4), 5", 90),
+        ("def setup():\n    global model\n    model = Net(4)\nsetup()", 90),
+    ],
+)
+def test_models_made_in_blocks(tmp_path: Path, block: str, count: int) -> None:
+    """A block that makes the model is run, so that its condition decides."""
+    tail = "optimizer = optim.SGD(model.parameters(), lr=1)"
+    program = script(tmp_path, net(), net("Other"), "USE = True", block, tail)
+    assert program.class_name == "Net"
+    assert parameters(program) == count

@@ -255,7 +255,10 @@ class Chooser:
 
     def _instance(self, made: Made, optimizer: Site | None) -> Choice:
         part = self.parts.part(made.value)
-        if made.touched and made.handed:
+        if isinstance(made.value.expr, ast.Name):
+            block = self.trace.assignment(made.value.expr.id, made.value.site)
+            part = msgspec.structs.replace(part, where=block.where if block else part.where)
+        elif made.touched and made.handed:
             part = msgspec.structs.replace(self.parts.part(made.handed), where=part.where)
         return Choice(part, made.class_name, False, made, optimizer)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from grader.errors import SubmissionError
-from grader.submission.names import bound_by_import, dotted, last, parameters, root
+from grader.submission.names import COMPOUND, bound_by_import, dotted, last, parameters, root
 from grader.submission.program import ENTRY
 from grader.submission.render import Modules
 from grader.submission.sites import Calls, Scope, Site
@@ -49,7 +49,7 @@ class Made:
     """Where a model is made: the expression, its site, and its class as far as text tells."""
 
     value: Value
-    core: ast.expr
+    core: ast.AST
     class_name: str
     handed: Value | None = None  # the expression that was handed to the training
 
@@ -211,6 +211,8 @@ class Trace:
             return None
         value = self.resolve(value)
         expr = value.expr
+        if isinstance(expr, ast.Name):
+            return self._class_in_block(expr.id, value.site, depth)
         if not isinstance(expr, ast.Call):
             return None
         name = last(expr.func)
@@ -220,8 +222,20 @@ class Trace:
             return self.model_class(Value(expr.args[0], value.site), depth + 1)
         return self.class_called(expr.func, value.site) or self._returned(expr, value.site, depth)
 
-    def core(self, value: Value, depth: int = 0) -> ast.expr:
-        """Give the expression that makes a model, under all that moves or wraps it."""
+    def _class_in_block(self, name: str, site: Site, depth: int) -> str | None:
+        """Give the class of a model that an `if`, `try` or loop before the call binds."""
+        statement = self.assignment(name, site)
+        if statement is None or not isinstance(statement.node, COMPOUND):
+            return None
+        place = at(site, statement)
+        for node in ast.walk(statement.node):
+            given = _assigned(node, name) if isinstance(node, ast.stmt) else None
+            if given and (found := self.model_class(Value(given, place), depth + 1)):
+                return found
+        return None
+
+    def core(self, value: Value, depth: int = 0) -> ast.AST:
+        """Give what makes a model, under all that moves or wraps it: a call, or a block."""
         value = self.resolve(value)
         expr = value.expr
         if isinstance(expr, ast.Call) and depth <= MAX_DEPTH:
@@ -230,6 +244,8 @@ class Trace:
                 return self.core(Value(expr.func.value, value.site), depth + 1)
             if name in _WRAPS and expr.args:
                 return self.core(Value(expr.args[0], value.site), depth + 1)
+        if isinstance(expr, ast.Name) and (block := self.assignment(expr.id, value.site)):
+            return block.node
         return expr
 
     def class_called(self, func: ast.expr, site: Site, depth: int = 0) -> str | None:
