@@ -89,8 +89,11 @@ def test_arguments_come_from_the_call(tmp_path: Path) -> None:
         "def run(model):\n    " + SGD + "run(Net(2))\nrun(Net(3))",
         "a = Net(2)\noa = optim.SGD(a.parameters(), lr=1)\nb = Net(3)\n"
         "ob = optim.SGD(b.parameters(), lr=1)",
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('width', type=int)\n"
+        "model = Net(p.parse_args().width)\n" + SGD,
+        "import sys\nmodel = Net(int(sys.argv[1]))\n" + SGD,
     ],
-    ids=["loop", "calls", "bundle", "passed", "side by side"],
+    ids=["loop", "calls", "bundle", "passed", "side by side", "argparse", "argv"],
 )
 def test_sweeps_are_ambiguous(tmp_path: Path, tail: str) -> None:
     """One class trained with several arguments is not guessed at."""

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from grader.submission.names import parameters, reads
+from grader.submission.names import FUNCTIONS, dotted, last, parameters, reads
 from grader.submission.program import ENTRY, Part, Statement
 from grader.submission.render import Modules
 from grader.submission.sites import Scope, Site
@@ -49,6 +49,8 @@ class Parts:
 
         Raises Undecided when what it needs takes data, files, training or a turn of a loop.
         """
+        if _asks_command_line(ast.Expr(value.expr)):
+            raise Undecided(value.site, "it depends on the command line")
         setup = Setup(self, role, attributes=_attributes([value.expr], value.site.scope))
         statements = setup.run(value.site, set(reads(value.expr)))
         text = value.site.stmt.text
@@ -120,6 +122,9 @@ class Setup:
             raise Undecided(statement, f"it depends on `{name}` of a loop")
         for name, statement in found.withheld.items():
             raise Undecided(statement, f"it needs `{name}`, which takes data, files or training")
+        for statement in found.kept:
+            if _asks_command_line(statement.node):
+                raise Undecided(statement, "it depends on the command line")
         return found, names
 
     def _statements(self, module: str, found: Slice) -> list[Statement]:
@@ -232,6 +237,20 @@ def _sets_others(statement: Stmt, wanted: set[str], scope: Scope) -> bool:
     each = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple) else [t])]
     set_here = {t.attr for t in each if isinstance(t, ast.Attribute) and is_self(t.value, scope)}
     return bool(set_here) and not set_here & wanted
+
+
+def _asks_command_line(node: ast.stmt) -> bool:
+    """Tell whether a statement reads `sys.argv`, or demands an argument without a default."""
+    for inner in ast.walk(node) if not isinstance(node, (*FUNCTIONS, ast.ClassDef)) else ():
+        if isinstance(inner, ast.Attribute) and dotted(inner) == "sys.argv":
+            return True
+        if isinstance(inner, ast.Call) and last(inner.func) == "add_argument" and inner.args:
+            options = {k.arg for k in inner.keywords}
+            first = inner.args[0]
+            named = isinstance(first, ast.Constant) and str(first.value).startswith("-")
+            if "default" not in options and (not named or "required" in options):
+                return True
+    return False
 
 
 def _spreads(call: ast.Call) -> bool:
