@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from grader.errors import GradingError
+
 _PACKAGE = Path(__file__).resolve().parent
 _HELP = f"""usage: grade PATH [options]
 
@@ -18,6 +20,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade reference_solution              everything: reads, judges, trains, tests
   grade net.ipynb --quick               all but the training, in seconds
   grade net.py --model Net2 --out marks
+  grade compare A B                     two submissions beside each other
   grade --help                          this text
   pytest {_PACKAGE} --help              all options, those of pytest included
 
@@ -38,6 +41,8 @@ def run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_HELP)
         return 0 if arguments else int(pytest.ExitCode.USAGE_ERROR)
+    if arguments[0] == "compare":
+        return compare(arguments[1:])
     submission, *options = arguments
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]
@@ -50,6 +55,21 @@ def run(arguments: list[str]) -> int:
              f"--submission={Path(submission).absolute()}", *options, str(_PACKAGE / "checks")]
         )
     )  # fmt: skip
+
+
+def compare(paths: list[str]) -> int:
+    """Show two submissions side by side, untrained unless their results are in `grades`."""
+    if len(paths) != 2:
+        print("usage: grade compare A B\n\nShows two submissions beside each other.")
+        return int(pytest.ExitCode.USAGE_ERROR)
+    from grader.compare import compared
+
+    try:
+        print(compared(Path(paths[0]), Path(paths[1])))
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return int(pytest.ExitCode.USAGE_ERROR)
+    return 0
 
 
 if __name__ == "__main__":

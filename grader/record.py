@@ -12,11 +12,11 @@ from typing import Any, Literal
 import msgspec
 
 from grader.errors import GraderFault
-from grader.plan.findings import Facts, Finding
+from grader.plan.findings import Facts, Finding, Layer
 from grader.plan.schema import Fact
 from grader.training.events import EpochDone
 
-__all__ = ["Facts", "Finding"]  # the checks know the Record and nothing behind it
+__all__ = ["Facts", "Finding", "Layer"]  # the checks know the Record and nothing behind it
 
 Outcome = Literal["passed", "failed", "not_judged"]
 Fault = Literal["submission", "limit", "grader"]

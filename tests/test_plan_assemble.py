@@ -9,11 +9,14 @@ from grader.plan.schema import (
     Description,
     Fact,
     Graph,
+    Group,
     Model,
     Node,
     Normalize,
+    Optimizer,
     Pad,
     Ref,
+    Schedule,
     ToFloat,
 )  # fmt: skip
 
@@ -76,3 +79,14 @@ def test_other_image_shapes_get_images_of_that_shape() -> None:
 def test_the_last_partial_batch_counts_unless_dropped(drop_last: bool, steps: int) -> None:
     """60,000 images are 469 batches of 128, the last of them of 96."""
     assert assemble.steps_per_epoch(128, drop_last) == steps
+
+
+def test_an_optimiser_without_a_scheduler_keeps_its_rate() -> None:
+    """A submission with an optimiser of its own and no scheduler is not given ours."""
+    sgd = Optimizer("SGD", [Group([], {"lr": 0.01})])
+    found = Description(model(), optimizer=sgd, schedule=Schedule([[0.01]]))
+    plan = assemble.assemble(found)
+    fact = next(f for f in plan.provenance if f.about == "scheduler")
+
+    assert plan.recipe.schedule.lr == [[0.01]]
+    assert "stays as it is" in fact.value

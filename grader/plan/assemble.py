@@ -6,8 +6,25 @@ import math
 from typing import Any
 
 from grader.plan.schema import (
-    Affine, Channels, Crop, Description, Fact, Graph, Group, Node, Normalize, Optimizer, Pad, Plan,
-    Recipe, Ref, Resize, Schedule, ToFloat, Transform, Transforms,
+    Affine,
+    Channels,
+    Crop,
+    Description,
+    Fact,
+    Graph,
+    Group,
+    Node,
+    Normalize,
+    Optimizer,
+    Pad,
+    Plan,
+    Recipe,
+    Ref,
+    Resize,
+    Schedule,
+    ToFloat,
+    Transform,
+    Transforms,
 )  # fmt: skip
 
 SAMPLES = 60_000  # training images of MNIST
@@ -48,7 +65,7 @@ def assemble(found: Description) -> Plan:
     known = {fact.about for fact in found.provenance}
     defaults = [
         Fact(about=about, value=value, where=_DEFAULT)
-        for about, value in _described(recipe).items()
+        for about, value in _described(recipe, found.schedule is not None).items()
         if about not in known
     ]
     model = Fact(about="model", value=found.model.class_name, where=found.model.where)
@@ -60,12 +77,13 @@ def steps_per_epoch(batch_size: int, drop_last: bool) -> int:
     return (math.floor if drop_last else math.ceil)(SAMPLES / batch_size)
 
 
-def _described(recipe: Recipe) -> dict[str, str]:
+def _described(recipe: Recipe, has_rates: bool) -> dict[str, str]:
+    rising = f"up for {WARM_UP:.0%} of the steps, then down to 0, in straight lines"
     return {
         "epochs": str(recipe.epochs),
         "batch_size": str(recipe.batch_size),
         "optimizer": f"{OPTIMIZER}({', '.join(f'{k}={v}' for k, v in OPTIONS.items())})",
-        "scheduler": f"up for {WARM_UP:.0%} of the steps, then down to 0, in straight lines",
+        "scheduler": "none: the learning rate stays as it is" if has_rates else rising,
         "train_transform": "rotation of ±7°, shift of ±10 %, normalisation",
         "loss": "cross entropy",
     }
@@ -93,7 +111,7 @@ def _is_fixed(step: Transform) -> bool:
 
 
 def _test_transform(found: Description) -> Transforms:
-    """Return the submission's own, or what is not random in its training transform, or a default."""
+    """Return the submission's own, or what is fixed in its training transform, or a default."""
     if found.test_transform is not None:
         return found.test_transform
     if found.train_transform is not None:

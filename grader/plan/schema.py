@@ -34,8 +34,8 @@ class Ref(Struct, frozen=True):
 
 
 Item = None | bool | int | float | Text | Ref
-# No ATen argument is a deeper list than this one.
-Value = Item | Annotated[list[Item | Annotated[list[Item], Meta(max_length=10_000)]], Meta(max_length=10_000)]
+Items = Annotated[list[Item], Meta(max_length=10_000)]
+Value = Item | Annotated[list[Item | Items], Meta(max_length=10_000)]  # no ATen list is deeper
 
 
 class Node(Struct, frozen=True):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
-
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from grader.record import Check, Record
+from grader.reports import layers
+from grader.reports.advice import advice
+from grader.reports.text import rendered, safe
 from grader.rubric import Rubric
 
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
@@ -17,35 +18,26 @@ _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("
 
 def render(record: Record, rubric: Rubric, *, width: int = 100, color: bool = False) -> str:
     """Return the summary as text, at most `width` columns wide, with ANSI colours if `color`."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream, width=width, force_terminal=color, color_system="standard" if color else None,
-        highlight=False, emoji=False, markup=False,
-    )  # fmt: skip
-    console.print(Group(*_parts(record, rubric)))
-    lines = (line.rstrip() for line in stream.getvalue().splitlines())
-    return "\n".join(lines)
+    return rendered(_parts(record, rubric), width=width, color=color)
 
 
 def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
-    title = Text(f"Results for {_safe(record.submission.name)}")
-    parts: list[RenderableType] = [title, _table(record)]
+    parts: list[RenderableType] = []
+    if record.model is not None:
+        parts += [Text("The network"), layers.table(record.model.layers)]
+        parts += [Text(f"advice: {safe(text)}") for text in advice(record.model)]
     if record.recipe is not None:
         parts += [
-            Text(f"{f.about}: {_safe(f.value)} ({_safe(f.where)})") for f in record.recipe.facts
+            Text(f"{f.about}: {safe(f.value)} ({safe(f.where)})") for f in record.recipe.facts
         ]
-    if record.accuracy is not None:
-        parts.append(Text(_noise_line(record, rubric)))
     if record.set_aside:
         parts.append(Text(_aside_line(record)))
-    parts += [Text(f"note: {_safe(note)}") for note in record.notes]
+    parts += [Text(f"note: {safe(note)}") for note in record.notes]
+    parts += [Text(f"\nResults for {safe(record.submission.name)}"), _table(record)]
+    if record.accuracy is not None:
+        parts.append(Text(_noise_line(record, rubric)))
     parts.append(Text(f"score: {record.score:g} of {record.max_score:g} points", style="bold"))
     return parts
-
-
-def _safe(text: str) -> str:
-    """Show what a submission wrote without obeying it: control characters become visible."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _table(record: Record) -> Table:
@@ -55,7 +47,7 @@ def _table(record: Record) -> Table:
     for check in record.checks:
         mark, style = _MARKS[check.outcome]
         table.add_row(
-            Text(f"{mark} {check.title}", style=style), _safe(_found(check)), _safe(check.expected),
+            Text(f"{mark} {check.title}", style=style), safe(_found(check)), safe(check.expected),
             f"{check.points:g}/{check.max_points:g}",
         )  # fmt: skip
     return table
@@ -79,6 +71,6 @@ def _noise_line(record: Record, rubric: Rubric) -> str:
 
 
 def _aside_line(record: Record) -> str:
-    named = ", ".join(f"`{_safe(s.text)[:60]}` ({_safe(s.where)})" for s in record.set_aside[:3])
+    named = ", ".join(f"`{safe(s.text)[:60]}` ({safe(s.where)})" for s in record.set_aside[:3])
     count = len(record.set_aside)
     return f"not run: {count} statement{'s' if count != 1 else ''}, among them {named}"

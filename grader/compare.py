@@ -1,0 +1,41 @@
+"""`grade compare A B`: describe two submissions, train neither, and show them side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from grader import record as records
+from grader import rubric as rubrics
+from grader.errors import GraderFault
+from grader.pipeline import Request, Run
+from grader.plugin import DEFAULT_OUT
+from grader.record import Record
+from grader.reports.compare import render
+
+
+def compared(left: Path, right: Path) -> str:
+    """Return the two side by side, as wide as the terminal.
+
+    An accuracy is shown where `grades/` holds the record of a training of the same plan. Raises
+    GradingError when the grader cannot work here.
+    """
+    rubric = rubrics.load()
+    width = max(shutil.get_terminal_size((140, 40)).columns, 80)
+    with tempfile.TemporaryDirectory(prefix="grader-compare-") as folder:
+        first, second = (
+            _with_accuracy(Run(Request(path, Path(folder) / side, rubric)).described())
+            for side, path in (("left", left), ("right", right))
+        )
+    return render(first, second, rubric, width=width)
+
+
+def _with_accuracy(record: Record) -> Record:
+    """Add what an earlier run over the same plan found out."""
+    with contextlib.suppress(GraderFault):
+        known = records.load(Path(DEFAULT_OUT) / record.submission.name / "record.json")
+        if known.plan_sha256 == record.plan_sha256:
+            return records.update(record, accuracy=known.accuracy, training=known.training)
+    return record

@@ -1,0 +1,149 @@
+"""Two submissions side by side: `render(left, right, rubric) -> text`."""
+
+from __future__ import annotations
+
+import difflib
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from grader.record import Facts, Finding, Layer, Record
+from grader.reports.layers import drawn, field_text, kind_text, shape_text
+from grader.reports.text import rendered, safe
+from grader.rubric import Rubric
+
+
+def render(
+    left: Record, right: Record, rubric: Rubric, *, width: int = 120, color: bool = False
+) -> str:
+    """Return requirements, layers, recipes and what changed, two columns beside each other.
+
+    A record without a model shows why there is none.
+    """
+    parts: list[RenderableType] = [_requirements(left, right, rubric)]
+    if left.model is not None and right.model is not None:
+        parts += [_layers(left.model, right.model), _recipes(left, right)]
+        parts += [Text("What changed", style="bold")]
+        parts += [Text(f"  {line}") for line in changes(left.model, right.model)]
+    return rendered(parts, width=width, color=color)
+
+
+def _titled(left: Record, right: Record, first: str, *more: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (first, safe(left.submission.name), safe(right.submission.name), *more):
+        table.add_column(name)
+    return table
+
+
+def _requirements(left: Record, right: Record, rubric: Rubric) -> Table:
+    table = _titled(left, right, "Metric", "Target")
+    limits = rubric.limits
+    targets = {
+        "Test accuracy": f"at least {limits.accuracy:.2f}%",
+        "Parameters": f"fewer than {limits.parameters:,}",
+        "Epochs": f"fewer than {limits.epochs}",
+    } | dict.fromkeys(("Batch normalisation", "Dropout", "Global average pooling"), "required")
+    columns = [_metrics(record) for record in (left, right)]
+    for name in (*targets, "Multiply-accumulates", "Output"):
+        table.add_row(name, *(column.get(name, "") for column in columns), targets.get(name, ""))
+    return table
+
+
+def _metrics(record: Record) -> dict[str, str]:
+    """Return what a record says of each metric; without a model, why there is none."""
+    facts = record.model
+    if facts is None or record.recipe is None:
+        return {"Test accuracy": safe(record.problem.message) if record.problem else "not known"}
+    accuracy = f"{record.accuracy.judged:.2f}%" if record.accuracy else "not trained"
+    return {
+        "Test accuracy": accuracy, "Parameters": f"{facts.parameters:,}",
+        "Epochs": str(record.recipe.epochs), "Batch normalisation": _mark(facts.batch_norm),
+        "Dropout": _mark(facts.dropout),
+        "Global average pooling": _mark(facts.global_average_pooling),
+        "Multiply-accumulates": f"{facts.macs:,}", "Output": facts.output,
+    }  # fmt: skip
+
+
+def _mark(findings: list[Finding]) -> str:
+    """Return how many act, or why what there is does not."""
+    acting = sum(f.counts for f in findings)
+    if acting:
+        return f"✓ {acting}"
+    return f"✗ {safe(findings[0].why)}" if findings else "✗ none"
+
+
+def _layers(left: Facts, right: Facts) -> Table:
+    """Put layers of the same kind beside each other, in their order."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Layers", title_justify="left")
+    for side in (left, right):
+        table.add_column(safe(side.class_name))
+        for name in ("output", "parameters", "sees"):
+            table.add_column(name, justify="right")
+    for pair in _aligned(drawn(left.layers), drawn(right.layers)):
+        table.add_row(*(cell for layer in pair for cell in _cells(layer)))
+    return table
+
+
+def _aligned(left: list[Layer], right: list[Layer]) -> list[tuple[Layer | None, Layer | None]]:
+    """Pair layers by kind; what has no partner stands alone."""
+    matcher = difflib.SequenceMatcher(
+        None, [la.kind for la in left], [la.kind for la in right], autojunk=False
+    )
+    pairs: list[tuple[Layer | None, Layer | None]] = []
+    for _, a, b, c, d in matcher.get_opcodes():
+        rows = max(b - a, d - c)
+        pairs += zip(_filled(left[a:b], rows), _filled(right[c:d], rows), strict=True)
+    return pairs
+
+
+def _filled(layers: list[Layer], rows: int) -> list[Layer | None]:
+    return [*layers, *[None] * (rows - len(layers))]
+
+
+def _cells(layer: Layer | None) -> tuple[str, str, str, str]:
+    if layer is None:
+        return ("", "", "", "")
+    name = f"{safe(layer.name)} ({safe(kind_text(layer))})"
+    return (name, shape_text(layer.shape), f"{layer.parameters:,}", field_text(layer))
+
+
+def _recipes(left: Record, right: Record) -> Table:
+    table = _titled(left, right, "Recipe")
+    sides = [
+        {f.about: f.value for f in record.recipe.facts} if record.recipe else {}
+        for record in (left, right)
+    ]
+    for about in dict.fromkeys([*sides[0], *sides[1]]):
+        table.add_row(about, *(safe(side.get(about, "")) for side in sides))
+    return table
+
+
+def changes(left: Facts, right: Facts) -> list[str]:
+    """Return what is different from left to right, one sentence a difference."""
+    lines = []
+    for name, a, b in (
+        ("parameters", left.parameters, right.parameters),
+        ("multiply-accumulates", left.macs, right.macs),
+        ("activations", left.activations, right.activations),
+    ):
+        if a != b:
+            lines.append(f"{name}: {a:,} → {b:,} ({_ratio(a, b)})")
+    for name, before, after in (
+        ("batch norm", left.batch_norm, right.batch_norm),
+        ("dropout", left.dropout, right.dropout),
+        ("global average pooling", left.global_average_pooling, right.global_average_pooling),
+    ):
+        a, b = (sum(f.counts for f in found) for found in (before, after))
+        if a != b:
+            lines.append(f"{name}: {a} → {b} that act on the output")
+    if left.output != right.output:
+        lines.append(f"output: {left.output} → {right.output}")
+    return lines or ["nothing that the graphs show"]
+
+
+def _ratio(a: int, b: int) -> str:
+    if min(a, b) == 0:
+        return "from or to nothing"
+    return f"{a / b:.1f} times fewer" if a > b else f"{b / a:.1f} times more"

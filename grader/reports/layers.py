@@ -1,0 +1,44 @@
+"""A network as the table its author would draw: one row a layer that learns or pools."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+from grader.record import Layer
+from grader.reports.text import safe
+
+_QUIET = ("activation", "batch norm", "norm", "dropout")  # they change no shape
+
+
+def drawn(layers: list[Layer]) -> list[Layer]:
+    """Return the layers that change a shape, on the path from input to output."""
+    return [layer for layer in layers if layer.on_path and layer.kind not in _QUIET]
+
+
+def table(layers: list[Layer]) -> Table:
+    """Return rows of name, kind, output shape, parameters, costs and receptive field."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Layer", "Kind", "Output", "Parameters", "MACs", "Receptive field"):
+        made.add_column(name, justify="left" if name in ("Layer", "Kind") else "right")
+    for layer in drawn(layers):
+        made.add_row(
+            safe(layer.name), safe(kind_text(layer)), shape_text(layer.shape),
+            f"{layer.parameters:,}", f"{layer.macs:,}", field_text(layer),
+        )  # fmt: skip
+    return made
+
+
+def kind_text(layer: Layer) -> str:
+    """Return a layer's kind with its kernel: `convolution 3×3`."""
+    return layer.kind + (f" {shape_text(layer.kernel)}" if layer.kernel else "")
+
+
+def shape_text(shape: list[int]) -> str:
+    """Return a shape as people write it: 10×28×28."""
+    return "×".join(map(str, shape))
+
+
+def field_text(layer: Layer) -> str:
+    """Return a receptive field in pixels of the image."""
+    return "all" if layer.receptive_field is None else shape_text(list(layer.receptive_field))

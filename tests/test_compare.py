@@ -1,0 +1,61 @@
+"""Two submissions side by side."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grader import rubric
+from grader.record import Problem
+from grader.reports.compare import changes, render
+from tests.grading import REPO
+from tests.making import facts, record
+
+RUBRIC = rubric.load()
+
+
+@pytest.mark.slow
+def test_the_original_and_the_reference_give_the_seeds_tables() -> None:
+    """`grade compare` shows the requirements and every layer's receptive field of both."""
+    program = str(Path(sys.executable).parent / "grade")
+    shown = subprocess.run(
+        [program, "compare", "submissions/original.ipynb", "reference_solution"],
+        cwd=REPO, capture_output=True, text=True, check=True, timeout=120,
+    ).stdout  # fmt: skip
+
+    assert "6,379,786" in shown
+    assert "18,962" in shown
+    for field in ("3×3", "5×5", "6×6", "10×10", "14×14", "16×16", "24×24", "32×32"):
+        assert shown.count(f"  {field}") >= 2
+
+
+def test_changes_are_counted() -> None:
+    """A smaller network without dropout is described by what it lost."""
+    left = facts(parameters=20_000)
+    right = facts(parameters=5_000, dropout=[])
+
+    assert changes(left, right) == [
+        "parameters: 20,000 → 5,000 (4.0 times fewer)",
+        "dropout: 1 → 0 that act on the output",
+    ]
+
+
+def test_a_submission_that_did_not_load_is_shown_with_its_reason() -> None:
+    """One side without a model does not keep the other from being shown."""
+    broken = record(model=None, problem=Problem("read", "submission", "nothing in it"))
+    text = render(broken, record(60), RUBRIC)
+
+    assert "nothing in it" in text
+    assert "18,962" in text
+
+
+def test_wrong_usage_says_what_is_right() -> None:
+    """`grade compare` with one path is a usage error."""
+    program = str(Path(sys.executable).parent / "grade")
+    result = subprocess.run(
+        [program, "compare", "one"], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert result.returncode == 4
+    assert "grade compare A B" in result.stdout
