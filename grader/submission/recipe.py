@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from grader.submission.choose import Choice, is_optimizer
+from grader.submission.loaders import Loaders, argument_of, site_of
 from grader.submission.names import FUNCTIONS, last, reads, root
 from grader.submission.parts import Parts
 from grader.submission.program import ENTRY, Part
@@ -27,21 +28,6 @@ from grader.submission.source import Stmt, segment
 from grader.submission.trace import Trace, Undecided, Value, model_root
 
 SCHEDULERS = re.compile(r"LR$|^ReduceLROnPlateau$|^CosineAnnealing|WarmRestarts$|Scheduler$")
-_DATASETS = re.compile(r"mnist", re.I)
-_THROUGH = frozenset(
-    {
-        "enumerate",
-        "tqdm",
-        "tqdm_notebook",
-        "iter",
-        "zip",
-        "list",
-        "track",
-        "progress_bar",
-        "Subset",
-        "ConcatDataset",
-    }
-)
 _EPOCH_WORDS = ("epochs", "num_epochs", "n_epochs", "max_epochs", "epoch", "nb_epochs")
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 VALUES = {
@@ -67,6 +53,11 @@ class Finder:
     def trace(self) -> Trace:
         """Where values come from."""
         return self.parts.trace
+
+    @property
+    def loaders(self) -> Loaders:
+        """What is known of loaders."""
+        return Loaders(self.trace)
 
     def find(self) -> None:
         """Fill `recipe` and `steps`."""
@@ -119,11 +110,11 @@ class Finder:
         if backward is not None:
             self._loss(backward)
             self._epochs(backward)
-        loader = self._train_loader(backward)
+        loader = self.loaders.for_training(backward)
         if loader is not None:
             self._batches(loader)
         self._transform("train_transform", loader, train=True)
-        self._transform("test_transform", self._test_loader(), train=False)
+        self._transform("test_transform", self.loaders.for_testing(), train=False)
 
     def _optimizer_site(self) -> Site | None:
         """Give the optimiser of the chosen model that is made last."""
@@ -151,9 +142,9 @@ class Finder:
             return "model"
         if isinstance(value.expr, ast.Call) and is_optimizer(value.expr):
             return "optimizer"
-        loader = self._loader(value)
+        loader = self.loaders.behind(value)
         if loader is not None:
-            return "test_loader" if self._kind(loader, name) is False else "train_loader"
+            return "test_loader" if self.loaders.kind(loader, name) is False else "train_loader"
         return None
 
     def _scheduler(self, optimizer: Site) -> None:
@@ -219,7 +210,7 @@ class Finder:
                 f"loss: only `{segment(call, statement.text)[:80]}` is taken over; what is added"
                 f" to it is not ({statement.where})"
             )
-        site = _site_of(backward, statement)
+        site = site_of(backward, statement)
         options = [f"{k.arg}={segment(k.value, statement.text)}" for k in call.keywords if k.arg]
         form = "lambda output, target: {}(" + ", ".join(["output", "target", *options]) + ")"
         if not any(reads(k.value) for k in call.keywords):
@@ -256,85 +247,10 @@ class Finder:
             return None
         return self._epoch_loop(callers[-1], [], seen | {site})
 
-    # Loaders
-
-    def _train_loader(self, backward: Site | None) -> Value | None:
-        """Give the loader that the training loop runs over; else the last one for training."""
-        if backward is not None:
-            for statement in reversed(backward.loops):
-                if isinstance(statement.node, ast.For):
-                    site = _site_of(backward, statement)
-                    if loader := self._loader(Value(statement.node.iter, site)):
-                        return loader
-        return self._last_loader(train=True)
-
-    def _test_loader(self) -> Value | None:
-        return self._last_loader(train=False)
-
-    def _last_loader(self, *, train: bool) -> Value | None:
-        sites = sorted(self._named_calls("DataLoader"), key=self.trace.calls.time)
-        for site in reversed(sites):
-            value = Value(site.call, site)
-            if self._kind(value, _target(site.stmt)) is train:
-                return value
-        return None
-
-    def _loader(self, value: Value, depth: int = 0) -> Value | None:
-        """Give the call of DataLoader behind an expression."""
-        value = self.trace.resolve(value)
-        expr = value.expr
-        if depth > 6 or not isinstance(expr, ast.Call):
-            return None
-        if last(expr.func) == "DataLoader":
-            return value
-        if last(expr.func) in _THROUGH and expr.args:
-            return self._loader(Value(expr.args[0], value.site), depth + 1)
-        for returned in self.trace.returned(expr, value.site):
-            if found := self._loader(returned, depth + 1):
-                return found
-        return None
-
-    def _kind(self, loader: Value, name: str) -> bool | None:
-        """Give True for a loader of training data, False for test data, None if nothing tells."""
-        dataset = self._dataset(loader)
-        if dataset is not None:
-            assert isinstance(dataset.expr, ast.Call)
-            flag = _argument(dataset.expr, "train", 1)
-            if isinstance(flag, ast.Constant) and isinstance(flag.value, bool):
-                return flag.value
-        words = f"{name} {ast.unparse(loader.expr)}".lower()
-        if re.search(r"test|val", words):
-            return False
-        return True if "train" in words else None
-
-    def _dataset(self, loader: Value) -> Value | None:
-        """Give the call that makes the MNIST behind a loader."""
-        assert isinstance(loader.expr, ast.Call)
-        given = _argument(loader.expr, "dataset", 0)
-        return self._mnist(Value(given, loader.site)) if given is not None else None
-
-    def _mnist(self, value: Value, depth: int = 0) -> Value | None:
-        value = self.trace.resolve(value)
-        expr = value.expr
-        if depth > 6:
-            return None
-        if isinstance(expr, (ast.List, ast.Tuple)) and expr.elts:
-            return self._mnist(Value(expr.elts[0], value.site), depth + 1)
-        if not isinstance(expr, ast.Call):
-            return None
-        if any(k.arg in ("download", "train", "transform") for k in expr.keywords) or (
-            _DATASETS.search(last(expr.func))
-        ):
-            return value
-        for returned in self.trace.returned(expr, value.site):
-            if found := self._mnist(returned, depth + 1):
-                return found
-        return self._mnist(Value(expr.args[0], value.site), depth + 1) if expr.args else None
-
     def _batches(self, loader: Value) -> None:
         for key, position in (("batch_size", 1), ("drop_last", 8)):
             assert isinstance(loader.expr, ast.Call)
-            given = _argument(loader.expr, key, position)
+            given = argument_of(loader.expr, key, position)
             if given is not None:
                 value = self._on_gpu(Value(given, loader.site))
                 self._try(key, value)
@@ -359,22 +275,14 @@ class Finder:
         return value
 
     def _transform(self, key: str, loader: Value | None, *, train: bool) -> None:
-        dataset = self._dataset(loader) if loader is not None else None
-        dataset = dataset or self._last_dataset(train=train)
+        dataset = self.loaders.dataset(loader) if loader is not None else None
+        dataset = dataset or self.loaders.last_dataset(train=train)
         if dataset is None:
             return
         assert isinstance(dataset.expr, ast.Call)
-        given = _argument(dataset.expr, "transform", 2)
+        given = argument_of(dataset.expr, "transform", 2)
         if given is not None and not (isinstance(given, ast.Constant) and given.value is None):
             self._try(key, Value(given, dataset.site))
-
-    def _last_dataset(self, *, train: bool) -> Value | None:
-        sites = [s for s in self.trace.calls.sites if _DATASETS.search(last(s.call.func))]
-        for site in sorted(sites, key=self.trace.calls.time, reverse=True):
-            flag = _argument(site.call, "train", 1)
-            if isinstance(flag, ast.Constant) and flag.value is train:
-                return Value(site.call, site)
-        return None
 
 
 def _name(name: str) -> ast.Name:
@@ -398,18 +306,6 @@ def _is_hook(node: ast.stmt) -> bool:
 def _makes_loss(node: ast.stmt) -> bool:
     value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
     return isinstance(value, ast.Call) and last(value.func).endswith("Loss")
-
-
-def _argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value
-    plain = not any(isinstance(a, ast.Starred) for a in call.args)
-    return call.args[position] if plain and len(call.args) > position else None
-
-
-def _target(statement: Stmt) -> str:
-    return " ".join(sorted(statement.names.binds | statement.names.touches))
 
 
 def _calls_inside(statement: Stmt, name: str) -> bool:
@@ -444,15 +340,6 @@ def _loss_calls(node: ast.stmt) -> Iterator[ast.Call]:
 
 def _plain(node: ast.stmt, call: ast.Call) -> bool:
     return getattr(node, "value", None) is call
-
-
-def _site_of(site: Site, statement: Stmt) -> Site:
-    """Give the place of a statement that lies on the path to a call, or before it."""
-    for depth, (block, index) in enumerate(site.path):
-        if statement in block[: index + 1]:
-            path = (*site.path[:depth], (block, block.index(statement)))
-            return Site(site.call, site.scope, path)
-    return site
 
 
 def _count(iterable: ast.expr) -> tuple[ast.expr, str] | None:

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from grader.submission.library import Library, imported, is_standard
+from grader.submission.library import RESERVED, Library, imported, is_standard
 from grader.submission.names import COMPOUND, blocks, bound_by_import, names_of
 from grader.submission.program import ENTRY, Module, Statement
 from grader.submission.prune import prune
@@ -26,7 +26,6 @@ class Modules:
     flows: dict[str, Flow] = field(default_factory=dict)
     wanted: dict[str, set[str]] = field(default_factory=dict)
     placeholders: set[str] = field(default_factory=set)
-    guarded: set[str] = field(default_factory=set)
     loading: set[str] = field(default_factory=set)  # functions that load data
 
     def flow(self, name: str) -> Flow:
@@ -68,29 +67,29 @@ class Modules:
     def follow(self, name: str, node: ast.stmt, names: set[str], guarded: bool = False) -> None:
         """Want from siblings what the imports inside a kept statement take from them."""
         for inner, tried in _imports(node, names, guarded):
-            for module, taken, where in self._taken(name, inner, names):
-                self._want(module, taken, tried, where)
+            for module, taken in self._taken(name, inner, names):
+                self._want(module, taken, tried)
 
     def _taken(
         self, name: str, node: ast.Import | ast.ImportFrom, names: set[str]
-    ) -> Iterable[tuple[str, set[str], ast.stmt]]:
+    ) -> Iterable[tuple[str, set[str]]]:
         """Which names of which modules an import statement takes."""
         if isinstance(node, ast.Import):
             for alias in imported(node, names) or node.names:
                 module = alias.name
                 bound = alias.asname or module
-                yield module, self._attributes(name, module, bound), node
+                yield module, self._attributes(name, module, bound)
             return
         module = self.target(name, node)
         if node.names[0].name == "*":
-            yield module, names & self.library.star_names(module), node
+            yield module, names & self.library.star_names(module)
             return
         for alias in imported(node, names) or node.names:
             inner = f"{module}.{alias.name}" if module else alias.name
             if self._is_submodule(module, alias.name):
-                yield inner, self._attributes(name, inner, bound_by_import(alias)), node
+                yield inner, self._attributes(name, inner, bound_by_import(alias))
             else:
-                yield module, {alias.name}, node
+                yield module, {alias.name}
 
     def _is_submodule(self, module: str, name: str) -> bool:
         if not module:
@@ -121,10 +120,10 @@ class Modules:
         public = self.library.star_names(module)
         return set(public) if plain else found
 
-    def _want(self, module: str, names: set[str], tried: bool, node: ast.stmt) -> None:
+    def _want(self, module: str, names: set[str], tried: bool) -> None:
         unit = self.library.find(module)
         if unit is None:
-            self._foreign(module, tried, node)
+            self._foreign(module, tried)
             return
         self._want_parents(module)
         known = self.wanted.setdefault(module, set())
@@ -136,10 +135,7 @@ class Modules:
             for name in found.missing & new:  # `import pkg` and then `pkg.part.Net`
                 if self.library.is_package(module) and self.library.find(f"{module}.{name}"):
                     self._want(
-                        f"{module}.{name}",
-                        set(self.library.star_names(f"{module}.{name}")),
-                        tried,
-                        node,
+                        f"{module}.{name}", set(self.library.star_names(f"{module}.{name}")), tried
                     )
         self.slices.setdefault(module, Slice())
 
@@ -149,9 +145,12 @@ class Modules:
             self.slices.setdefault(parent, Slice())
             parent = parent.rpartition(".")[0]
 
-    def _foreign(self, module: str, tried: bool, node: ast.stmt) -> None:
-        if module and not is_standard(module):
-            (self.guarded if tried else self.placeholders).add(module)
+    def _foreign(self, module: str, tried: bool) -> None:
+        if module and not is_standard(module) and not tried:
+            parts = module.split(".")
+            # What torch lacks it may look for itself: only a name the file gives in full.
+            shortest = 2 if parts[0] in RESERVED else 1
+            self.placeholders |= {".".join(parts[:n]) for n in range(shortest, len(parts) + 1)}
 
     def build(self) -> list[Module]:
         """Give the modules, imported ones first and the entry last."""
@@ -176,7 +175,7 @@ class Modules:
             module
             for statement, names in found.items()
             for node, _ in _imports(statement.node, names, False)
-            for module, _, _ in self._taken(name, node, names)
+            for module, _ in self._taken(name, node, names)
         ]
 
     def _module(self, name: str) -> Module:
