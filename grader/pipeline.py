@@ -201,12 +201,13 @@ def read(request: Request) -> Program:
 def make_plan(program: Program, request: Request) -> Plan:
     """Let the submission describe itself in the sandbox; complete and check what it says."""
     rubric = request.rubric
+    budget = rubric.limits.epochs - 1
     found = describe(
-        program, request_defaults(rubric.limits.epochs - 1),
+        program, request_defaults(budget),
         seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe,
     )  # fmt: skip
-    plan = assemble(found)
-    validate(plan)
+    plan = assemble(found, budget)
+    validate(plan, budget)
     return plan
 
 

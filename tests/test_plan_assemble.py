@@ -30,7 +30,7 @@ def model(*shape: int) -> Model:
 
 def test_a_bare_model_gets_the_whole_default_recipe() -> None:
     """Without a recipe of its own, a model is trained with the defaults, each named as such."""
-    plan = assemble.assemble(Description(model()))
+    plan = assemble.assemble(Description(model()), 19)
     defaults = {fact.about for fact in plan.provenance if "default" in fact.where}
 
     assert (plan.recipe.epochs, plan.recipe.batch_size) == (assemble.EPOCHS, assemble.BATCH_SIZE)
@@ -41,7 +41,7 @@ def test_a_bare_model_gets_the_whole_default_recipe() -> None:
 
 def test_default_schedule_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
     """The default learning rate has one value a step, its peak a quarter of the way in."""
-    rates = assemble.assemble(Description(model())).recipe.schedule.lr[0]
+    rates = assemble.assemble(Description(model()), 19).recipe.schedule.lr[0]
 
     assert len(rates) == assemble.EPOCHS * 469
     assert max(rates) == assemble.PEAK
@@ -52,7 +52,7 @@ def test_default_schedule_rises_to_its_peak_and_falls_to_almost_nothing() -> Non
 def test_what_the_submission_says_wins_and_keeps_its_place() -> None:
     """Epochs of the submission's own are used, with the place they stand."""
     fact = Fact("epochs", "7", "cell 3, line 1")
-    plan = assemble.assemble(Description(model(), epochs=7, provenance=[fact]))
+    plan = assemble.assemble(Description(model(), epochs=7, provenance=[fact]), 19)
 
     assert plan.recipe.epochs == 7
     assert fact in plan.provenance
@@ -63,14 +63,14 @@ def test_testing_uses_what_is_not_random_in_the_training_transform() -> None:
     """Without a test transform, images are tested as they are trained, less the augmentation."""
     normalise = Normalize([0.5], [0.5])
     train = [Affine(degrees=(-5.0, 5.0)), ToFloat(), normalise]
-    plan = assemble.assemble(Description(model(), train_transform=train))
+    plan = assemble.assemble(Description(model(), train_transform=train), 19)
 
     assert plan.recipe.test_transform == [ToFloat(), normalise]
 
 
 def test_other_image_shapes_get_images_of_that_shape() -> None:
     """A network for 3×32×32 images gets the digits padded and repeated by default."""
-    steps = assemble.assemble(Description(model(3, 32, 32))).recipe.test_transform
+    steps = assemble.assemble(Description(model(3, 32, 32)), 19).recipe.test_transform
 
     assert steps[:2] == [Channels(3), Pad((2, 2, 2, 2))]
 
@@ -85,8 +85,15 @@ def test_an_optimiser_without_a_scheduler_keeps_its_rate() -> None:
     """A submission with an optimiser of its own and no scheduler is not given ours."""
     sgd = Optimizer("SGD", [Group([], {"lr": 0.01})])
     found = Description(model(), optimizer=sgd, schedule=Schedule([[0.01]]))
-    plan = assemble.assemble(found)
+    plan = assemble.assemble(found, 19)
     fact = next(f for f in plan.provenance if f.about == "scheduler")
 
     assert plan.recipe.schedule.lr == [[0.01]]
     assert "stays as it is" in fact.value
+
+
+def test_a_recipe_longer_than_the_budget_is_written_no_further() -> None:
+    """A million epochs do not make a schedule of half a billion steps, and are valid."""
+    plan = assemble.assemble(Description(model(), epochs=10**6), 19)
+
+    assert len(plan.recipe.schedule.lr[0]) == 19 * 469

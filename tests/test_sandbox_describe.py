@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from grader.errors import LimitReached, SubmissionError
-from grader.plan.assemble import SAMPLES, request_defaults
+from grader.plan.assemble import SAMPLES, assemble, request_defaults
 from grader.plan.schema import Affine, Description, Normalize, ToFloat
+from grader.plan.validate import validate
 from grader.sandbox.describe import describe
 from grader.submission.program import ENTRY, Module, Part, Program, Statement
 
@@ -198,3 +199,17 @@ def test_an_optimiser_of_the_students_own_is_refused() -> None:
     recipe = {"optimizer": part("Mine(m.parameters(), lr=1)", bindings={"m": "model"})}
     with pytest.raises(SubmissionError, match="optimiser Mine is not one of"):
         described(source=source, recipe=recipe)
+
+
+def test_a_schedule_of_more_epochs_than_the_budget_is_kept_up_to_the_budget() -> None:
+    """Twenty declared epochs, the most common number, give a plan that trains nineteen of them."""
+    recipe = {
+        "epochs": part("20"), "batch_size": part("30000"),
+        "optimizer": part("optim.SGD(net.parameters(), lr=1.0)", bindings={"net": "model"}),
+        "scheduler": part("optim.lr_scheduler.StepLR(o, 1, 0.5)", bindings={"o": "optimizer"}),
+    }  # fmt: skip
+    plan = assemble(described(recipe=recipe), 19)
+    validate(plan, 19)
+
+    assert plan.recipe.epochs == 20
+    assert len(plan.recipe.schedule.lr[0]) == 19 * 2

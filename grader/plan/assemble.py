@@ -45,18 +45,22 @@ def request_defaults(max_epochs: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def assemble(found: Description) -> Plan:
-    """Complete the recipe and note, for each part, where it came from."""
+def assemble(found: Description, max_epochs: int) -> Plan:
+    """Complete the recipe and note, for each part, where it came from.
+
+    A recipe of more than `max_epochs` is cut off there: a default schedule is written no further.
+    """
     epochs = found.epochs or EPOCHS
     batch = found.batch_size or BATCH_SIZE
     drop_last = bool(found.drop_last)
-    steps = epochs * steps_per_epoch(batch, drop_last)
+    per_epoch = steps_per_epoch(batch, drop_last)
     test = _test_transform(found)
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch,
         optimizer=found.optimizer or _optimizer(found),
-        schedule=found.schedule or Schedule(lr=[_triangle(steps)]),
+        schedule=found.schedule
+        or Schedule([_triangle(epochs * per_epoch, max_epochs * per_epoch)]),
         train_transform=found.train_transform or _AUGMENTATION + test,
         test_transform=test,
         loss=found.loss or _CROSS_ENTROPY,
@@ -94,10 +98,12 @@ def _optimizer(found: Description) -> Optimizer:
     return Optimizer(OPTIMIZER, [Group(trainable, dict(OPTIONS))])
 
 
-def _triangle(steps: int) -> list[float]:
-    """Return one learning rate a step: up to PEAK, and down to almost nothing at the last step."""
+def _triangle(steps: int, most: int) -> list[float]:
+    """Return a learning rate for each of at most `most` steps: up to PEAK, then down to nothing."""
     top = max(1, round(WARM_UP * steps))
-    return [PEAK * min((i + 1) / top, (steps - i) / (steps - top + 1)) for i in range(steps)]
+    return [
+        PEAK * min((i + 1) / top, (steps - i) / (steps - top + 1)) for i in range(min(steps, most))
+    ]
 
 
 _AUGMENTATION: Transforms = [Affine(degrees=(-7.0, 7.0)), Affine(translate=(0.1, 0.1))]

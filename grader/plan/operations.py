@@ -153,6 +153,7 @@ _INTEGER = "add sub mul floordiv truediv mod neg eq ne lt le gt ge getitem"
 OPERATOR: frozenset[str] = frozenset(_INTEGER.split())
 """Functions of Python's `operator` module, on sizes (`getitem`: on results that are tuples)."""
 
+
 def is_allowed(op: str) -> bool:
     """Whether a node may be `op`, written `aten.<name>.<overload>` or `operator.<name>`."""
     match op.split("."):

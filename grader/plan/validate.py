@@ -9,6 +9,7 @@ import msgspec
 
 from grader.errors import SubmissionError
 from grader.plan.arguments import reads
+from grader.plan.assemble import steps_per_epoch
 from grader.plan.operations import is_allowed
 from grader.plan.schema import (
     MAX_CONSTANTS,
@@ -30,7 +31,6 @@ MAX_ELEMENTS = 50_000_000
 MAX_RESULT = 10**9
 """Elements of one result for one image."""
 
-SAMPLES = 60_000
 
 DTYPES = frozenset(
     f"torch.{name}"
@@ -43,13 +43,14 @@ DTYPES = frozenset(
 _OURS = "the grader writes this description itself: report it if the submission is honest"
 
 
-def validate(plan: Plan) -> None:
+def validate(plan: Plan, max_epochs: int | None = None) -> None:
     """Check everything the trusted side relies on.
 
-    Raises SubmissionError with what was expected and found, and where.
+    `max_epochs` is the number after which a longer recipe is cut off: its schedule has to reach
+    no further. Raises SubmissionError with what was expected and found, and where.
     """
     validate_model(plan.model)
-    validate_recipe(plan.recipe, plan.model)
+    validate_recipe(plan.recipe, plan.model, max_epochs)
     _finite(plan)
 
 
@@ -78,13 +79,15 @@ def validate_model(model: Model) -> None:
     _finite(model)
 
 
-def validate_recipe(recipe: Recipe, model: Model) -> None:
-    """Check optimiser, schedule and loss against the model.
+def validate_recipe(recipe: Recipe, model: Model, max_epochs: int | None = None) -> None:
+    """Check optimiser, schedule and loss against the model; see `validate` for `max_epochs`.
 
     Raises SubmissionError.
     """
+    epochs = min(recipe.epochs, max_epochs or recipe.epochs)
+    steps = epochs * steps_per_epoch(recipe.batch_size, recipe.drop_last)
     _groups(recipe.optimizer, model)
-    _schedule(recipe.schedule, len(recipe.optimizer.groups), _steps(recipe))
+    _schedule(recipe.schedule, len(recipe.optimizer.groups), steps)
     if recipe.loss.inputs != ["output", "target"]:
         raise _wrong("the loss does not take output and target", "output, target",
                      ", ".join(recipe.loss.inputs), "the loss")  # fmt: skip
@@ -208,12 +211,6 @@ def _groups(optimizer: Optimizer, model: Model) -> None:
     if not taken:
         raise _wrong("the optimiser has no parameters to train", "at least one parameter", "none",
                      "the optimiser", "pass model.parameters() to the optimiser")  # fmt: skip
-
-
-def _steps(recipe: Recipe) -> int:
-    rounded = SAMPLES // recipe.batch_size
-    part = not recipe.drop_last and SAMPLES % recipe.batch_size != 0
-    return recipe.epochs * (rounded + part)
 
 
 def _schedule(schedule: Schedule, groups: int, steps: int) -> None:
