@@ -54,6 +54,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     batch = found.batch_size or BATCH_SIZE
     drop_last = bool(found.drop_last)
     per_epoch = steps_per_epoch(batch, drop_last)
+    rates = _triangle(epochs * per_epoch, max_epochs * per_epoch)
     test = _test_transform(found)
     recipe = Recipe(
         epochs=epochs,
