@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from grader.errors import LimitReached, SubmissionError
+from grader.errors import GraderFault, LimitReached, SubmissionError
 from grader.plan.assemble import SAMPLES, assemble, request_defaults
 from grader.plan.schema import Affine, Description, Normalize, ToFloat
 from grader.plan.validate import validate
@@ -213,3 +213,40 @@ def test_a_schedule_of_more_epochs_than_the_budget_is_kept_up_to_the_budget() ->
 
     assert plan.recipe.epochs == 20
     assert len(plan.recipe.schedule.lr[0]) == 19 * 2
+
+
+def test_a_future_import_holds_for_the_statements_behind_it() -> None:
+    """Annotations that cannot be evaluated do not matter under `from __future__ import`."""
+    statements = [
+        Statement("from __future__ import annotations", "model.py", 1),
+        Statement("def helper(x: Missing) -> Missing: return x", "model.py", 2),
+        Statement(MODEL, "model.py", 3),
+    ]
+    modules = [Module(ENTRY, statements)]
+    found = describe(
+        Program(modules, part("Net()"), "Net"), request_defaults(19), seconds=60, megabytes=3000
+    )
+
+    assert found.model.class_name == "Net"
+
+
+def test_a_submission_that_parses_its_command_line_gets_its_defaults() -> None:
+    """Argument parsing in the code of a submission sees no arguments of ours."""
+    source = MODEL + "\nimport argparse\nargs = argparse.ArgumentParser().parse_args()\n"
+
+    assert described(source=source).model.class_name == "Net"
+
+
+def test_a_model_that_needs_arguments_is_refused_with_their_names() -> None:
+    """A class that cannot be built without arguments is named with what it needs."""
+    source = MODEL.replace("width=8", "width, depth")
+    with pytest.raises(SubmissionError, match="Net needs width, depth to be built"):
+        described(source=source, model="Net")
+
+
+def test_an_error_of_the_tracer_itself_is_the_graders_fault() -> None:
+    """A mistake in our own code inside the box is never the submission's."""
+    broken = {k: v for k, v in request_defaults(19).items() if k != "epochs"}
+    recipe = {"optimizer": part("optim.SGD(m.parameters(), lr=1)", bindings={"m": "model"})}
+    with pytest.raises(GraderFault, match="could not trace the model"):
+        describe(program(recipe=recipe), broken, seconds=60, megabytes=3000)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from grader import process
-from grader.errors import GraderFault, LimitReached, SubmissionError
+from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
 from grader.plan.schema import Description
 from grader.submission.program import Program
 
@@ -107,7 +107,12 @@ def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Descrip
     return message.description
 
 
-def _told(error: _Error) -> SubmissionError:
+def _told(error: _Error) -> GradingError:
+    if error.kind == "GraderFault":
+        return GraderFault(
+            "the grader could not trace the model", found=error.message, where=error.where,
+            help="please report this, with the submission",
+        )  # fmt: skip
     memory = error.kind == "MemoryError"
     return (LimitReached if memory else SubmissionError)(
         error.message, where=error.where, help=error.help or _advice(error.kind)
@@ -117,6 +122,7 @@ def _told(error: _Error) -> SubmissionError:
 def _advice(kind: str) -> str:
     known = {
         "MissingPackage": "keep the package out of the model, or have it installed",
+        "SystemExit": "the code the model needs ends the program: give required options defaults",
         "NameError": "define the name in the file, above the line that uses it",
         "ModuleNotFoundError": "put the module beside the file, or into the folder you submit",
     }

@@ -18,6 +18,8 @@ import limits
 
 Json = dict[str, Any]
 
+_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not needed here
+
 
 def main() -> None:
     """Do the job named on the command line."""
@@ -49,6 +51,7 @@ def _describe(job: Json, files: set[str]) -> Json:
     from recipe import Recipe
 
     sys.path.pop(0)  # from here on nothing of ours is importable by name
+    sys.argv[1:] = []  # a submission that parses its command line gets its own defaults
     program = job["program"]
     patches.apply()
     sys.meta_path.append(modules.PlaceholderFinder(program["placeholders"]))
@@ -67,18 +70,35 @@ def _describe(job: Json, files: set[str]) -> Json:
 
 
 def _build(thing: Any, program: Json) -> Any:
+    from tensors import CannotCapture
     from torch import nn
 
+    source = program["model"]["source"]
     if not isinstance(thing, nn.Module) and callable(thing):
+        if needed := _required(thing):
+            raise CannotCapture(
+                f"{source} needs {', '.join(needed)} to be built",
+                f"say with which: MODEL = {source}(...)",
+            )
         thing = thing()
     if isinstance(thing, nn.Module):
         return thing
-    from tensors import CannotCapture
-
     raise CannotCapture(
-        f"{program['model']['source']} gives a {type(thing).__name__}, not an nn.Module",
+        f"{source} gives a {type(thing).__name__}, not an nn.Module",
         "end the file with MODEL = YourNetwork()",
     )
+
+
+def _required(maker: Any) -> list[str]:
+    """Return the parameters without which a class or function cannot be called."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
 
 
 def _explain(error: BaseException, files: set[str]) -> Json:
@@ -89,8 +109,10 @@ def _explain(error: BaseException, files: set[str]) -> Json:
         places.append(f"{error.filename}, line {error.lineno}")
     kind = type(error).__name__
     own = kind == "CannotCapture"
+    meant = own or kind in ("MissingPackage", "ModuleNotFoundError")
+    ours = not meant and bool(frames) and os.path.dirname(frames[-1].filename) == _HERE  # noqa: PTH120
     return {
-        "kind": kind,
+        "kind": "GraderFault" if ours else kind,
         "message": str(error)[:2000] if own else f"{kind}: {error}"[:2000],
         "where": places[-1] if places else "",
         "help": getattr(error, "help", "") if own else "",

@@ -1,18 +1,25 @@
 """Runs the statements of a Program as modules, with stand-ins for packages that are missing."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
+import functools
 import importlib.abc
 import importlib.machinery
 import linecache
+import operator
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 Json = dict[str, Any]
+
+_FUTURE = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 
 
 class MissingPackage(ImportError):
@@ -133,11 +140,13 @@ class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def run_statements(statements: Sequence[Json], namespace: Json) -> None:
     """Execute statements so that tracebacks show the place they have in the submission."""
+    future = 0  # `from __future__ import ...` holds for all that follows it
     for statement in statements:
         _remember_source(statement)
         tree = ast.parse(statement["source"])
         ast.increment_lineno(tree, statement["line"] - 1)
-        code = compile(tree, statement["file"], "exec", dont_inherit=True)
+        code = compile(tree, statement["file"], "exec", flags=future, dont_inherit=True)
+        future |= code.co_flags & _FUTURE
         exec(code, namespace)  # noqa: S102 - running this code is what the box is for
 
 
@@ -153,7 +162,7 @@ def evaluate(part: Json, namespace: Json, given: Json) -> Any:
 
 def _remember_source(statement: Json) -> None:
     """Let `inspect.getsource` and tracebacks see the statement (torch.jit asks for it)."""
-    lines = statement["source"].splitlines(keepends=True)
+    lines = [line + "\n" for line in statement["source"].splitlines()]
     known = linecache.cache.get(statement["file"])
     old = list(known[2]) if known is not None and len(known) == 4 else []
     start = statement["line"] - 1
