@@ -67,6 +67,15 @@ def test_x_stops_at_the_first_failure(tmp_path: Path) -> None:
     assert graded.record.status == "partial"
 
 
+@pytest.mark.parametrize("plugin", ["cacheprovider", "timeout", "capture"])
+def test_plugins_of_pytest_can_be_switched_off(tmp_path: Path, plugin: str) -> None:
+    """The grader works without pytest's cache, its capture, or pytest-timeout."""
+    graded = grade(tmp_path / "nowhere.py", tmp_path, "-p", f"no:{plugin}")
+
+    assert graded.status == 1
+    assert graded.outcomes["loads"] == "failed"
+
+
 @pytest.mark.slow
 def test_junitxml_has_a_case_for_each_check(tmp_path: Path) -> None:
     """`--junitxml` writes pytest's own report."""
