@@ -1,14 +1,15 @@
-"""Exceeds two limits by one: 20,000 parameters, 20 epochs."""
+"""Exceeds every limit: 20,000 parameters, 20 epochs, and too coarse a first look at the digits."""
 
 import torch
 from torch import nn
 
 EPOCHS = 20
+BATCH_SIZE = 512
 
 
-def block(inputs, outputs):
+def block(inputs, outputs, size, **options):
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        nn.Conv2d(inputs, outputs, size, bias=False, **options), nn.BatchNorm2d(outputs), nn.ReLU()
     )
 
 
@@ -16,9 +17,12 @@ class Model(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(1, 21, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(21), nn.ReLU(),
-            block(21, 22), nn.MaxPool2d(2), nn.Dropout2d(0.03),
-            block(22, 31), block(31, 31), nn.AdaptiveAvgPool2d(1),
+            block(1, 21, 5, stride=4, padding=2),
+            block(21, 22, 3, padding=1),
+            nn.Dropout2d(0.02),
+            block(22, 31, 3, padding=1),
+            block(31, 31, 3, padding=1),
+            nn.AdaptiveAvgPool2d(1),
         )
         self.classify = nn.Linear(31, 10)
 
