@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import sys
+from pathlib import Path
 
 import msgspec
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from grader import sandbox
 from grader.plan import schema
-from grader.sandbox.inside.capture import capture, loss_json
+
+# What captures a network runs in a box and is imported by its folder.
+sys.path.append(str(Path(sandbox.__file__).parent / "inside"))
+capture = importlib.import_module("capture")
 
 NORMALIZE = schema.Normalize(mean=[0.1307], std=[0.3081])
 SEED_TRANSFORM: list[schema.Transform] = [
@@ -38,8 +45,8 @@ def one_cycle(peak: float, steps: int) -> tuple[list[float], list[float]]:
 
 def seed_plan(network: nn.Module, batch: int, epochs: int, images: int = 60_000) -> schema.Plan:
     """Return `network` with the seed's recipe: SGD, OneCycle to 0.1, rotation and shift."""
-    model = msgspec.convert(capture(network, "Net", "", set()).json, schema.Model)
-    loss = msgspec.convert(loss_json(F.nll_loss, 10, set()), schema.Graph)
+    model = msgspec.convert(capture.capture(network, "Net", "", set()).json, schema.Model)
+    loss = msgspec.convert(capture.loss_json(F.nll_loss, 10, set()), schema.Graph)
     rates, momenta = one_cycle(0.1, epochs * math.ceil(images / batch))
     names = [tensor.name for tensor in model.tensors if tensor.trainable]
     options: dict[str, schema.Option] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}

@@ -143,6 +143,7 @@ def main() -> None:
         pipes[side], theirs = context.Pipe()
         arguments = (side, options, theirs)
         context.Process(target=serve, args=arguments, daemon=True).start()
+        theirs.close()  # so that the pipe breaks if the process does
         pipes[side].recv()
     seconds: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
@@ -170,9 +171,8 @@ def report(seconds: dict[str, list[tuple[float, float]]], options: argparse.Name
             spread = f"{min(values):.1f} to {max(values):.1f}"
             print(f"  {clock:4} {side:5} {statistics.median(values):7.2f}  ({spread})")
         ratios = [a / b for a, b in zip(columns["seed"], columns["ours"], strict=True)]
-        print(
-            f"  {clock:4} ratio {statistics.median(ratios):7.2f}  ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"  {clock:4} ratio {statistics.median(ratios):7.2f}  ({spread})")
 
 
 def processor() -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from grader.training.masks import Masks
 from grader.training.team import team
 
 _CACHE_BYTES = 1 << 19  # of one piece; a quarter of a present-day core's second-level cache
@@ -24,25 +25,6 @@ _OFF_CENTRE = 1e3  # mean² / variance from which float32 sums of squares lose t
 
 
 _Result = TypeVar("_Result")
-
-
-class Masks:
-    """Dropout masks from fast generators: 16 random bits an element.
-
-    A probability is rounded to a multiple of 2⁻¹⁶, which moves it by less than 10⁻⁵. Every piece
-    of a batch has its own generator, so that masks do not depend on which thread asks first.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._generators: dict[int, np.random.SFC64] = {}
-
-    def keep(self, piece: int, count: int, p: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return [count] booleans, each false with probability `p`."""
-        if piece not in self._generators:
-            self._generators[piece] = np.random.SFC64([self._seed, piece])
-        words = np.asarray(self._generators[piece].random_raw((count + 3) // 4))
-        return words.view(np.uint16)[:count] >= round(p * 65536)
 
 
 @dataclass(frozen=True)
@@ -93,29 +75,6 @@ class NormBlock:
         y = F.relu(y) if self.relu else y
         y = F.dropout(y, self.p) if self.p else y
         return F.max_pool2d(y, 2) if self.pool else y
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """Dropout in training mode, with a mask that costs a tenth of PyTorch's on a CPU."""
-
-    masks: Masks
-    p: float
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x with elements zeroed with probability `p` and the others scaled up."""
-        if x.dtype != torch.float32 or x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        mask = torch.empty_like(x)  # dense, in the layout of x
-        flat = mask.as_strided((x.numel(),), (1,)).numpy()
-        gain, size = np.float32(1 / (1 - self.p)), _CACHE_BYTES // 4
-
-        def fill(piece: int) -> None:
-            part = flat[piece * size : (piece + 1) * size]
-            np.multiply(self.masks.keep(piece, len(part), self.p), gain, out=part)
-
-        team(torch.get_num_threads()).run(fill, -(-x.numel() // size))
-        return x * mask
 
 
 class _Fused(torch.autograd.Function):

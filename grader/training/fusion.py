@@ -1,13 +1,17 @@
-"""Finds, in a training graph, what `fused` runs faster than PyTorch: batch norms, dropout."""
+"""Finds, in a training graph, what this package runs faster than PyTorch does."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import torch
 
 from grader.plan import schema
 from grader.training.calls import Call
-from grader.training.fused import Dropout, Masks, NormBlock
+from grader.training.convolution import Convolution, is_better_swapped
+from grader.training.fused import NormBlock
+from grader.training.masks import Dropout, Masks
 
 _RELU = ("aten.relu.default", "aten.relu_.default")
 _DROPOUT = ("aten.dropout.default", "aten.dropout_.default")
@@ -16,10 +20,12 @@ _DROPOUT = ("aten.dropout.default", "aten.dropout_.default")
 _FRESH = ("conv", "linear", "addmm", "batch_norm", "add", "sub", "mul", "cat")
 
 
-def fuse(calls: list[Call], output: str, masks: Masks) -> list[Call]:
-    """Return the calls of a training graph with each run of them that can be one made one.
+def fuse(
+    calls: list[Call], output: str, state: Mapping[str, torch.Tensor], masks: Masks
+) -> list[Call]:
+    """Return the calls of a training graph with faster ones, some for several, in their place.
 
-    `output` is the name of the value the graph returns.
+    `output` names the value the graph returns; `state` has the model's tensors.
     """
     readers = Counter(name for call in calls for name in call.references())
     readers[output] += 1
@@ -34,6 +40,8 @@ def fuse(calls: list[Call], output: str, masks: Masks) -> list[Call]:
             fused.append(_block(run, masks))
         elif _is_dropout(node) and node.op == "aten.dropout.default":
             fused.append(Call(Dropout(masks, _number(node.args[1])), node.args[:1], {}, node))
+        elif convolution := _convolution(node, state):
+            fused.append(Call(convolution, node.args[:3], {}, node))
         else:
             fused.append(calls[index])
         index += max(len(run), 1)
@@ -70,6 +78,18 @@ def _block(run: list[schema.Node], masks: Masks) -> Call:
         pool=any(_is_pool(node) for node in after),
     )
     return Call(function, norm.args[:5], {}, run[-1])
+
+
+def _convolution(node: schema.Node, state: Mapping[str, torch.Tensor]) -> Convolution | None:
+    """Match conv2d(x, kernel, bias, stride 1, padding[, dilation 1[, groups 1]])."""
+    match node.args:
+        case [_, schema.Ref(kernel), _, [1, 1], [int() as y, int() as x], *rest] if (
+            node.op == "aten.conv2d.default" and rest in ([], [[1, 1]], [[1, 1], 1])
+        ):
+            found = state.get(kernel)
+            if found is not None and is_better_swapped(found, [y, x]):
+                return Convolution([y, x])
+    return None
 
 
 def _is_training_norm(node: schema.Node) -> bool:

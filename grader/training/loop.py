@@ -80,10 +80,10 @@ class _Tally:
     loss: float = 0.0
     correct: int = 0
 
-    def add(self, loss: float, output: torch.Tensor, target: torch.Tensor) -> None:
-        self.samples += len(target)
-        self.loss += loss * len(target)
-        self.correct += _correct(output, target)
+    def add(self, loss: float, correct: int, samples: int) -> None:
+        self.samples += samples
+        self.loss += loss * samples
+        self.correct += correct
 
     @property
     def mean_loss(self) -> float:
@@ -167,12 +167,26 @@ class _Run:
     def _step(self, images: torch.Tensor, target: torch.Tensor, tally: _Tally) -> float:
         self.samples += len(target)
         output = _scores(self.network(images), len(target))
-        loss = self.loss(output, target)
-        value = float(_number(loss))
+        correct = _correct(output, target)
+        loss = self._loss(output, target)
+        value = float(loss.detach())
         if np.isfinite(value):
-            tally.add(value, output, target)
+            tally.add(value, correct, len(target))
             self.optimizer.step(loss)
         return value
+
+    def _loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the Plan's loss, worked out on copies.
+
+        It may write into what it is given: into labels, or by way of an output that is a view of
+        a buffer, labels into the network.
+        """
+        loss = self.loss(output.clone(), target.clone())
+        if loss.numel() != 1:
+            raise SubmissionError(
+                "The loss is not one number.", expected="one number", found=str(list(loss.shape))
+            )
+        return loss
 
     def _report_progress(self, epoch: int, step: int, tally: _Tally) -> None:
         self.on_event(
@@ -208,7 +222,8 @@ class _Run:
         with torch.no_grad():
             for images, target in self._test_batches():
                 output = _scores(self.network(images), len(target))
-                tally.add(float(_number(self.loss(output, target))), output, target)
+                correct = _correct(output, target)
+                tally.add(float(self._loss(output, target)), correct, len(target))
         return tally
 
     def _test_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -228,14 +243,6 @@ def _scores(output: torch.Tensor, count: int) -> torch.Tensor:
             found=str(list(output.shape)),
         )
     return output
-
-
-def _number(loss: torch.Tensor) -> torch.Tensor:
-    if loss.numel() != 1:
-        raise SubmissionError(
-            "The loss is not one number.", expected="one number", found=str(list(loss.shape))
-        )
-    return loss.detach()
 
 
 def _correct(output: torch.Tensor, target: torch.Tensor) -> int:

@@ -17,8 +17,8 @@ import torch
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training.calls import Call, calls
-from grader.training.fused import Masks
 from grader.training.fusion import fuse
+from grader.training.masks import Masks
 
 # What an operation may raise about its arguments; running out of memory is a RuntimeError too.
 OPERATION_ERRORS = (RuntimeError, IndexError, TypeError, ValueError, ArithmeticError, LookupError)
@@ -119,10 +119,10 @@ class CompiledGraph:
         self._inputs = len(graph.inputs)
         self._output = slots[graph.output]
         kept = {self._output, *(slots[name] for name in state)}
-        plain = calls(graph)
-        self._steps = _steps(
-            fuse(plain, graph.output, masks) if masks else plain, slots, kept, device
-        )
+        steps = calls(graph)
+        if masks:
+            steps = fuse(steps, graph.output, state, masks)
+        self._steps = _steps(steps, slots, kept, device)
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Run it on its inputs, in the order the graph names them."""

@@ -35,11 +35,11 @@ class Optimizer:
         self._lr, self._momentum = schedule.lr, schedule.momentum
         if not all(len(s) == len(optimizer.groups) for s in (self._lr, self._momentum) if s):
             raise SubmissionError("The schedule has not one list for each parameter group.")
-        groups = [
-            {"params": [state[name] for name in group.parameters], **group.options}
-            for group in optimizer.groups
-        ]
         try:
+            groups = [
+                {"params": [state[name] for name in group.parameters], **group.options}
+                for group in optimizer.groups
+            ]
             self._optimizer = _CLASSES[optimizer.name](groups)
         except OPERATION_ERRORS as error:
             raise SubmissionError(

@@ -22,27 +22,13 @@ from grader.datasets import mnist
 from grader.errors import GradingError, SubmissionError
 from grader.plan import schema
 from grader.training import events
+from grader.training.supervise import Job
 from grader.training.tuning import tune
 
 if TYPE_CHECKING:
     import torch
 
 _PARENT_CHECK_SECONDS = 0.5
-
-
-class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the worker is asked to do; paths are absolute.
-
-    `max_epochs` ends the run earlier than the recipe does; `threads` is how many cores it may
-    use, None for all.
-    """
-
-    plan: str
-    weights: str
-    data_dir: str | None
-    seed: int
-    max_epochs: int | None
-    threads: int | None
 
 
 def main(arguments: list[str]) -> int:
@@ -70,11 +56,13 @@ def _work(job: Job, stream: BinaryIO) -> None:
     import torch
 
     from grader.training.loop import train
+    from grader.training.probe import probe, taught
 
     if job.threads:
         torch.set_num_threads(job.threads)
     plan = msgspec.json.decode(Path(job.plan).read_bytes(), type=schema.Plan)
     data = mnist.load(None if job.data_dir is None else Path(job.data_dir))
+    _say(stream, probe(plan.model, taught(plan.recipe)))
     result = train(
         plan, job.seed, data, lambda event: _say(stream, event), max_epochs=job.max_epochs
     )

@@ -1,0 +1,232 @@
+"""The network rebuilt from a Plan against the module it was captured from."""
+
+import copy
+from collections.abc import Callable
+
+import msgspec
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grader.errors import SubmissionError
+from grader.plan import schema
+from grader.training.network import Network
+from reference_solution.model import Net as Reference
+from tests import networks
+from tests.capturing import Net, conv, model_of
+
+
+def built(module: nn.Module, seed: int = 0) -> Network:
+    """Capture a module, rebuild it, and hand it the module's own weights."""
+    network = Network(model_of(module), torch.Generator().manual_seed(seed))
+    network.load(module.state_dict())
+    module.train()
+    return network
+
+
+def conv_relu_norm() -> nn.Module:
+    """Make the order many courses teach: convolution, ReLU, batch norm, pooling."""
+    return Net(
+        lambda s, x: s.body(x).mean((2, 3)),
+        body=nn.Sequential(
+            conv(1, 8), nn.ReLU(), nn.BatchNorm2d(8), nn.MaxPool2d(2, 2),
+            conv(8, 12, bias=False), nn.BatchNorm2d(12), nn.ReLU(inplace=True), conv(12, 10, 1),
+        ),
+    )  # fmt: skip
+
+
+class WrittenOver(nn.Module):
+    """A residual sum made in place, and a pooled map changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(1, 6, padding=1), nn.BatchNorm2d(6)
+        self.conv2, self.bn2 = conv(6, 6, padding=1), nn.BatchNorm2d(6)
+        self.head = nn.Linear(6 * 49, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score images."""
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 2)
+        y = self.bn2(self.conv2(x))
+        y += x
+        y = F.max_pool2d(F.relu(y), 2).flatten(1)
+        scores: Tensor = self.head(y.mul_(0.5))
+        return scores
+
+
+class OddSizes(nn.Module):
+    """Maps with odd sides, pooled with a row left over; a last batch norm that nothing follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(1, 5, 4), nn.BatchNorm2d(5)
+        self.conv2, self.bn2 = conv(5, 18), nn.BatchNorm2d(18, momentum=0.3, eps=1e-3)
+        self.conv3, self.bn3 = conv(18, 10), nn.BatchNorm2d(10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score images."""
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 2)
+        x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2, 2)
+        scores: Tensor = self.bn3(self.conv3(x)).amax((2, 3))
+        return scores
+
+
+def without_chance(module: nn.Module) -> nn.Module:
+    """Set every dropout to zero, so that two runs can be compared."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    return module
+
+
+def nudge(module: nn.Module) -> None:
+    """Move every parameter and statistic off the values that hide mistakes."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            if tensor.dim() == 1:
+                tensor.uniform_(0.5, 1.5)
+
+
+MAKERS: dict[str, Callable[[], nn.Module]] = {
+    "reference": Reference,
+    "plain": networks.Plain,
+    "residual": networks.Residual,
+    "squeeze and excite": networks.SqueezeExcite,
+    "ReLU before norm": conv_relu_norm,
+    "written over": WrittenOver,
+    "odd sizes": OddSizes,
+}
+
+
+def results(run: Callable[[Tensor], Tensor], parameters: list[Tensor], x: Tensor) -> list[Tensor]:
+    """Return the output and the gradients of a number made of it."""
+    output = run(x)
+    weights = torch.arange(output.numel(), dtype=output.dtype).sin().view_as(output)
+    return [output.detach(), *torch.autograd.grad((output * weights).sum(), parameters)]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_training_mode_gives_the_modules_outputs_gradients_and_statistics(name: str) -> None:
+    """Against the module in float64: outputs and gradients to 1e-4, running statistics to 1e-5."""
+    module = without_chance(MAKERS[name]())
+    nudge(module)
+    network = built(module)
+    exact = copy.deepcopy(module).double().train()
+    names = [name for name, _ in module.named_parameters()]
+    x = torch.rand(37, 1, 28, 28)
+
+    ours = results(network, [network.state[name] for name in names], x)
+    theirs = results(exact, list(exact.parameters()), x.double())
+
+    largest = max(float(tensor.abs().max()) for tensor in theirs[1:])
+    for mine, true in zip(ours, theirs, strict=True):
+        # A bias before batch norm has gradient zero: it is measured against the others.
+        assert (mine - true).abs().max() < 1e-4 * max(float(true.abs().max()), largest)
+    for key, true in exact.state_dict().items():
+        assert torch.allclose(network.state[key].double(), true.double(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_evaluation_mode_gives_the_modules_outputs(name: str) -> None:
+    """The evaluation graph with the module's weights gives its scores, to 1e-5."""
+    module = MAKERS[name]()
+    nudge(module)
+    network = built(module)
+    network.eval()
+    module.eval()
+    x = torch.rand(9, 1, 28, 28)
+    with torch.no_grad():
+        assert torch.allclose(network(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_mean_far_from_its_spread_keeps_its_digits() -> None:
+    """Batch norm of values around 1,000 with spread 1 is as exact as PyTorch's own."""
+    module = Net(
+        lambda s, x: s.bn(s.conv(x) + 1000).mean((2, 3)), conv=conv(1, 10), bn=nn.BatchNorm2d(10)
+    )
+    network = built(module)
+    x = torch.rand(20, 1, 28, 28)
+    gap = (network(x) - module(x)).abs().max()
+    assert gap < 1e-3
+
+
+def test_dropout_drops_its_share_and_scales_the_rest() -> None:
+    """With p = 0.3 the zeros are 30 %, the rest is scaled by 1/0.7, and gradients agree."""
+    module = Net(
+        lambda s, x: F.dropout(s.flat(x), 0.3, s.training) * s.one,
+        flat=nn.Flatten(),
+        one=nn.Parameter(torch.ones(1)),
+    )
+    network = Network(model_of(module), torch.Generator().manual_seed(0))
+    output = network(torch.ones(500, 1, 28, 28))
+    assert abs(float((output == 0).float().mean()) - 0.3) < 0.005
+    assert torch.allclose(output[output != 0], torch.tensor(1 / 0.7))
+    (gradient,) = torch.autograd.grad(output.sum(), [network.state["one"]])
+    assert torch.allclose(gradient, output.sum().detach())
+
+
+def test_dropout_after_batch_norm_drops_its_share() -> None:
+    """Inside a fused block zeros are those of ReLU and of dropout together."""
+    body = nn.Sequential(conv(1, 10, padding=1), nn.BatchNorm2d(10), nn.ReLU(), nn.Dropout(0.2))
+    module = Net(lambda s, x: s.body(x).flatten(1), body=body)
+    network = Network(model_of(module), torch.Generator().manual_seed(0))
+    module.train()
+    network.load(module.state_dict())
+    x = torch.rand(64, 1, 28, 28)
+    with torch.no_grad():
+        plain = body[2](body[1](body[0](x))).flatten(1)
+        ours = network(x)
+    kept = ours != 0
+    assert abs(float(kept.sum() / (plain != 0).sum()) - 0.8) < 0.003
+    assert torch.allclose(ours[kept], plain[kept] / 0.8, rtol=1e-4, atol=1e-5)
+
+
+def test_tensors_are_initialised_as_the_plan_says() -> None:
+    """Uniform within its bound, constants constant, normals with their spread; seeded."""
+    model = model_of(networks.Plain())
+    first, again, other = (
+        Network(model, torch.Generator().manual_seed(s)).state for s in (1, 1, 2)
+    )
+    weight = first["conv1.weight"]
+    assert weight.abs().max() <= 1 / 3
+    assert weight.abs().max() > 0.3
+    assert torch.equal(first["bn1.weight"], torch.ones(8))
+    assert torch.equal(first["bn1.running_mean"], torch.zeros(8))
+    assert torch.equal(weight, again["conv1.weight"])
+    assert not torch.equal(weight, other["conv1.weight"])
+
+
+def test_an_operation_that_is_not_allowed_is_never_looked_up() -> None:
+    """A graph that names one is refused before anything runs."""
+    model = model_of(networks.Plain())
+    bad = msgspec.structs.replace(model.train.nodes[0], op="aten.from_file.default")
+    graph = msgspec.structs.replace(model.train, nodes=[bad, *model.train.nodes[1:]])
+    with pytest.raises(SubmissionError, match="does not allow"):
+        Network(msgspec.structs.replace(model, train=graph), torch.Generator())
+
+
+def test_an_operation_that_fails_is_told_with_its_module_and_line() -> None:
+    """A shape that does not fit ends in words that say where, not in a traceback."""
+    model = model_of(networks.Plain())
+    network = Network(model, torch.Generator())
+    with pytest.raises(SubmissionError, match="conv2d") as caught:
+        network(torch.rand(2, 3, 28, 28))
+    assert "conv1" in caught.value.where
+
+
+def test_words_of_torch_and_infinities_get_their_meaning() -> None:
+    """Types, memory formats and infinite numbers come as strings and reach the operation."""
+    like: dict[str, schema.Value] = {"dtype": "torch.int64", "device": "device"}
+    nodes = [
+        schema.Node("a", "aten.to.dtype", [schema.Ref("x"), "torch.float64"], {}, None, "tensor"),
+        schema.Node("b", "aten.clamp.default", [schema.Ref("a"), "float:-inf", 2.0], {}, None, ""),
+        schema.Node("c", "aten.zeros.default", [[2]], like, None, ""),
+        schema.Node("d", "aten.add.Tensor", [schema.Ref("b"), schema.Ref("c")], {}, None, ""),
+    ]  # fmt: skip
+    graph = schema.Graph(["x"], nodes, "d")
+    model = schema.Model("N", "", [2], [], graph, graph)
+    output = Network(model, torch.Generator())(torch.tensor([[1.0, 3.0]]))
+    assert output.dtype == torch.float64
+    assert output.tolist() == [[1.0, 2.0]]

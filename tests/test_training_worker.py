@@ -1,0 +1,104 @@
+"""The worker process: events on its standard output, weights on disk, and its end."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from safetensors.torch import load_file
+from torch import nn
+
+from grader.plan import schema
+from grader.training import events
+from grader.training.supervise import Job
+from tests.capturing import Net
+from tests.plans import plan_of
+
+WORKER = [sys.executable, "-I", "-m", "grader.training.worker"]
+
+
+def tiny() -> nn.Module:
+    """Make a linear network, quick enough to run through all of MNIST in a test."""
+    return Net(lambda s, x: s.line(x.flatten(1)), line=nn.Linear(784, 10))
+
+
+def job(folder: Path, plan: schema.Plan, **more: object) -> Path:
+    """Write a plan and the job that trains it."""
+    (folder / "plan.json").write_bytes(msgspec.json.encode(plan))
+    values: dict[str, object] = {
+        "plan": str(folder / "plan.json"),
+        "weights": str(folder / "weights.safetensors"),
+        "seed": 1,
+        "threads": 1,
+    }
+    path = folder / "job.json"
+    path.write_bytes(msgspec.json.encode(msgspec.convert(values | more, Job)))
+    return path
+
+
+def said(output: bytes) -> list[events.AnyEvent]:
+    """Read the events, one a line."""
+    return [msgspec.json.decode(line, type=events.AnyEvent) for line in output.splitlines()]
+
+
+def test_a_training_speaks_events_and_leaves_weights(tmp_path: Path) -> None:
+    """Standard output holds events alone; the weights are those that were announced."""
+    path = job(tmp_path, plan_of(tiny(), epochs=2, batch=1000), max_epochs=1)
+    done = subprocess.run([*WORKER, str(path)], capture_output=True, check=True)
+    spoken = said(done.stdout)
+    last = spoken[-1]
+    assert isinstance(spoken[0], events.Started)
+    assert spoken[0].threads == 1
+    assert isinstance(last, events.Finished)
+    assert last.samples == 60_000
+    assert last.peak_memory > 50_000_000
+    weights = tmp_path / "weights.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == last.weights_sha256
+    assert load_file(weights)["line.weight"].shape == (10, 784)
+    assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_network_that_cannot_run_is_told_as_an_event(tmp_path: Path) -> None:
+    """The submission's fault ends in a Failed event, exit status 0 and no weights."""
+    plan = plan_of(tiny(), transform=[schema.Pad((2, 2, 2, 2)), schema.ToFloat()])
+    done = subprocess.run([*WORKER, str(job(tmp_path, plan))], capture_output=True, check=True)
+    last = said(done.stdout)[-1]
+    assert isinstance(last, events.Failed)
+    assert "linear" in last.message
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_data_folder_without_mnist_is_the_graders_fault(tmp_path: Path) -> None:
+    """Status 2 and words on standard error, no event that blames the submission."""
+    path = job(tmp_path, plan_of(tiny()), data_dir=str(tmp_path))
+    done = subprocess.run([*WORKER, str(path)], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"MNIST" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a parent process")
+def test_the_worker_ends_when_its_parent_does(tmp_path: Path) -> None:
+    """A parent that is killed takes its worker along within seconds."""
+    path = job(tmp_path, plan_of(tiny(), epochs=1000))
+    code = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen({[*WORKER, str(path)]!r}, stdout=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    worker = psutil.Process(int(parent.stdout.readline()))
+    time.sleep(1.5)
+    assert worker.is_running()
+    parent.kill()
+    parent.communicate()
+    gone, _ = psutil.wait_procs([worker], timeout=20)
+    assert gone or worker.status() == psutil.STATUS_ZOMBIE
