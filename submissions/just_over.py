@@ -19,7 +19,7 @@ class Model(nn.Module):
         self.features = nn.Sequential(
             block(1, 21, 5, stride=4, padding=2),
             block(21, 22, 3, padding=1),
-            nn.Dropout2d(0.02),
+            nn.Dropout2d(0.1),
             block(22, 31, 3, padding=1),
             block(31, 31, 3, padding=1),
             nn.AdaptiveAvgPool2d(1),
