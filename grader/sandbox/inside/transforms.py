@@ -91,10 +91,11 @@ def _affine(step: Any) -> list[Json]:
     if step.center is not None:
         raise NotMapped("only transformations about the centre are supported")
     shear = [float(s) for s in step.shear or (0, 0)]
+    low, high = _pair(step.degrees)
     return [
         {
             "type": "affine",
-            "degrees": _pair(step.degrees),
+            "degrees": [-high, -low],  # clockwise here, unlike RandomRotation's
             "translate": _pair(step.translate or (0, 0)),
             "scale": _pair(step.scale or (1, 1)),
             "shear_x": shear[:2],
