@@ -30,7 +30,15 @@ from grader.rubric import Rubric
 from grader.sandbox.describe import describe
 from grader.submission.program import Program
 from grader.submission.reader import read_program
-from grader.training.events import AnyEvent, Diverged, EpochDone, Failed, Finished, Started
+from grader.training.events import (
+    AnyEvent,
+    Diverged,
+    EpochDone,
+    Failed,
+    Finished,
+    Probed,
+    Started,
+)
 from grader.training.supervise import Bounds, Job, train
 
 OnEvent = Callable[[AnyEvent], None]
@@ -167,6 +175,8 @@ class Run:
                 training=_started(event, self.plan),
                 environment=self.record.environment | event.versions | {"device": event.device},
             )
+        elif isinstance(event, Probed):
+            self._update(probe=event)
         elif isinstance(event, EpochDone) and training is not None:
             epochs = [*training.epochs, event]
             training = msgspec.structs.replace(

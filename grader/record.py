@@ -14,9 +14,9 @@ import msgspec
 from grader.errors import GraderFault
 from grader.plan.findings import Facts, Finding, Layer
 from grader.plan.schema import Fact
-from grader.training.events import EpochDone
+from grader.training.events import EpochDone, Probed
 
-__all__ = ["Facts", "Finding", "Layer"]  # the checks know the Record and nothing behind it
+__all__ = ["Facts", "Finding", "Layer", "Probed"]  # checks know the Record, nothing behind it
 
 Outcome = Literal["passed", "failed", "not_judged"]
 Fault = Literal["submission", "limit", "grader"]
@@ -134,6 +134,7 @@ class Record(Struct, frozen=True):
     model: Facts | None = None
     plan_sha256: str = ""
     recipe: RecipeSummary | None = None
+    probe: Probed | None = None
     training: Training | None = None
     accuracy: Accuracy | None = None
     checks: list[Check] = []

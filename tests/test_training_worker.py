@@ -51,9 +51,11 @@ def test_a_training_speaks_events_and_leaves_weights(tmp_path: Path) -> None:
     path = job(tmp_path, plan_of(tiny(), epochs=2, batch=1000), max_epochs=1)
     done = subprocess.run([*WORKER, str(path)], capture_output=True, check=True)
     spoken = said(done.stdout)
-    last = spoken[-1]
-    assert isinstance(spoken[0], events.Started)
-    assert spoken[0].threads == 1
+    probed, started, *_, last = spoken
+    assert isinstance(probed, events.Probed)
+    assert not probed.failed
+    assert isinstance(started, events.Started)
+    assert started.threads == 1
     assert isinstance(last, events.Finished)
     assert last.samples == 60_000
     assert last.peak_memory > 50_000_000

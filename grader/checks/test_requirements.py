@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from grader.checks.judge import Judge
-from grader.record import Facts, Finding, Problem, Record
+from grader.record import Facts, Finding, Probed, Problem, Record
 from grader.rubric import Rubric
 
 
@@ -115,6 +117,8 @@ def test_integrity(judge: Judge, record: Record) -> None:
     facts = _facts(judge, record)
     trained = record.training
     doubts = list(_doubts(facts))
+    if record.probe is not None:
+        doubts += _contradictions(facts, record.probe)
     if trained is not None and trained.epochs:
         expected = len(trained.epochs) * trained.samples_per_epoch
         if trained.samples_seen != expected:
@@ -123,9 +127,9 @@ def test_integrity(judge: Judge, record: Record) -> None:
         not doubts,
         expected="tests the network it trained, image by image",
         found="; ".join(doubts) or "it does",
-        message="the network does not do in testing what it was trained to do",
-        help="let forward do the same in both modes, apart from dropout and batch norm, and let "
-        "no operation run over the batch dimension",
+        message="the network does not do what its description or its training says",
+        help="let forward do the same in both modes, apart from dropout and batch norm; let no "
+        "operation run over the batch dimension; use what every layer gives",
     )
 
 
@@ -183,3 +187,23 @@ def _doubts(facts: Facts) -> list[str]:
         mixed = ", ".join(f"{m.op} ({m.where or m.name}): {m.why}" for m in facts.mixing[:3])
         doubts.append(f"images of a batch affect each other: {mixed}")
     return doubts
+
+
+def _contradictions(facts: Facts, probed: Probed) -> Iterator[str]:
+    """Say where the network, when it ran on random images, was not what its graphs say.
+
+    A layer without effect is no contradiction where another of its kind has one.
+    """
+    if probed.failed:
+        yield f"it cannot be run on random images: {probed.failed}"
+    for each in probed.misshapen[:3]:
+        yield f"node {each.node} gives {each.found} where the description says {each.stated}"
+    acts = {influence.node: influence.acts for influence in probed.influences}
+    for findings in (facts.batch_norm, facts.dropout, facts.global_average_pooling):
+        counted = [f for f in findings if f.counts]
+        if counted and not any(acts.get(f.node, True) for f in counted):
+            names = ", ".join(f"{f.what} {f.name}" for f in counted[:3])
+            verb = "does" if len(counted) == 1 else "do"
+            yield f"{names} {verb} not change the output, whatever the weights are"
+    if not probed.independent:
+        yield "an image's scores change with the other images of its batch"

@@ -13,7 +13,7 @@ def finding(trace: Trace, node: Node, what: str, why: str, *, counts: bool) -> F
     """Describe one node as evidence for or against a requirement."""
     before = per_image(shape_of(trace, first_read(node)))
     after = per_image(trace.shape(node))
-    return Finding(what, title(node), counts, why, before, after, node.where)
+    return Finding(what, title(node), counts, why, before, after, node.where, node.name)
 
 
 def shape_of(trace: Trace, name: str | None) -> list[int | str] | None:

@@ -63,7 +63,8 @@ class Layer(Struct, frozen=True):
 class Finding(Struct, frozen=True):
     """Something that is, or looks like, what a requirement asks for; `why` it counts or does not.
 
-    `before` and `after` are the shapes that went in and came out.
+    `before` and `after` are the shapes that went in and came out; `node` is the operation of the
+    graph that does it.
     """
 
     what: str
@@ -73,6 +74,7 @@ class Finding(Struct, frozen=True):
     before: list[int]
     after: list[int]
     where: str = ""
+    node: str = ""
 
 
 class Mixing(Struct, frozen=True):

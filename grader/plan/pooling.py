@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import msgspec
+
 from grader.plan.arguments import argument, first_read, name_of, number, reads, words
 from grader.plan.axes import SPACE, Axes, Dim, Factor, einsum_letters, reduced, size
 from grader.plan.evidence import finding, off_path
@@ -144,7 +146,7 @@ class _Walk:
         lengths = "×".join(map(str, average.before))
         found = finding(self._trace, average.start, _called(average.start), "", counts=not fault)
         why = fault or f"averages the whole {lengths} map"
-        return _with(found, why=why, after=per_image(node.shape))
+        return msgspec.structs.replace(found, why=why, after=per_image(node.shape))
 
     @cached_property
     def _unspread(self) -> frozenset[str]:
@@ -165,10 +167,6 @@ _AVERAGES = ADAPTIVE_AVG_POOLS | AVG_POOLS | words("mean nanmean sum nansum eins
 
 def _called(node: Node) -> str:
     return name_of(node).replace("_", " ")
-
-
-def _with(found: Finding, *, why: str, after: list[int]) -> Finding:
-    return Finding(found.what, found.name, found.counts, why, found.before, after, found.where)
 
 
 def _known_factor(trace: Trace, node: Node) -> float:

@@ -29,26 +29,26 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 
 
 @lru_cache(maxsize=1024)
-def size_of(dim: int | str) -> int | None:
-    """Return a size with BATCH for `B`; None for a formula that is no plain arithmetic."""
+def size_of(dim: int | str, batch: int = BATCH) -> int | None:
+    """Return a size with `batch` for `B`; None for a formula that is no plain arithmetic."""
     if isinstance(dim, int):
         return dim
     if not _FORMULA.fullmatch(dim):
         return None
     try:
-        return _evaluate(ast.parse(dim, mode="eval").body)
+        return _evaluate(ast.parse(dim, mode="eval").body, batch)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         return None
 
 
-def _evaluate(tree: ast.expr) -> int:
+def _evaluate(tree: ast.expr, batch: int) -> int:
     match tree:
         case ast.Constant(value=int(number)):
             return number
         case ast.Name(id="B"):
-            return BATCH
+            return batch
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_evaluate(left), _evaluate(right))
+            return _OPERATORS[type(op)](_evaluate(left, batch), _evaluate(right, batch))
     raise ValueError("not a formula of the batch size")
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Mode = Literal["train", "eval"]
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
@@ -18,6 +22,43 @@ class Started(Event, frozen=True, tag="started"):
     steps_per_epoch: int
     seed: int
     versions: dict[str, str]
+
+
+class Misshapen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node whose result is not what the graph states: shape and type, each in words."""
+
+    node: str
+    mode: Mode
+    stated: str
+    found: str
+    where: str = ""
+
+
+class Influence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the scores move when a node's result is changed.
+
+    `change` is the largest seen, relative to the spread of the scores over the images; None if
+    no draw of weights could tell. `acts` is false where it is nothing.
+    """
+
+    node: str
+    change: float | None
+    acts: bool
+
+
+class Probed(Event, frozen=True, tag="probed"):
+    """What a run on random images says about the network's description, before training.
+
+    `dependence` is how far an image's scores move with its batch mates in evaluation (None: no
+    telling); `independent` is false where that is more than rounding. `failed` says why the
+    network could not be probed.
+    """
+
+    misshapen: list[Misshapen] = []
+    influences: list[Influence] = []
+    dependence: float | None = None
+    independent: bool = True
+    failed: str = ""
 
 
 class Progress(Event, frozen=True, tag="progress"):
@@ -75,4 +116,4 @@ class Failed(Event, frozen=True, tag="failed"):
     help: str = ""
 
 
-AnyEvent = Started | Progress | EpochDone | Finished | Diverged | Failed
+AnyEvent = Probed | Started | Progress | EpochDone | Finished | Diverged | Failed

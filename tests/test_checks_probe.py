@@ -1,0 +1,51 @@
+"""What the integrity check makes of a probe that contradicts the description."""
+
+import pytest
+
+from grader.checks import test_requirements as checks
+from grader.checks.judge import CheckFailed, Judge
+from grader.record import Record
+from grader.training.events import Influence, Misshapen, Probed
+from tests.making import facts, finding, record
+
+
+def probed(**found: object) -> Record:
+    """Make the record of a trained network with two batch norms, of nodes n1 and n2."""
+    norms = [finding(name="bn1", node="n1"), finding(name="bn2", node="n2")]
+    return record(60, model=facts(batch_norm=norms), probe=Probed(**found))  # type: ignore[arg-type]
+
+
+CONTRADICTIONS = {
+    "node conv2d_3 gives 10×1×1 where the description says 10×7×7": probed(
+        misshapen=[Misshapen("conv2d_3", "train", "10×7×7", "10×1×1")]
+    ),
+    "BatchNorm2d bn1, BatchNorm2d bn2 do not change the output": probed(
+        influences=[Influence("n1", 0.0, acts=False), Influence("n2", 1e-9, acts=False)]
+    ),
+    "scores change with the other images": probed(dependence=0.5, independent=False),
+    "cannot be run on random images: out of range": probed(failed="out of range"),
+}
+
+
+@pytest.mark.parametrize("words", CONTRADICTIONS)
+def test_contradiction_fails_the_check(words: str) -> None:
+    """Each kind of contradiction is a failure that says what was seen."""
+    with pytest.raises(CheckFailed, match=words):
+        checks.test_integrity(Judge(), CONTRADICTIONS[words])
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        probed(influences=[Influence("n1", 0.0, acts=False), Influence("n2", 0.9, acts=True)]),
+        probed(influences=[Influence("n1", None, acts=True), Influence("n2", 0.0, acts=False)]),
+        record(60),
+    ],
+    ids=["one of two norms acts", "no telling", "no probe"],
+)
+def test_no_contradiction_passes_the_check(run: Record) -> None:
+    """One layer that acts is what a requirement asks for, whatever others of its kind do."""
+    judge = Judge()
+    checks.test_integrity(judge, run)
+
+    assert judge.finding.found == "it does"
