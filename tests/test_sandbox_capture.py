@@ -141,3 +141,17 @@ def test_output_of_the_wrong_shape_is_refused(model: type[nn.Module], message: s
     """A forward that cannot score any batch is refused with the shape it gives."""
     with pytest.raises(boxed("tensors").CannotCapture, match=message):
         captured(model())
+
+
+def test_lazy_layer_that_is_never_called_counts_as_none() -> None:
+    """A lazy layer without a shape holds no numbers: the model is read as if it were not there."""
+
+    class Unused(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spare = nn.LazyConv2d(8, 3)
+            self.norm = nn.LazyBatchNorm2d()
+
+    counted = [t for t in captured(Unused()).tensors if t.role == "parameter"]
+
+    assert counted == [t for t in captured(Plain()).tensors if t.role == "parameter"]

@@ -54,14 +54,18 @@ def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def list_tensors(model: nn.Module) -> list[tuple[Json, torch.Tensor]]:
-    """List every parameter and buffer once, under the name that comes first."""
+    """List every parameter and buffer once, under the name that comes first.
+
+    A lazy one that no call has given a shape is left out: it holds no numbers, so it counts as
+    none, as an `nn.Linear` that is never made counts as none.
+    """
     found: list[tuple[Json, torch.Tensor]] = []
     seen: set[int] = set()
     for path, module in _owners(model):
         tables = (("parameter", module._parameters), ("buffer", module._buffers))
         for role, table in tables:
             for key, tensor in table.items():
-                if tensor is None or id(tensor) in seen:
+                if tensor is None or id(tensor) in seen or nn.parameter.is_lazy(tensor):
                     continue
                 seen.add(id(tensor))
                 name = f"{path}.{key}" if path else key
