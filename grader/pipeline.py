@@ -27,7 +27,7 @@ from grader.plan.schema import Plan
 from grader.plan.validate import validate
 from grader.record import Record
 from grader.rubric import Rubric
-from grader.sandbox.describe import describe
+from grader.sandbox.describe import Box
 from grader.submission.program import Program
 from grader.submission.reader import read_program
 from grader.training.events import (
@@ -60,14 +60,25 @@ class Run:
     """One submission's way through the steps; its Record is on disk after every one of them."""
 
     def __init__(self, request: Request) -> None:
-        """Check what can be checked at once; GraderFault when a run would be pointless."""
+        """Check what can be checked at once; GraderFault when a run would be pointless.
+
+        A box is started at once too: it loads PyTorch while the submission is read.
+        """
         self.request = request
-        mnist.verify(request.data_dir)
-        self.record = _first_record(request)
-        self.folder = request.out.resolve() / self.record.submission.name
         self.plan: Plan | None = None
         self._done: set[str] = set()
-        self.save()
+        self._box = Box(request.rubric.megabytes.describe)
+        with contextlib.ExitStack() as failing:
+            failing.callback(self.close)
+            mnist.verify(request.data_dir)
+            self.record = _first_record(request)
+            self.folder = request.out.resolve() / self.record.submission.name
+            self.save()
+            failing.pop_all()
+
+    def close(self) -> None:
+        """End the box; `described` does it too."""
+        self._box.close()
 
     def save(self) -> None:
         """Write the record as it stands."""
@@ -76,14 +87,8 @@ class Run:
     def described(self) -> Record:
         """Read, describe and examine the submission; a problem is in the record, not raised."""
         if self._first_time("describe"):
-            with self._problems_noted("read"):
-                program = read(self.request)
-                self._note_reading(program)
-            if self.record.problem is None:
-                with self._problems_noted("describe"):
-                    self.plan = make_plan(program, self.request)
-                    self.record = examine(self.record, self.plan)
-                    self._write_plan(self.plan)
+            with contextlib.closing(self):
+                self._describe()
             self.save()
         return self.record
 
@@ -102,6 +107,16 @@ class Run:
         facts = self.record.model
         limit = self.request.rubric.limits.trained_parameters
         return facts is not None and facts.parameters <= limit
+
+    def _describe(self) -> None:
+        with self._problems_noted("read"):
+            program = read(self.request)
+            self._note_reading(program)
+        if self.record.problem is None:
+            with self._problems_noted("describe"):
+                self.plan = make_plan(program, self.request, self._box)
+                self.record = examine(self.record, self.plan)
+                self._write_plan(self.plan)
 
     def _first_time(self, step: str) -> bool:
         first = step not in self._done
@@ -208,14 +223,11 @@ def read(request: Request) -> Program:
     return read_program(request.submission, model=request.model)
 
 
-def make_plan(program: Program, request: Request) -> Plan:
-    """Let the submission describe itself in the sandbox; complete and check what it says."""
+def make_plan(program: Program, request: Request, box: Box) -> Plan:
+    """Let the submission describe itself in the box; complete and check what it says."""
     rubric = request.rubric
     budget = rubric.limits.epochs - 1
-    found = describe(
-        program, request_defaults(budget),
-        seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe,
-    )  # fmt: skip
+    found = box.describe(program, request_defaults(budget), seconds=rubric.seconds.describe)
     plan = assemble(found, budget)
     validate(plan, budget)
     return plan

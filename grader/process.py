@@ -41,9 +41,19 @@ class Child:
     """A running command, with its standard output as chunks of bytes."""
 
     def __init__(
-        self, command: Sequence[str], *, env: dict[str, str], cwd: Path, memory: int, output: int
+        self,
+        command: Sequence[str],
+        *,
+        env: dict[str, str],
+        cwd: Path,
+        memory: int,
+        output: int,
+        fed: bool = False,
     ) -> None:
-        """Start `command`; `memory` and `output` are bounds in bytes."""
+        """Start `command`; `memory` and `output` are bounds in bytes.
+
+        Its standard input is empty, or with `fed` what `feed` gives it.
+        """
         self._memory = memory
         self._output = output
         self._mark = secrets.token_hex(16)
@@ -51,7 +61,8 @@ class Child:
         self._errors = bytearray()
         self.peak_memory = 0
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            command, stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=env | {_MARK: self._mark}, cwd=cwd, start_new_session=True,
         )  # fmt: skip
         pumps = ((self._pump, self._process.stdout), (self._keep, self._process.stderr))
@@ -68,6 +79,13 @@ class Child:
     def returncode(self) -> int | None:
         """Its exit status, negative for a signal, None while it runs."""
         return self._process.poll()
+
+    def feed(self, data: bytes) -> None:
+        """Give it its whole standard input; nothing happens if it does not read it."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it ended, which its output will tell
+            self._process.stdin.write(data)
+            self._process.stdin.close()
 
     def _pump(self, stream: IO[bytes]) -> None:
         """Hand output on; the queue's bound makes a flooding child wait."""
@@ -130,6 +148,9 @@ class Child:
                 process.kill()
         self._process.kill()
         self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
         psutil.wait_procs(family, timeout=2)
         with contextlib.suppress(queue.Empty):
             while self._chunks.get(timeout=_LAST_WORDS) is not None:

@@ -42,7 +42,9 @@ class Grading:
                 base / option("submission"), base / option("out"), rubric, data_dir,
                 option("model"), option("seed"),
             )  # fmt: skip
-            return cls(config, Run(request))
+            run = Run(request)
+            config.add_cleanup(run.close)  # no check may come to ask for a description
+            return cls(config, run)
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
 

@@ -36,44 +36,63 @@ class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error: _Error | None = None
 
 
-def describe(
-    program: Program, defaults: dict[str, Any], *, seconds: float, megabytes: int
-) -> Description:
-    """Run `program` in its own process and return what it says of itself, types checked.
+class Box:
+    """A fresh interpreter that loads PyTorch ahead of time, and then describes one Program."""
 
-    Raises SubmissionError for whatever the submission does wrong, LimitReached for a bound it
-    ran into, GraderFault when the process could not be started.
-    """
-    memory = megabytes * 1_000_000
-    limits = {"seconds": seconds, "memory": memory}
-    job = {"program": program, "defaults": defaults, "limits": limits}
-    with tempfile.TemporaryDirectory(prefix="grader-box-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder)
-        (home / "job.json").write_bytes(msgspec.json.encode(job))
-        command = process.python(str(_INSIDE), str(home / "job.json"))
+    def __init__(self, megabytes: int) -> None:
+        """Start it; GraderFault when it cannot be started."""
+        self._megabytes = megabytes
+        self._folder = tempfile.TemporaryDirectory(prefix="grader-box-", ignore_cleanup_errors=True)
+        home = Path(self._folder.name)
         try:
-            answer, ending = _run(command, home, seconds, memory)
+            self._child = process.Child(
+                process.python(str(_INSIDE)), env=process.clean_environment(home), cwd=home,
+                memory=megabytes * 1_000_000, output=_MAX_ANSWER, fed=True,
+            )  # fmt: skip
+        except OSError as error:
+            self._folder.cleanup()
+            raise GraderFault("the box could not be started", found=str(error)) from error
+        self._open = True
+
+    def describe(
+        self, program: Program, defaults: dict[str, Any], *, seconds: float
+    ) -> Description:
+        """Run `program` and return what it says of itself, types checked; can be called once.
+
+        Raises SubmissionError for whatever the submission does wrong, LimitReached for a bound
+        it ran into.
+        """
+        limits = {"seconds": seconds, "memory": self._megabytes * 1_000_000}
+        deadline = time.monotonic() + seconds
+        self._child.feed(
+            msgspec.json.encode({"program": program, "defaults": defaults, "limits": limits})
+        )
+        try:
+            answer = b"".join(self._child.chunks(lambda: deadline))
         except process.Stopped as stopped:
             raise LimitReached(
-                _STOPPED[stopped.reason], expected=f"at most {seconds:g} s and {megabytes:,} MB",
+                _STOPPED[stopped.reason],
+                expected=f"at most {seconds:g} s and {self._megabytes:,} MB",
                 found=str(stopped), where=program.model.where,
                 help="keep training, downloads and endless loops out of what the model needs",
             ) from None  # fmt: skip
-        except OSError as error:
-            raise GraderFault("the box could not be started", found=str(error)) from error
-    return _read(answer, ending, program)
+        finally:
+            self.close()
+        return _read(answer, lambda: _ending(self._child), program)
+
+    def close(self) -> None:
+        """End the interpreter, if it has not ended, and all that it started."""
+        if self._open:
+            self._open = False
+            self._child.end()
+            self._folder.cleanup()
 
 
-def _run(
-    command: list[str], home: Path, seconds: float, memory: int
-) -> tuple[bytes, Callable[[], str]]:
-    environment = process.clean_environment(home)
-    deadline = time.monotonic() + seconds
-    with process.child(
-        command, env=environment, cwd=home, memory=memory, output=_MAX_ANSWER
-    ) as running:
-        answer = b"".join(running.chunks(lambda: deadline))
-    return answer, lambda: _ending(running)
+def describe(
+    program: Program, defaults: dict[str, Any], *, seconds: float, megabytes: int
+) -> Description:
+    """Describe `program` in a box of its own; see `Box`."""
+    return Box(megabytes).describe(program, defaults, seconds=seconds)
 
 
 def _ending(running: process.Child) -> str:

@@ -1,12 +1,15 @@
 """Runs in the box: executes a Program, and answers with a Description or an error.
 
-Run as `python -I .../inside JOB.json`. The answer is one frame on what was standard output: eight
-bytes of length, then JSON. Whatever the submission prints goes to standard error instead.
-Nothing of the grader is imported here: an answer is a claim, which the grader checks.
+Run as `python -I .../inside`. The job comes as JSON on standard input, which PyTorch is loaded
+ahead of, and which is empty for the submission. The answer is one frame on what was standard
+output: eight bytes of length, then JSON. Whatever the submission prints goes to standard error
+instead. Nothing of the grader is imported here: an answer is a claim, which the grader checks.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import sys
@@ -22,11 +25,15 @@ _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pat
 
 
 def main() -> None:
-    """Do the job named on the command line."""
+    """Get ready, wait for a job and do it; without one, end."""
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    with open(sys.argv[1], encoding="utf-8", errors="surrogatepass") as file:  # noqa: PTH123
-        job = json.load(file)
+    _load()
+    given = sys.stdin.buffer.read()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if not given:
+        return
+    job = json.loads(given.decode("utf-8", "surrogatepass"))
     limits.apply(**job["limits"])
     answer = json.dumps(_answer(job)).encode()
     channel.write(len(answer).to_bytes(8, "big") + answer)
@@ -35,8 +42,21 @@ def main() -> None:
     os._exit(0)  # threads and exit handlers of the submission have nothing more to say
 
 
-def _answer(job: Json) -> Json:
+def _load() -> None:
+    """Import what every job needs, before there is one."""
     warnings.simplefilter("ignore")
+    gc.disable()  # most of what is made here stays: looking through it again and again is in vain
+    import torch  # noqa: F401 - the parent of some that packages stands in for
+    from packages import stand_in_for_the_unneeded
+
+    stand_in_for_the_unneeded()
+    for name in ("capture", "modules", "patches", "recipe"):
+        importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
+
+
+def _answer(job: Json) -> Json:
     files = {s["file"] for module in job["program"]["modules"] for s in module["statements"]}
     try:
         return {"description": _describe(job, files)}

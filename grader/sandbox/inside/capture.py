@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from nodes import node_json, size
-from tensors import CONSTANTS, CannotCapture, list_tensors, tensor_json, undo_overrides
+from nodes import size
+from recorder import BATCH, Recorder
+from tensors import CONSTANTS, CannotCapture, list_tensors, owners, tensor_json, undo_overrides
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 Json = dict[str, Any]
 
-BATCH = 4  # the batch size of the traced example; it stays symbolic in the graph
 _INPUTS = ((1, 28, 28), (3, 28, 28), (1, 32, 32), (3, 32, 32))
-_ASSERTIONS = ("_assert_scalar", "_assert_async", "sym_constrain", "_assert_tensor_metadata")
+_CANNOT = "forward does something that cannot be written as a graph of PyTorch's operations"
+_HELP = (
+    "use PyTorch's functions on tensors only: no NumPy, no other libraries, and no if, while or "
+    "index that depends on what is in an image"
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,26 @@ class Captured:
     json: Json
     names: dict[int, str]
     classes: int
+
+
+class Tensors:
+    """The tensors of a model, and those that its graphs turn out to hold, as JSON by name."""
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        """List what `model` holds."""
+        listed = list_tensors(model) if model is not None else []
+        self.entries: dict[str, Json] = {entry["name"]: entry for entry, _ in listed}
+        self.names: dict[int, str] = {id(tensor): entry["name"] for entry, tensor in listed}
+
+    def name(self, tensor: torch.Tensor) -> str:
+        """Name a tensor; one that is not the model's own is a constant, entered once."""
+        if id(tensor) in self.names:
+            return self.names[id(tensor)]
+        entry = tensor_json("", "constant", "constant", tensor, nn.Identity())
+        same = (e["name"] for e in self.entries.values() if {**e, "name": ""} == entry)
+        name: str = next(same, f"constant_{len(self.entries)}")
+        self.entries[name] = {**entry, "name": name}
+        return name
 
 
 def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> Captured:
@@ -37,14 +63,14 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
     """
     undo_overrides(model)
     module, shape = _accepting(model)
-    tensors = list_tensors(model)
-    names = {id(tensor): entry["name"] for entry, tensor in tensors}
-    entries = {entry["name"]: entry for entry, _ in tensors}
+    tensors = Tensors(model)
+    paths = {id(owner): path for path, owner in owners(model)}
     graphs = {}
     for mode in ("train", "eval"):
         module.train(mode == "train")
-        graphs[mode], classes = _graph(module, shape, names, entries, files)
-    if sum(len(e["init"].get("values", ())) for e in entries.values()) > CONSTANTS:
+        recorder = Recorder(tensors.name, paths, files, gradients=mode == "train")
+        graphs[mode], classes = _graph(recorder, module, shape)
+    if sum(len(e["init"].get("values", ())) for e in tensors.entries.values()) > CONSTANTS:
         raise CannotCapture(
             f"buffers and constants hold more than {CONSTANTS:,} numbers",
             "keep what the network knows in parameters",
@@ -53,11 +79,11 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
         "class_name": class_name,
         "where": where,
         "input_shape": list(shape),
-        "tensors": list(entries.values()),
+        "tensors": list(tensors.entries.values()),
         "train": graphs["train"],
         "eval": graphs["eval"],
     }
-    return Captured(described, names, classes)
+    return Captured(described, tensors.names, classes)
 
 
 class _Flat(nn.Module):
@@ -91,19 +117,12 @@ def _accepting(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
     raise first
 
 
-def _graph(
-    module: nn.Module,
-    shape: tuple[int, ...],
-    names: dict[int, str],
-    entries: dict[str, Json],
-    files: set[str],
-) -> tuple[Json, int]:
-    example = torch.rand(BATCH, *shape)
-    exported = _export(module, (example,))
-    refs = _placeholders(exported, module, ["x"], names, entries)
-    nodes, output, result = _nodes(exported.graph, refs, files)
-    classes = _classes(result)
-    return {"inputs": ["x"], "nodes": nodes, "output": output}, classes
+def _graph(recorder: Recorder, module: nn.Module, shape: tuple[int, ...]) -> tuple[Json, int]:
+    with _restored(module, recorder), _told():
+        result = recorder.record(module, x=(shape, torch.float32))
+    scores = _pick_output(result)
+    classes = _classes(scores)
+    return {"inputs": ["x"], "nodes": recorder.nodes, "output": recorder.name(scores)}, classes
 
 
 def loss_json(
@@ -113,123 +132,69 @@ def loss_json(
 
     Raises CannotCapture, or whatever the loss raises.
     """
-
-    class Loss(nn.Module):
-        def forward(self, output: torch.Tensor, target: torch.Tensor) -> Any:
-            return loss(output, target)
-
-    example = (torch.rand(BATCH, classes).log_softmax(1), torch.arange(BATCH))
-    exported = _export(Loss().train(), example)
-    entries: dict[str, Json] = {}
-    refs = _placeholders(exported, exported.module(), ["output", "target"], {}, entries)
-    if entries:
+    tensors = Tensors()
+    recorder = Recorder(tensors.name, {}, files, gradients=True)
+    inputs = {"output": ((classes,), torch.float32), "target": ((), torch.int64)}
+    result = recorder.record(loss, **inputs)
+    if tensors.entries:
         raise CannotCapture("the loss holds tensors of its own", "use numbers or a function")
-    nodes, output, result = _nodes(exported.graph, refs, files)
     if not isinstance(result, torch.Tensor) or result.dim() != 0:
         raise CannotCapture("the loss does not return one number", "return the mean over a batch")
-    return {"inputs": ["output", "target"], "nodes": nodes, "output": output}
+    return {"inputs": list(inputs), "nodes": recorder.nodes, "output": recorder.name(result)}
 
 
-def _export(module: nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
-    dynamic = tuple({0: torch.export.Dim.AUTO} for _ in example)
-    return torch.export.export(module, example, dynamic_shapes=dynamic)
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Say what an error means in a forward that runs on images, and does not without contents."""
+    try:
+        yield
+    except CannotCapture:
+        raise
+    except Exception as error:
+        message = f"{_CANNOT}: {type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+        raise CannotCapture(message, _HELP).with_traceback(error.__traceback__) from None
 
 
-def _placeholders(
-    exported: torch.export.ExportedProgram,
-    module: nn.Module,
-    inputs: list[str],
-    names: dict[int, str],
-    entries: dict[str, Json],
-) -> dict[str, str]:
-    """Map what the graph starts from to names: `inputs` in their order, and tensors.
-
-    Constants the graph holds are added to `entries`.
-    """
-    kinds = torch.export.graph_signature.InputKind
-    given = iter(inputs)
-    refs: dict[str, str] = {}
-    for spec in exported.graph_signature.input_specs:
-        graph_name = spec.arg.name
-        if spec.kind == kinds.USER_INPUT:
-            refs[graph_name] = next(given)
-        elif spec.kind in (kinds.PARAMETER, kinds.BUFFER):
-            refs[graph_name] = names[id(_lookup(module, str(spec.target)))]
-        elif spec.kind == kinds.CONSTANT_TENSOR:
-            refs[graph_name] = _add_constant(exported.constants[str(spec.target)], names, entries)
-        else:
-            raise CannotCapture(f"forward uses a {spec.kind.name.lower()} the grader cannot read")
-    return refs
+@contextlib.contextmanager
+def _restored(module: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Undo what a forward assigns to modules; an assigned buffer becomes a copy into it."""
+    tables = ("_buffers", "_parameters", "_modules")
+    modules = [owner for _, owner in owners(module)]
+    before = [(m, dict(vars(m)), {t: dict(vars(m)[t]) for t in tables}) for m in modules]
+    yield
+    for owner, attributes, held in before:
+        for key, buffer in held["_buffers"].items():
+            now = owner._buffers.get(key)
+            if buffer is not None and now is not None and now is not buffer:
+                recorder.copy(buffer, now)
+        vars(owner).clear()
+        vars(owner).update(attributes)
+        for table, content in held.items():
+            vars(owner)[table].clear()
+            vars(owner)[table].update(content)
 
 
-def _lookup(module: nn.Module, path: str) -> object:
-    *parents, leaf = path.split(".")
-    for parent in parents:
-        module = module._modules[parent]  # type: ignore[assignment] # export saw it there
-    return module._parameters.get(leaf) if leaf in module._parameters else module._buffers[leaf]
-
-
-def _add_constant(tensor: Any, names: dict[int, str], entries: dict[str, Json]) -> str:
-    """Enter a tensor that is baked into the graph, once even if both graphs hold it."""
-    if id(tensor) not in names:
-        role_json = tensor_json("", "constant", "constant", tensor, nn.Identity())
-        same = (e["name"] for e in entries.values() if {**e, "name": ""} == role_json)
-        name = next(same, f"constant_{len(entries)}")
-        entries[name] = {**role_json, "name": name}
-        names[id(tensor)] = name
-    return names[id(tensor)]
-
-
-def _nodes(
-    graph: torch.fx.Graph, refs: dict[str, str], files: set[str]
-) -> tuple[list[Json], str, Any]:
-    """Write the graph's calls as JSON; also return the output's name and example value."""
-    nodes: list[Json] = []
-    for node in graph.nodes:
-        if node.op == "call_function" and not any(a in str(node.target) for a in _ASSERTIONS):
-            nodes.append(node_json(node, refs, files))
-            refs[node.name] = node.name
-        elif node.op == "get_attr":
-            raise CannotCapture(
-                "forward holds a block the grader cannot read",
-                "torch.no_grad, torch.cond and checkpoints inside forward are not supported",
-            )
-    chosen = _pick_output(next(n for n in graph.nodes if n.op == "output").args[0])
-    return nodes, refs[chosen.name], chosen.meta.get("val")
-
-
-def _pick_output(results: Any) -> torch.fx.Node:
+def _pick_output(results: Any) -> torch.Tensor:
     """Take the model's only result, or the first of several that looks like class scores."""
-    nodes = [r for r in results if isinstance(r, torch.fx.Node)]
-    if not nodes:
+    tensors = [r for r in tree_leaves(results) if isinstance(r, torch.Tensor)]
+    if not tensors:
         raise CannotCapture("forward returns no tensor", "return the scores of the ten classes")
-    for node in nodes:
-        value = node.meta.get("val")
-        if isinstance(value, torch.Tensor) and value.dim() == 2:
-            return node
-    return nodes[0]
+    return next((t for t in tensors if t.dim() == 2), tensors[0])
 
 
-def _classes(value: Any) -> int:
+def _classes(scores: torch.Tensor) -> int:
     """Return the width of an output of shape [B, classes]; refuse any other shape."""
-    shape = tuple(value.shape) if isinstance(value, torch.Tensor) else ()
-    if shape and isinstance(shape[0], int) and shape[0] == BATCH:
+    shape = [size(d) for d in scores.shape]
+    if shape and shape[0] == BATCH:
         raise CannotCapture(
             f"forward works for a batch of {BATCH} and no other size",
             "write x.size(0), or -1, where a batch size stands as a number",
         )
-    if len(shape) != 2 or not _is_batch_size(shape[0]) or not _at_least_ten(shape[1]):
+    classes = shape[1] if len(shape) == 2 and shape[0] == "B" else 0
+    if not isinstance(classes, int) or classes < 10:
         raise CannotCapture(
-            f"forward returns shape [{', '.join(str(size(d)) for d in shape)}] for a batch of B "
-            "images; expected [B, 10]",
+            f"forward returns shape [{', '.join(map(str, shape))}] for a batch of B images; "
+            "expected [B, 10]",
             "average or flatten the last feature map so that ten numbers an image are left",
         )
-    return int(value.shape[1])
-
-
-def _is_batch_size(size: Any) -> bool:
-    return isinstance(size, torch.SymInt) and size.node.expr.is_Symbol
-
-
-def _at_least_ten(size: Any) -> bool:
-    return isinstance(size, int) and size >= 10
+    return classes

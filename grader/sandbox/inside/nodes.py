@@ -1,9 +1,8 @@
-"""One operation of an exported graph as the JSON of `grader.plan.schema.Node`. Runs in the box."""
+"""Operations, sizes and arguments as `grader.plan.schema` writes them. Runs in the box."""
 
 from __future__ import annotations
 
 import math
-import operator
 import re
 from typing import Any
 
@@ -11,42 +10,47 @@ import torch
 
 Json = dict[str, Any]
 
+# How a formula of the batch size is worked out with Python's `operator`.
+_FORMULAS = {
+    "Add": "add", "Mul": "mul", "FloorDiv": "floordiv", "CleanDiv": "floordiv", "Mod": "mod",
+    "PythonMod": "mod", "IntTrueDiv": "truediv", "FloatTrueDiv": "truediv",
+}  # fmt: skip
+
 
 def size(dim: Any) -> int | str:
     """Give a size as a number, or as a formula in which the batch size is called B."""
-    return dim if isinstance(dim, int) else re.sub(r"\bs\d+\b", "B", str(dim.node.expr))
+    if isinstance(dim, int):
+        return dim
+    expression = dim.node.expr  # a number once a comparison has settled it
+    return int(expression) if expression.is_Integer else re.sub(r"\bs\d+\b", "B", str(expression))
 
 
-def node_json(node: torch.fx.Node, refs: dict[str, str], files: set[str]) -> Json:
-    """Describe one call; `refs` maps graph names to the plan's, `files` are the submission's."""
-    value: Any = node.meta.get("val")
+def operation(expression: Any) -> str | None:
+    """Return the function of `operator` that joins a formula's parts, None if there is none."""
+    return _FORMULAS.get(type(expression).__name__)
+
+
+def op_name(op: torch._ops.OpOverload) -> str:
+    """Write an operation as `aten.conv2d.default`."""
+    return f"{op.namespace}.{op._schema.name.split('::')[1]}.{op._overloadname}"
+
+
+def node_json(name: str, op: str, args: list[Any], kwargs: Json, value: Any, place: Json) -> Json:
+    """Describe one call, whose arguments are JSON already, and `value`, which it returned."""
     is_tensor = isinstance(value, torch.Tensor)
     return {
-        "name": node.name,
-        "op": _op_name(node.target),
-        "args": [_value(a, refs) for a in node.args],
-        "kwargs": {k: _value(v, refs) for k, v in node.kwargs.items()},
+        "name": name,
+        "op": op,
+        "args": args,
+        "kwargs": kwargs,
         "shape": [size(d) for d in value.shape] if is_tensor else None,
         "dtype": str(value.dtype) if is_tensor else type(value).__name__,
-        "module": _module_path(node),
-        "where": _where(node, files),
+        **place,
     }
 
 
-def _op_name(target: Any) -> str:
-    if isinstance(target, torch._ops.OpOverload):
-        return f"{target.namespace}.{target._schema.name.split('::')[1]}.{target._overloadname}"
-    if getattr(target, "__module__", "") in (operator.__name__, "_operator"):
-        return f"operator.{target.__name__}"
-    name = getattr(target, "__name__", str(target))
-    return f"{getattr(target, '__module__', '')}.{name}"  # refused by the allow-list, with its name
-
-
-def _value(value: Any, refs: dict[str, str]) -> Any:
-    if isinstance(value, torch.fx.Node):
-        return {"ref": refs[value.name]}
-    if isinstance(value, (list, tuple)):
-        return [_value(v, refs) for v in value]
+def plain(value: Any) -> Any:
+    """Write an argument that is neither a tensor nor a size nor a list."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"float:{value}"
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -54,16 +58,3 @@ def _value(value: Any, refs: dict[str, str]) -> Any:
     if isinstance(value, torch.device):
         return "device"
     return str(value)  # torch.float32, torch.contiguous_format, torch.strided
-
-
-def _module_path(node: torch.fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values()]
-    path = paths[-1].removeprefix("L['self']").removeprefix(".") if paths else ""
-    return "" if path.startswith("_empty") else path
-
-
-def _where(node: torch.fx.Node, files: set[str]) -> str:
-    frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
-    inner = [f"{file}, line {line}" for file, line in frames if file in files]
-    return inner[-1] if inner else ""

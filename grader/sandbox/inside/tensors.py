@@ -31,7 +31,7 @@ _TABLES = (
 
 def undo_overrides(model: nn.Module) -> None:
     """Give a model back PyTorch's own ways to list what it holds."""
-    for _, module in _owners(model):
+    for _, module in owners(model):
         for owner in (module, *type(module).__mro__):
             if owner is module or not owner.__module__.startswith(("torch.", "builtins")):
                 for name in _TABLES:
@@ -39,8 +39,8 @@ def undo_overrides(model: nn.Module) -> None:
                         delattr(owner, name)
 
 
-def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Walk modules by their raw tables: `named_modules` may be overridden."""
+def owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Walk modules, each once, by their raw tables: `named_modules` may be overridden."""
     seen: set[int] = set()
     todo = [("", model)]
     while todo:
@@ -61,7 +61,7 @@ def list_tensors(model: nn.Module) -> list[tuple[Json, torch.Tensor]]:
     """
     found: list[tuple[Json, torch.Tensor]] = []
     seen: set[int] = set()
-    for path, module in _owners(model):
+    for path, module in owners(model):
         tables = (("parameter", module._parameters), ("buffer", module._buffers))
         for role, table in tables:
             for key, tensor in table.items():
