@@ -278,12 +278,17 @@ def _exchanged(value: torch.Tensor) -> torch.Tensor:
 def _noisy(value: torch.Tensor) -> torch.Tensor:
     """Add noise of the result's own scale."""
     scale = value.std(correction=0) or value.abs().mean() or 1.0
-    return value + torch.randn_like(value) * scale
+    return value + torch.randn(value.shape, generator=_own(), dtype=value.dtype) * scale
 
 
 def _dropped(value: torch.Tensor) -> torch.Tensor:
     """Drop half of the result: how likely dropout does so is known already."""
-    return value * (torch.rand_like(value) < 0.5)
+    return value * (torch.rand(value.shape, generator=_own()) < 0.5)
+
+
+def _own() -> torch.Generator:
+    """Return random numbers apart from the graph's: a dropout further on must not notice."""
+    return torch.Generator().manual_seed(1)
 
 
 def _spread(scores: torch.Tensor) -> float | None:
