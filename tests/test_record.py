@@ -52,7 +52,8 @@ def test_wilson_interval_holds_the_share_and_stays_within_bounds(case: tuple[int
     successes, trials = case
     low, high = records.wilson(successes, trials)
 
-    assert -1e-9 <= low <= 100 * successes / trials <= high + 1e-9
+    assert -1e-9 <= low <= 100 * successes / trials + 1e-9
+    assert 100 * successes / trials <= high + 1e-9
     assert high <= 100 + 1e-9
 
 

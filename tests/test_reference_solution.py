@@ -75,6 +75,7 @@ def test_the_target_is_announced_and_is_the_exit_status(
     """58 errors at the last epoch achieve the target, 61 do not."""
 
     def described(run: Run) -> Record:
+        run.close()
         run.record = update(run.record, model=facts())
         return run.record
 
