@@ -228,6 +228,7 @@ IDLE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "added and taken away": lambda x, y: x + 2 * y - (y + y),
     "taken away by another expression": lambda x, y: x + y * y - y.square().relu(),
     "large, added and taken away": lambda x, y: (x + 3e3 * y) - 3e3 * (y / 2 + y / 2),
+    "rounded away in float32 alone": lambda x, y: x + ((y * 1e-4 + 1e6) - 1e6) * 1e3,
     "squeezed to a point": lambda x, y: x + y.clamp(-1e-9, 1e-9),
     "rounded away": lambda x, y: x + (y * 1e-2).round(),
     "its sign and its size": lambda x, y: x + (y - y.sign() * y.abs()),
