@@ -1,6 +1,7 @@
 """A captured network is the student's own: same tensors, same outputs."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from grader.plan.schema import KaimingUniform, Model, Normal, Values
+from grader.plan.schema import KaimingUniform, Model, Normal, Ref, Values
 from grader.training.network import Network
 from tests.boxed import boxed
 from tests.networks import NETWORKS, Plain
@@ -155,3 +156,102 @@ def test_lazy_layer_that_is_never_called_counts_as_none() -> None:
     counted = [t for t in captured(Unused()).tensors if t.role == "parameter"]
 
     assert counted == [t for t in captured(Plain()).tensors if t.role == "parameter"]
+
+
+class Running(nn.Module):
+    """A linear layer and a buffer, in a forward given as a function."""
+
+    def __init__(self, run: Callable[[Any, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.run = run
+        self.head = nn.Linear(784, 10)
+        self.register_buffer("mean", torch.zeros(10))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.run(self, x.flatten(1))
+
+
+def step(run: Callable[[Any, torch.Tensor], Any]) -> list[str]:
+    """Return the names of the operations of a forward in training, without the first one."""
+    return [n.op.split(".")[1] for n in captured(Running(run)).train.nodes[1:]]
+
+
+class Sign(torch.autograd.Function):
+    """The sign, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+def branching(model: Any, x: torch.Tensor) -> Any:
+    """Decide by the images."""
+    return model.head(x) if x.mean() > 0.5 else model.head(x) * 2
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (branching, "number inside a tensor"),
+        (lambda m, x: m.head(x) * x.mean().item(), "number inside a tensor"),
+        (lambda m, x: m.head(x * sum(x.sum(1).tolist())), "number inside a tensor"),
+        (lambda m, x: m.head(torch.from_numpy(x.numpy())), "RuntimeError: .numpy"),
+        (lambda m, x: Sign.apply(m.head(x)), "backward of its own"),
+        (lambda m, x: torch.func.vmap(m.head)(x), "torch.func or vmap"),
+        (lambda m, x: torch.stack([m.head(x[i]) for i in range(len(x))]), "a batch of 4"),
+    ],
+)
+def test_a_forward_that_is_no_graph_is_refused_in_words(run: Any, words: str) -> None:
+    """What cannot be recorded says what it is, and what to do about it."""
+    with pytest.raises(boxed("tensors").CannotCapture, match=words) as caught:
+        captured(Running(run))
+
+    assert caught.value.help
+
+
+def test_what_runs_without_gradients_is_recorded_as_detached() -> None:
+    """Under no_grad, in training, an operation gets its weights by way of `detach`."""
+
+    def run(model: Any, x: torch.Tensor) -> Any:
+        with torch.no_grad():
+            fixed = model.head(x)
+        return fixed + model.head(x)
+
+    assert step(run) == ["detach", "detach", "linear", "linear", "add"]
+
+
+def test_data_is_an_operation_like_any_other() -> None:
+    """Reading `.data` is a `detach`, and setting it a copy without gradients."""
+
+    def run(model: Any, x: torch.Tensor) -> Any:
+        model.head.weight.data = model.head.weight.data.clamp(-1, 1)
+        return model.head(x)
+
+    assert step(run) == ["detach", "clamp", "detach", "copy_", "linear"]
+
+
+def test_an_assigned_buffer_is_copied_into() -> None:
+    """`self.mean = ...` on a buffer is written down, and undone on the model itself."""
+
+    def run(model: Any, x: torch.Tensor) -> Any:
+        scores = model.head(x)
+        model.mean = 0.9 * model.mean + scores.mean(0)
+        return scores - model.mean
+
+    model = Running(run)
+    nodes = captured(model).train.nodes
+
+    assert nodes[-1].op == "aten.copy_.default"
+    assert nodes[-1].args[0] == Ref("mean")
+    assert type(model.mean) is torch.Tensor
+
+
+def test_arithmetic_on_the_batch_size_stays_a_formula() -> None:
+    """Sizes that are computed from the batch's are computed in the graph too."""
+    nodes = captured(Running(lambda m, x: m.head(x) / (x.size(0) * 2 + 1))).train.nodes
+
+    assert [n.op for n in nodes[2:5]] == ["aten.sym_size.int", "operator.mul", "operator.add"]

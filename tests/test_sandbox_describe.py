@@ -1,14 +1,20 @@
 """A Program goes into the box and a Description comes out, or words that say why not."""
 
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from grader.errors import GraderFault, LimitReached, SubmissionError
 from grader.plan.assemble import SAMPLES, assemble, request_defaults
 from grader.plan.schema import Affine, Description, Normalize, ToFloat
 from grader.plan.validate import validate
-from grader.sandbox.describe import describe
+from grader.sandbox.describe import Box, describe
 from grader.submission.program import ENTRY, Module, Part, Program, Statement
 
 MODEL = """
@@ -250,3 +256,78 @@ def test_an_error_of_the_tracer_itself_is_the_graders_fault() -> None:
     recipe = {"optimizer": part("optim.SGD(m.parameters(), lr=1)", bindings={"m": "model"})}
     with pytest.raises(GraderFault, match="could not trace the model"):
         describe(program(recipe=recipe), broken, seconds=60, megabytes=3000)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("x = x * 2 if x.mean() > 0 else x", "number inside a tensor"),
+        ("x = x.view(4, 1, 28, 28)", "a batch of 4 and no other"),
+    ],
+)
+def test_a_forward_that_is_no_graph_is_told_with_its_line(line: str, message: str) -> None:
+    """What stands in the way of recording a forward is found on its line of the file."""
+    source = MODEL.replace("        return", f"        {line}\n        return")
+    with pytest.raises(SubmissionError, match=message) as caught:
+        described(source=source)
+
+    assert caught.value.where == "model.py, line 11"
+
+
+def test_packages_that_load_late_are_whole_once_asked() -> None:
+    """Models, datasets and version of torchvision are there, though its start was put off."""
+    source = (
+        MODEL
+        + "import torchvision\nfrom torchvision import datasets, models\n"
+        + "from torchvision.transforms import v2\nimport torch._dynamo\n"
+        + "assert torchvision.__version__ and torchvision.ops.nms and models.resnet18\n"
+        + "assert datasets.MNIST and torchvision.io.decode_image and v2.Compose\n"
+        + "assert callable(torch._dynamo.reset)\n"
+    )
+
+    assert described(source=source).model.class_name == "Net"
+
+
+def test_checkpoints_are_called_through() -> None:
+    """A checkpointed block, reentrant or not, is recorded as the block itself."""
+    source = MODEL.replace(
+        "self.conv(x)", "checkpoint(self.conv, x.requires_grad_(), use_reentrant=True)"
+    ).replace("class Net", "from torch.utils.checkpoint import checkpoint\nclass Net")
+    nodes = described(source=source).model.train.nodes
+
+    assert [n.op for n in nodes][-3:] == [
+        "aten.conv2d.default", "aten.mean.dim", "aten.linear.default",
+    ]  # fmt: skip
+
+
+def test_standard_input_is_empty_for_the_submission() -> None:
+    """The job came on standard input; nothing of it, and no pipe, is left to read."""
+    ending = "import sys, os\nassert sys.stdin.read() == os.read(0, 9).decode() == ''\n"
+
+    assert described(source=MODEL + ending).model.class_name == "Net"
+
+
+def test_a_box_that_is_not_used_ends_when_it_is_closed() -> None:
+    """Closing a box ends its process, whatever it is doing; a second time is harmless."""
+    before = set(psutil.Process().children())
+    box = Box(3000)
+    started = set(psutil.Process().children()) - before
+    box.close()
+    box.close()
+
+    assert len(started) == 1
+    assert not any(process.is_running() for process in started)
+
+
+def test_a_box_does_not_outlive_a_grader_that_is_killed(tmp_path: Path) -> None:
+    """Without a job, a box ends as soon as nobody is left to give it one."""
+    code = (
+        "import os, psutil; from grader.sandbox.describe import Box; box = Box(3000)\n"
+        "print(psutil.Process().children()[0].pid, flush=True); os._exit(1)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(ended.stdout)).wait(60)

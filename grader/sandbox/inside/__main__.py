@@ -134,7 +134,7 @@ def _explain(error: BaseException, files: set[str]) -> Json:
     return {
         "kind": "GraderFault" if ours else kind,
         "message": str(error)[:2000] if own else f"{kind}: {error}"[:2000],
-        "where": places[-1] if places else "",
+        "where": places[-1] if places else getattr(error, "where", "") if own else "",
         "help": getattr(error, "help", "") if own else "",
     }
 

@@ -121,7 +121,7 @@ def _graph(recorder: Recorder, module: nn.Module, shape: tuple[int, ...]) -> tup
     with _restored(module, recorder), _told():
         result = recorder.record(module, x=(shape, torch.float32))
     scores = _pick_output(result)
-    classes = _classes(scores)
+    classes = _classes(scores, recorder.nodes)
     return {"inputs": ["x"], "nodes": recorder.nodes, "output": recorder.name(scores)}, classes
 
 
@@ -151,7 +151,8 @@ def _told() -> Iterator[None]:
     except CannotCapture:
         raise
     except Exception as error:
-        message = f"{_CANNOT}: {type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+        reason = next(iter(str(error).strip().splitlines()), "")
+        message = f"{_CANNOT}: {type(error).__name__}: {reason}"
         raise CannotCapture(message, _HELP).with_traceback(error.__traceback__) from None
 
 
@@ -182,13 +183,15 @@ def _pick_output(results: Any) -> torch.Tensor:
     return next((t for t in tensors if t.dim() == 2), tensors[0])
 
 
-def _classes(scores: torch.Tensor) -> int:
+def _classes(scores: torch.Tensor, nodes: list[Json]) -> int:
     """Return the width of an output of shape [B, classes]; refuse any other shape."""
     shape = [size(d) for d in scores.shape]
     if shape and shape[0] == BATCH:
+        fixed = (n["where"] for n in nodes if n["shape"] and n["shape"][0] == BATCH)
         raise CannotCapture(
             f"forward works for a batch of {BATCH} and no other size",
-            "write x.size(0), or -1, where a batch size stands as a number",
+            "write x.size(0), or -1, where a batch size is a number, and no loop over images",
+            next(fixed, ""),
         )
     classes = shape[1] if len(shape) == 2 and shape[0] == "B" else 0
     if not isinstance(classes, int) or classes < 10:
@@ -196,5 +199,6 @@ def _classes(scores: torch.Tensor) -> int:
             f"forward returns shape [{', '.join(map(str, shape))}] for a batch of B images; "
             "expected [B, 10]",
             "average or flatten the last feature map so that ten numbers an image are left",
+            nodes[-1]["where"] if nodes else "",
         )
     return classes

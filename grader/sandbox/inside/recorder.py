@@ -153,9 +153,9 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
             result = func(*args, **kwargs)
         except _UNKNOWN:
             raise CannotCapture(
-                "forward decides by numbers that are only known for a given image",
-                "use torch.where or a mask in place of if, while, int(), .item() and indexing "
-                "by a result",
+                "forward asks for a number inside a tensor, which differs from batch to batch",
+                "use torch.where or a mask in place of if, while, assert, int(), float() and "
+                ".item() on tensors",
             ) from None
         if _has_tensor(result) and not any(a in func.__name__ for a in _ASSERTIONS):
             self._note(func, *written, result)
@@ -283,9 +283,9 @@ class _DataIsDetached(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Json | None = None
     ) -> Any:
-        if func is Tensor.data.__get__:  # type: ignore[attr-defined]
+        if func == Tensor.data.__get__:  # type: ignore[attr-defined]
             return args[0].detach()
-        if func is Tensor.data.__set__:  # type: ignore[attr-defined]
+        if func == Tensor.data.__set__:  # type: ignore[attr-defined]
             with torch.no_grad():
                 return args[0].copy_(args[1])
         return func(*args, **(kwargs or {}))

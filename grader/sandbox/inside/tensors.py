@@ -17,9 +17,11 @@ CONSTANTS = 100_000  # numbers that may be baked into a graph, as grader.plan.sc
 class CannotCapture(Exception):
     """The model does not fit into a Plan; the message says why, in the student's terms."""
 
-    def __init__(self, message: str, help: str = "") -> None:
+    def __init__(self, message: str, help: str = "", where: str = "") -> None:
+        """Take `where` for an error that shows only after the line at fault has run."""
         super().__init__(message)
         self.help = help
+        self.where = where
 
 
 # What a model may override to hide parameters from whoever counts them.
