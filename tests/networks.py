@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ class Plain(nn.Module):
         self.conv2 = nn.Conv2d(8, 10, 1)
         self.gap = nn.AdaptiveAvgPool2d(1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = F.max_pool2d(self.drop(F.relu(self.bn1(self.conv1(x)), inplace=True)), 2)
         return F.log_softmax(self.gap(self.conv2(x)).view(-1, 10), dim=1)
 
@@ -32,10 +33,12 @@ class Functional(nn.Module):
         self.weight = nn.Parameter(torch.randn(10, 1, 5, 5) * 0.1)
         self.scale = nn.Parameter(torch.ones(10))
         self.shift = nn.Parameter(torch.zeros(10))
+        self.mean: torch.Tensor
+        self.var: torch.Tensor
         self.register_buffer("mean", torch.zeros(10))
         self.register_buffer("var", torch.ones(10))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = F.conv2d(x, self.weight, stride=2)
         x = F.batch_norm(x, self.mean, self.var, self.scale, self.shift, self.training)
         x = F.avg_pool2d(F.leaky_relu(x), x.shape[2:])
@@ -52,7 +55,7 @@ class Residual(nn.Module):
         self.right = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8)
         self.head = nn.Linear(16, 10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = self.stem(x)
         x = x + self.left(x)
         x = torch.cat([x, self.right(x)], dim=1)
@@ -68,7 +71,7 @@ class SqueezeExcite(nn.Module):
         self.gate = nn.Sequential(nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 12), nn.Sigmoid())
         self.head = nn.Conv2d(12, 10, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = F.gelu(self.conv(x))
         gate = self.gate(x.flatten(2).mean(-1))
         return self.head(x * gate[:, :, None, None]).sum((2, 3)) / (13 * 13)
@@ -85,7 +88,7 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(16)
         self.head = nn.Linear(16, 10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = self.patch(x).flatten(2).transpose(1, 2) + self.place
         q, k, v = self.qkv(self.norm(x)).chunk(3, dim=-1)
         weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(16), dim=-1)
@@ -100,7 +103,7 @@ class Shared(nn.Module):
         self.stem = nn.Conv2d(1, 10, 3, padding=1)
         self.again = nn.Conv2d(10, 10, 3, padding=1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = F.max_pool2d(F.relu(self.stem(x - torch.tensor(0.1))), 2)
         for _ in range(3):
             x = F.max_pool2d(F.hardswish(self.again(x)), 2)
@@ -115,7 +118,7 @@ class InPlace(nn.Module):
         self.conv = nn.Conv2d(1, 10, 3, padding=1)
         self.bn = nn.BatchNorm2d(10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         x = self.bn(self.conv(x))
         x[:, :5].mul_(2.0)
         x.add_(0.1).relu_()
@@ -130,7 +133,7 @@ class Lazy(nn.Module):
         self.conv = nn.LazyConv2d(8, 3, stride=4)
         self.head = nn.LazyLinear(10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.head(torch.flatten(F.elu(self.conv(x)), 1))
 
 
@@ -143,7 +146,7 @@ class Flat(nn.Module):
             nn.Linear(784, 16), nn.BatchNorm1d(16), nn.PReLU(), nn.Linear(16, 10)
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.net(x)
 
 

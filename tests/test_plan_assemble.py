@@ -18,6 +18,7 @@ from grader.plan.schema import (
     Ref,
     Schedule,
     ToFloat,
+    Transforms,
 )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_what_the_submission_says_wins_and_keeps_its_place() -> None:
 def test_testing_uses_what_is_not_random_in_the_training_transform() -> None:
     """Without a test transform, images are tested as they are trained, less the augmentation."""
     normalise = Normalize([0.5], [0.5])
-    train = [Affine(degrees=(-5.0, 5.0)), ToFloat(), normalise]
+    train: Transforms = [Affine(degrees=(-5.0, 5.0)), ToFloat(), normalise]
     plan = assemble.assemble(Description(model(), train_transform=train), 19)
 
     assert plan.recipe.test_transform == [ToFloat(), normalise]

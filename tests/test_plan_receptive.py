@@ -156,6 +156,7 @@ def smoothed(part: nn.Module) -> nn.Module:
     return part
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(stacks())
 def test_fields_agree_with_the_gradient(stack: Stack) -> None:

@@ -18,7 +18,9 @@ from grader.plan.validate import validate
 from tests.capturing import model_of
 from tests.networks import NETWORKS
 
-PLAIN: dict[str, Any] = msgspec.to_builtins(assemble(Description(model_of(NETWORKS["plain"]())), 19))
+PLAIN: dict[str, Any] = msgspec.to_builtins(
+    assemble(Description(model_of(NETWORKS["plain"]())), 19)
+)
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> Plan:

@@ -17,6 +17,8 @@ from grader.plan.validate import validate
 from grader.sandbox.describe import Box, describe
 from grader.submission.program import ENTRY, Module, Part, Program, Statement
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 import torch, torch.nn.functional as F
 from torch import nn, optim

@@ -1,5 +1,6 @@
 """What torchvision does to an image, the mapped transforms do too."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from grader.datasets.mnist import load
+from grader.datasets.mnist import Bytes, load
 from grader.plan.schema import Transforms
 from grader.training.augment import augment
 from grader.training.draw import Draw
@@ -36,6 +37,13 @@ FIXED: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@functools.cache
+def a_digit() -> Bytes:
+    """Read one image of the training set, [28, 28]."""
+    digit: Bytes = load().train_images[5]
+    return digit
+
+
 def mapped(transform: Any) -> tuple[Transforms, list[str]]:
     """Map a transform as the box does, and check it against the schema."""
     notes: list[str] = []
@@ -47,7 +55,7 @@ def mapped(transform: Any) -> tuple[Transforms, list[str]]:
 @pytest.mark.parametrize("name", FIXED)
 def test_mapped_transform_gives_torchvisions_pixels(library: Any, name: str) -> None:
     """Applied to the same digit, ours and torchvision's differ in almost no pixel."""
-    digit = load().train_images[5]
+    digit = a_digit()
     transform = library.Compose([FIXED[name](library), v1.ToTensor()])
     expected = transform(Image.fromarray(digit))
     steps, notes = mapped(transform)

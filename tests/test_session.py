@@ -67,6 +67,7 @@ def test_x_stops_at_the_first_failure(tmp_path: Path) -> None:
     assert graded.record.status == "partial"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["cacheprovider", "timeout", "capture"])
 def test_plugins_of_pytest_can_be_switched_off(tmp_path: Path, plugin: str) -> None:
     """The grader works without pytest's cache, its capture, or pytest-timeout."""
@@ -225,10 +226,9 @@ def test_a_network_that_is_far_too_large_is_not_trained(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    """A learning rate that makes the loss explode fails the accuracy at the step it happens."""
+    """A loss that explodes fails the accuracy at the step it happens."""
     source = GOOD.read_text(encoding="utf-8") + (
-        "\nfrom torch import optim\n"
-        "def optimizer(model):\n    return optim.SGD(model.parameters(), lr=1e5)\n"
+        "\ndef loss(output, target):\n    return F.cross_entropy(output * 1e30 * 1e30, target)\n"
     )
     path = tmp_path / "wild.py"
     path.write_text(source, encoding="utf-8")

@@ -89,6 +89,7 @@ DRAWN: dict[str, tuple[schema.Transform, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_distribution_of_images_is_torchvisions(digits: torch.Tensor, name: str) -> None:
     """Over 1,000 draws of one digit, pixel means and spreads agree within sampling noise."""

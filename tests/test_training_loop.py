@@ -25,6 +25,7 @@ def told(
     return result, said
 
 
+@pytest.mark.slow
 def test_it_learns_what_can_be_learnt() -> None:
     """Bars at ten places are told apart after a few epochs; errors and losses say so."""
     module = Net(
@@ -68,6 +69,7 @@ def test_the_budget_ends_a_longer_recipe() -> None:
     assert said[0].epochs == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     """Dropout, shuffling, augmentation and initial weights all come from the seed."""
     affine = schema.Affine((-10.0, 10.0), (0.1, 0.1))
@@ -100,6 +102,7 @@ def test_learning_rate_and_momentum_of_every_step_are_the_plans() -> None:
     assert result.epochs[0].lr == 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD",

@@ -19,6 +19,8 @@ from grader.training.supervise import Job
 from tests.capturing import Net
 from tests.plans import plan_of
 
+pytestmark = pytest.mark.slow
+
 WORKER = [sys.executable, "-I", "-m", "grader.training.worker"]
 
 

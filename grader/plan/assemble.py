@@ -16,6 +16,7 @@ from grader.plan.schema import (
     Node,
     Normalize,
     Optimizer,
+    OptimizerName,
     Pad,
     Plan,
     Recipe,
@@ -30,7 +31,7 @@ from grader.plan.schema import (
 SAMPLES = 60_000  # training images of MNIST
 EPOCHS = 12
 BATCH_SIZE = 128
-OPTIMIZER = "SGD"
+OPTIMIZER: OptimizerName = "SGD"
 PEAK = 0.15  # learning rate after the warm-up
 WARM_UP = 0.25  # of all steps
 OPTIONS = {"lr": PEAK, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
@@ -54,7 +55,6 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     batch = found.batch_size or BATCH_SIZE
     drop_last = bool(found.drop_last)
     per_epoch = steps_per_epoch(batch, drop_last)
-    rates = _triangle(epochs * per_epoch, max_epochs * per_epoch)
     test = _test_transform(found)
     recipe = Recipe(
         epochs=epochs,
