@@ -6,7 +6,7 @@ from torch import nn, optim
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torchvision import transforms
 
-EPOCHS = 8
+EPOCHS = 10
 BATCH_SIZE = 256
 
 train_transform = transforms.Compose(

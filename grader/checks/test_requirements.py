@@ -147,13 +147,17 @@ def _judge_layer(judge: Judge, findings: list[Finding], name: str, *, help: str)
     judge(
         bool(good),
         expected="acts on the output",
-        found=", ".join(f"{f.what} {f.name}" for f in good[:3]) + ", …" * (len(good) > 3)
-        if good
-        else reasons or "none",
+        found=_named(good) if good else reasons or "none",
         where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where)),
         message=f"no {name} acts on the network's output",
         help=help,
     )
+
+
+def _named(findings: list[Finding]) -> str:
+    """List layers by name: `bn1`, or `batch norm 4` where a name is but a number."""
+    names = [f.name if any(map(str.isalpha, f.name)) else f"{f.what} {f.name}" for f in findings]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _judge_training(judge: Judge, problem: Problem | None, expected: str) -> None:

@@ -138,10 +138,16 @@ def _set_aside(entry: Unit, modules: Modules) -> list[SetAside]:
     left = [
         SetAside(s.brief, s.where, _why(s, bound))
         for s in entry.statements
-        if s.order not in orders and not isinstance(s.node, ast.Pass)
+        if s.order not in orders and not _says_nothing(s.node)
     ]
     broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
     return [*entry.commands, *broken, *left][:MAX_SET_ASIDE]
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    """Tell whether a statement would do nothing if it ran: `pass`, or a text by itself."""
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return text or isinstance(node, ast.Pass)
 
 
 def _why(statement: Stmt, bound: set[str]) -> str:
