@@ -248,8 +248,9 @@ def _fault(error: GradingError) -> records.Fault:
 
 def _first_record(request: Request) -> Record:
     path = request.submission
+    name = Path(os.path.abspath(path)).name  # noqa: PTH100 - a loop of links cannot be resolved
     return Record(
-        submission=records.Submission(path.resolve().name, str(path), _sha256(path)),
+        submission=records.Submission(name, str(path), _sha256(path)),
         assignment=request.rubric.assignment,
         rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
         max_score=request.rubric.max_score,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+import signal
+from collections.abc import Callable, Generator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,8 @@ from grader.pipeline import Request, Run
 from grader.record import Check, Outcome, Record
 from grader.reports import progress, terminal
 from grader.rubric import CHECKS, Rubric
+
+_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 _JUDGE = pytest.StashKey[Judge]()
 _PREFIX = "test_"
@@ -43,6 +48,7 @@ class Grading:
                 option("model"), option("seed"),
             )  # fmt: skip
             run = Run(request)
+            _heed_signals(config)
             config.add_cleanup(run.close)  # no check may come to ask for a description
             return cls(config, run)
         except GraderFault as fault:
@@ -185,6 +191,24 @@ class Grading:
             terminalreporter.ensure_newline()
             terminalreporter.write_line(text)
             terminalreporter.write_line(f"record: {self.run.folder / 'record.json'}")
+
+
+def _heed_signals(config: pytest.Config) -> None:
+    """Let what asks a program to end (a time limit of a cluster, a closed terminal) end it well."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if number := getattr(signal, name, None):
+            config.add_cleanup(_restorer(number, signal.signal(number, interrupt)))
+
+
+def _restorer(number: int, handler: _Handler) -> Callable[[], None]:
+    def restore() -> None:
+        signal.signal(number, handler)
+
+    return restore
 
 
 def title_of(item: pytest.Item) -> str:

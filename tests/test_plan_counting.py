@@ -146,3 +146,19 @@ def test_counts_agree_with_numel(name: str) -> None:
     assert found.declared == sum(math.prod(p.shape) for p in network.parameters())
     assert found.unused == 0
     assert sum(layer.parameters for layer in found.layers) == found.declared
+
+
+def test_numbers_written_into_forward_are_counted() -> None:
+    """A kernel kept as literals is memory like any other; a handful of factors is not."""
+    torch.manual_seed(0)
+    bank = torch.randn(300).tolist()
+
+    def written(net: Any, x: torch.Tensor) -> Any:
+        kernel = torch.stack([torch.full((), value) for value in bank]).view(30, 1, 10, 1)
+        return net.first(x).mean((2, 3)) + torch.conv2d(x, kernel).mean((2, 3))[:, :10]
+
+    few = facts(Net(lambda m, x: (m.first(x) * 0.5 + 0.25).mean((2, 3)), first=conv()))
+    many = facts(Net(written, first=conv()))
+
+    assert few.parameters == few.declared
+    assert many.parameters >= many.declared + 300

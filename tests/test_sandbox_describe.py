@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from grader.errors import GraderFault, LimitReached, SubmissionError
+from grader.errors import LimitReached, SubmissionError
 from grader.plan.assemble import SAMPLES, assemble, request_defaults
 from grader.plan.schema import Affine, Description, Normalize, ToFloat
 from grader.plan.validate import validate
@@ -252,12 +252,61 @@ def test_a_model_that_needs_arguments_is_refused_with_their_names() -> None:
         described(source=source, model="Net")
 
 
-def test_an_error_of_the_tracer_itself_is_the_graders_fault() -> None:
-    """A mistake in our own code inside the box is never the submission's."""
+def test_an_error_of_the_tracer_itself_asks_to_be_reported() -> None:
+    """What comes out of the box cannot be made a fault of the grader, but says who to tell."""
     broken = {k: v for k, v in request_defaults(19).items() if k != "epochs"}
     recipe = {"optimizer": part("optim.SGD(m.parameters(), lr=1)", bindings={"m": "model"})}
-    with pytest.raises(GraderFault, match="could not trace the model"):
+    with pytest.raises(SubmissionError, match="could not be traced") as caught:
         describe(program(recipe=recipe), broken, seconds=60, megabytes=3000)
+
+    assert "report this" in caught.value.help
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"epochs": "float('inf')"}, "epochs is inf"),
+        ({"epochs": "2_000_000"}, "from 1 to 1,000,000"),
+        ({"batch_size": "100_000"}, "from 1 to 60,000"),
+        ({"batch_size": "-7"}, "batch_size is -7"),
+        ({"loss": "lambda output: 0"}, r"loss\(output, target\)"),
+        ({"scheduler": "3"}, "scheduler gives a int"),
+        ({"optimizer": "optim.LBFGS(m.parameters())"}, "optimiser LBFGS is not one"),
+    ],
+)
+def test_a_wrong_part_of_the_recipe_is_named(parts: dict[str, str], message: str) -> None:
+    """Numbers out of range, and hooks of the wrong kind, are the submission's, in words."""
+    recipe = {key: part(source, bindings={"m": "model"}) for key, source in parts.items()}
+    with pytest.raises(SubmissionError, match=message):
+        described(recipe=recipe)
+
+
+def test_a_name_of_a_tensor_may_be_that_of_an_operation() -> None:
+    """A buffer called `mean` beside a call of `mean` is an ordinary model."""
+    source = MODEL.replace(
+        "        self.head", "        self.mean = nn.Parameter(torch.ones(1))\n        self.head"
+    )
+    plan = assemble(described(source=source), 19)
+
+    validate(plan, 19)
+
+
+def test_len_of_a_batch_keeps_the_batch_size_open() -> None:
+    """`x.view(len(x), -1)` works for batches of any size."""
+    source = MODEL.replace(
+        "(self.conv(x).mean((2, 3)))", "(self.conv(x).mean((2, 3)).view(len(x), -1))"
+    )
+
+    assert described(source=source).model.train.nodes[-1].shape == ["B", 10]
+
+
+def test_memory_that_is_written_before_it_is_read_is_allowed() -> None:
+    """Drop-path, written with `new_empty(...).bernoulli_()`, is described."""
+    mask = "x = x * x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(0.9)"
+    source = MODEL.replace("        return self.head", f"        {mask}\n        return self.head")
+    plan = assemble(described(source=source), 19)
+
+    validate(plan, 19)
 
 
 @pytest.mark.parametrize(

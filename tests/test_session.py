@@ -1,12 +1,15 @@
 """`pytest grader` behaves as users of pytest expect."""
 
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from grader import record as records
 from grader.rubric import CHECKS
 from tests.grading import EXAMPLES, grade
 
@@ -238,3 +241,25 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert check.outcome == "failed"
     assert "the loss became" in check.message
     assert "epoch 1" in check.where
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM cannot be handled there")
+def test_sigterm_ends_a_run_as_well_as_control_c(tmp_path: Path) -> None:
+    """What a cluster sends at its time limit leaves an interrupted record and no process."""
+    program = str(Path(sys.executable).parent / "pytest")
+    running = subprocess.Popen(
+        [program, "grader", f"--submission={EXAMPLES / 'just_within.py'}", f"--out={tmp_path}"],
+        cwd=EXAMPLES.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    plan = tmp_path / "just_within.py" / "plan.json"
+    for _ in range(600):
+        if plan.exists():
+            break
+        time.sleep(0.1)
+    time.sleep(5)
+    running.terminate()
+
+    assert running.wait(60) == pytest.ExitCode.INTERRUPTED
+    assert records.load(plan.parent / "record.json").status == "interrupted"
+    assert children_left(tmp_path) == []

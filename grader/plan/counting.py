@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from grader.plan.arguments import name_of, reads, reference
 from grader.plan.findings import TensorCount
 from grader.plan.path import Trace
-from grader.plan.schema import Constant, Graph, Model
+from grader.plan.schema import Constant, Graph, Model, Value
 
+_ORDINARY = 128  # different numbers in the operations of a network; EfficientNet-B0 has 22
 _STATISTICS = ("running_mean", "running_var")
 
 
@@ -31,6 +32,42 @@ def count_tensors(model: Model, train: Trace, evaluation: Trace) -> list[TensorC
         )
         for tensor in model.tensors
     ]
+
+
+def count_literals(model: Model) -> list[TensorCount]:
+    """Count numbers written into the operations, where they are more than a network needs.
+
+    Sizes, strides, dimensions and the odd factor are numbers too, but a network of any depth has
+    few that differ. What exceeds that is memory in another place; long integers hold several.
+    """
+    graphs = (model.train, model.eval)
+    found = {v for g in graphs for n in g.nodes for v in _numbers([*n.args, *n.kwargs.values()])}
+    held = sum(max(1, -(-v.bit_length() // 32)) if isinstance(v, int) else 1 for v in found)
+    if held <= _ORDINARY:
+        return []
+    return [
+        TensorCount(
+            "numbers written into forward",
+            "constant",
+            "",
+            "",
+            [held],
+            held,
+            trainable=False,
+            counted=True,
+            used=True,
+        )
+    ]
+
+
+def _numbers(values: list[Value]) -> Iterator[int | float]:
+    pending: list[object] = list(values)
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield value
 
 
 def acting(trace: Trace) -> frozenset[str]:

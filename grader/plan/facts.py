@@ -10,7 +10,7 @@ from typing import Literal
 
 from grader.plan.arguments import first_read, name_of, words
 from grader.plan.axes import axes_of
-from grader.plan.counting import count_tensors
+from grader.plan.counting import count_literals, count_tensors
 from grader.plan.findings import Facts, Finding, Layer, Mixing, TensorCount
 from grader.plan.functional import functional
 from grader.plan.layers import layers_of
@@ -40,7 +40,7 @@ def facts_of(model: Model) -> Facts:
     train, evaluation = (trace(model, flow, changed) for flow in flows)
     axes = axes_of(train)
     averages, averaging = poolings(train, axes)
-    tensors = count_tensors(model, train, evaluation)
+    tensors = count_tensors(model, train, evaluation) + count_literals(model)
     layers = layers_of(train, axes, averaging)
     output = train.nodes.get(train.flow.output)
     mixing = mixings(evaluation, axes_of(evaluation))

@@ -284,11 +284,15 @@ class Schedule(Struct, frozen=True):
     momentum: Annotated[list[Steps], Meta(max_length=64)] | None = None
 
 
+Epochs = Annotated[int, Meta(ge=1, le=1_000_000)]
+BatchSize = Annotated[int, Meta(ge=1, le=60_000)]
+
+
 class Recipe(Struct, frozen=True):
     """How the network is trained. `loss` is a graph of `output` (B, classes) and `target` (B,)."""
 
-    epochs: Annotated[int, Meta(ge=1, le=1_000_000)]
-    batch_size: Annotated[int, Meta(ge=1, le=60_000)]
+    epochs: Epochs
+    batch_size: BatchSize
     optimizer: Optimizer
     schedule: Schedule
     train_transform: Transforms
@@ -319,8 +323,8 @@ class Description(Struct, frozen=True):
     """What the sandbox answers: the model, and those parts of the recipe the submission has."""
 
     model: Model
-    epochs: int | None = None
-    batch_size: int | None = None
+    epochs: Epochs | None = None
+    batch_size: BatchSize | None = None
     optimizer: Optimizer | None = None
     schedule: Schedule | None = None
     train_transform: Transforms | None = None

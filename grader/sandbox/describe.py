@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from grader import process
-from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
+from grader.errors import GraderFault, LimitReached, SubmissionError
 from grader.plan.schema import Description
 from grader.submission.program import Program
 
@@ -126,11 +126,13 @@ def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Descrip
     return message.description
 
 
-def _told(error: _Error) -> GradingError:
-    if error.kind == "GraderFault":
-        return GraderFault(
-            "the grader could not trace the model", found=error.message, where=error.where,
-            help="please report this, with the submission",
+def _told(error: _Error) -> SubmissionError:
+    if error.kind == "Tracer":
+        # Most likely the tracer's own mistake; but whoever speaks from the box may be lying, and
+        # must not be able to turn a failure into a fault of the grader.
+        return SubmissionError(
+            "the model could not be traced", found=error.message, where=error.where,
+            help="write the model in a plainer way; if you think it is plain, please report this",
         )  # fmt: skip
     memory = error.kind == "MemoryError"
     return (LimitReached if memory else SubmissionError)(

@@ -121,19 +121,25 @@ def _required(maker: Any) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
 
 
+def _printable(text: str) -> str:
+    """Cut a message to length, without halves of characters that JSON cannot carry."""
+    return text[:2000].encode("utf-8", "replace").decode()
+
+
 def _explain(error: BaseException, files: set[str]) -> Json:
     """Say what went wrong, and the innermost line of the submission it went wrong on."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{f.filename}, line {f.lineno}" for f in frames if f.filename in files]
-    if isinstance(error, SyntaxError) and error.filename in files:
+    theirs = isinstance(error, SyntaxError) and error.filename in files
+    if isinstance(error, SyntaxError) and theirs:
         places.append(f"{error.filename}, line {error.lineno}")
     kind = type(error).__name__
     own = kind == "CannotCapture"
-    meant = own or kind in ("MissingPackage", "ModuleNotFoundError")
+    meant = own or theirs or kind in ("MissingPackage", "ModuleNotFoundError")
     ours = not meant and bool(frames) and os.path.dirname(frames[-1].filename) == _HERE  # noqa: PTH120
     return {
-        "kind": "GraderFault" if ours else kind,
-        "message": str(error)[:2000] if own else f"{kind}: {error}"[:2000],
+        "kind": "Tracer" if ours else kind,
+        "message": _printable(str(error) if own else f"{kind}: {error}"),
         "where": places[-1] if places else getattr(error, "where", "") if own else "",
         "help": getattr(error, "help", "") if own else "",
     }

@@ -68,7 +68,9 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
     graphs = {}
     for mode in ("train", "eval"):
         module.train(mode == "train")
-        recorder = Recorder(tensors.name, paths, files, gradients=mode == "train")
+        recorder = Recorder(
+            tensors.name, paths, files, gradients=mode == "train", taken=set(tensors.entries)
+        )
         graphs[mode], classes = _graph(recorder, module, shape)
     if sum(len(e["init"].get("values", ())) for e in tensors.entries.values()) > CONSTANTS:
         raise CannotCapture(

@@ -84,7 +84,8 @@ class Submission:
         is_package = name not in self.modules or self.modules[name]["package"]
         module.__package__ = name if is_package else name.rpartition(".")[0]
         module.__file__ = name.replace(".", "/") + ".py"
-        vars(module)["__builtins__"] = {**vars(builtins), "__import__": self.import_}
+        own = {"__import__": self.import_, "len": _length}
+        vars(module)["__builtins__"] = {**vars(builtins), **own}
         sys.modules.setdefault(name, module)  # dataclasses look their module up there
         return module
 
@@ -105,6 +106,14 @@ class Submission:
             if f"{absolute}.{item}" in self.names and not hasattr(module, item):
                 self.load(f"{absolute}.{item}")
         return module if wanted else self.load(absolute.partition(".")[0])
+
+
+def _length(thing: Any) -> Any:
+    """Do what `len` does, except that a batch of any size keeps its size open."""
+    import torch
+
+    is_batch = isinstance(thing, torch.Tensor) and thing.dim() > 0
+    return thing.shape[0] if is_batch else len(thing)
 
 
 def _absolute(name: str, scope: Json, level: int) -> str:

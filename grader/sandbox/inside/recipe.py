@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,10 @@ Json = dict[str, Any]
 
 # What the trainer decides for itself: how a step is computed, not what it computes.
 _OURS = {"foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
+_KNOWN = (
+    "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD",
+    "Rprop",
+)  # fmt: skip
 _STEPS = 1_500_000  # as grader.plan.schema has it
 _BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
 
@@ -72,10 +77,14 @@ class Recipe:
 
     def _whole_number(self, key: str) -> int:
         value = self._get(key)
-        whole = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not whole or value != int(value) or value < 1:
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            value = value.item()
+        most = {"epochs": 1_000_000, "batch_size": self.defaults["samples"]}[key]
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value != int(value) or not 1 <= value <= most:
             raise CannotCapture(
-                f"{key} is {value!r} ({self.parts[key]['where']}); expected a whole number from 1",
+                f"{key} is {value!r} ({self.parts[key]['where']}); "
+                f"expected a whole number from 1 to {most:,}",
             )
         self._fact(key, str(int(value)))
         return int(value)
@@ -85,6 +94,13 @@ class Recipe:
         loss: Any = evaluate(part, self.namespace, {"model": self.model})
         if isinstance(loss, type) and issubclass(loss, nn.Module):
             loss = loss()
+        try:
+            inspect.signature(loss).bind(None, None)
+        except (TypeError, ValueError):
+            raise CannotCapture(
+                f"the loss ({part['where']}) cannot be called as loss(output, target)",
+                "write a function of two parameters",
+            ) from None
         self._fact("loss", part["source"])
         described: Json = loss_json(loss, classes, self.files)
         return described
@@ -137,6 +153,11 @@ class Recipe:
                 "ReduceLROnPlateau is not reproduced: the learning rate stays where it starts"
             )
             return None, False
+        if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+            raise CannotCapture(
+                f"scheduler gives a {type(scheduler).__name__}",
+                "return a scheduler of torch.optim.lr_scheduler",
+            )
         if scheduler is not None:
             self._fact("scheduler", type(scheduler).__name__)
         asked = self.parts["scheduler"]["how"] == "hook" and _asks_for_steps(
@@ -182,10 +203,10 @@ def optimizer_json(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> J
     Raises CannotCapture for a class of the student's own.
     """
     kind = type(optimizer)
-    if getattr(torch.optim, kind.__name__, None) is not kind:
+    if kind.__name__ not in _KNOWN or getattr(torch.optim, kind.__name__, None) is not kind:
         raise CannotCapture(
-            f"optimiser {kind.__name__} is not one of torch.optim's",
-            "use SGD, Adam, AdamW, RMSprop or another class of torch.optim",
+            f"optimiser {kind.__name__} is not one of torch.optim's that the grader can run",
+            f"use one of {', '.join(_KNOWN)}",
         )
     accepted = set(inspect.signature(kind.__init__).parameters) - _OURS
     groups = []
@@ -252,7 +273,10 @@ class Simulation:
 
     def _note(self, steps: int) -> None:
         for index, group in enumerate(self.optimizer.param_groups):
-            self.lr[index] += [float(group["lr"])] * steps
+            rate = float(group["lr"])
+            if not math.isfinite(rate):
+                raise CannotCapture(f"the scheduler sets a learning rate of {rate}")
+            self.lr[index] += [rate] * steps
             momentum = group.get("momentum", (group.get("betas") or (0.0,))[0])
             self.momentum[index] += [float(momentum)] * steps
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,14 @@ _UNKNOWN = (
 )  # fmt: skip
 
 
+# Memory nobody has written yet is only good for being written: zeros serve as well, and are safe.
+_WRITTEN_FIRST = {
+    torch.ops.aten.empty.memory_format: torch.ops.aten.zeros.default,
+    torch.ops.aten.empty_like.default: torch.ops.aten.zeros_like.default,
+    torch.ops.aten.new_empty.default: torch.ops.aten.new_zeros.default,
+}
+
+
 class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of PyTorch's own
     """The graph of a function's call as a list of nodes, in the order the operations ran.
 
@@ -53,7 +61,8 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
 
     `name_of` names a tensor that the recording did not make: a parameter, buffer or constant.
     `paths` gives modules their dotted paths by `id`, `files` are the places that belong to the
-    submission, and with `gradients` what runs under `torch.no_grad` is recorded as such.
+    submission, and with `gradients` what runs under `torch.no_grad` is recorded as such. `taken`
+    are names that nodes must not have.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         files: set[str],
         *,
         gradients: bool,
+        taken: Collection[str] = (),
     ) -> None:
         TorchDispatchMode.__init__(self, torch._C.DispatchKey.PreDispatch)  # type: ignore[no-untyped-call]
         self._mode_key = torch._C._TorchDispatchModeKey.PROXY
@@ -72,6 +82,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         self._paths = paths
         self._files = files
         self._gradients = gradients
+        self._taken = taken
         self._module = [""]
         self._shapes = symbolic_shapes.ShapeEnv(allow_scalar_outputs=False)
         self._fake = FakeTensorMode(shape_env=self._shapes, allow_non_fake_inputs=True)
@@ -168,6 +179,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
     def _note(self, func: Any, args: list[Any], kwargs: Json, result: Any) -> None:
         if func is torch.ops.aten.lift_fresh.default:
             func = torch.ops.aten.lift_fresh_copy.default  # it may be written to; constants not
+        func = _WRITTEN_FIRST.get(func, func)
         name = self._add(func.overloadpacket.__name__, op_name(func), args, kwargs, result)
         if isinstance(result, Tensor):
             self._bind(result, name)
@@ -183,9 +195,13 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         return name
 
     def _fresh(self, base: str) -> str:
-        count = self._used.get(base, -1) + 1
-        self._used[base] = count
-        return f"{base}_{count}" if count else base
+        """Give a name that no node has, and no tensor of the model."""
+        while True:
+            count = self._used.get(base, -1) + 1
+            self._used[base] = count
+            name = f"{base}_{count}" if count else base
+            if name not in self._taken:
+                return name
 
     def _where(self) -> str:
         """Return the innermost line of the submission that is running."""
