@@ -35,12 +35,12 @@ class Graded:
 
 
 def grade(
-    submission: Path, out: Path, *options: str, program: str = "pytest", seconds: float = 600
+    submission: Path, out: Path, *options: str, seconds: float = 1200, **variables: str
 ) -> Graded:
     """Run `pytest grader --submission SUBMISSION --out OUT OPTIONS` in the repository."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | variables
     result = subprocess.run(
-        [str(Path(sys.executable).parent / program), "grader", f"--submission={submission}",
+        [str(Path(sys.executable).parent / "pytest"), "grader", f"--submission={submission}",
          f"--out={out}", *options],
         cwd=REPO, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds,
