@@ -52,3 +52,13 @@ def check_plugins(manager: pytest.PytestPluginManager) -> None:
             raise pytest.UsageError(
                 f"refused: {file} is loaded into the grading run\n  try: {_ADVICE}"
             )
+
+
+def check_processes(number: int | None) -> None:
+    """Raise UsageError when pytest-xdist is to spread the checks over `number` processes."""
+    if number:
+        raise pytest.UsageError(
+            "refused: the checks of a submission share one training and cannot be spread\n"
+            f"  expected: one pytest process\n  found: {number} (-n of pytest-xdist)\n"
+            "  try: pytest grader --submission PATH, without -n"
+        )

@@ -70,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from grader.session import Grading
 
     guard.check_plugins(config.pluginmanager)
+    guard.check_processes(getattr(option, "numprocesses", None))
     config.pluginmanager.register(Grading.start(config), "grader-session")
 
 

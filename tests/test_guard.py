@@ -145,3 +145,11 @@ def test_without_a_submission_the_plugin_says_what_is_missing(tmp_path: Path) ->
 
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
     assert "pytest grader --submission PATH" in result.stderr
+
+
+def test_the_checks_are_not_spread_over_processes() -> None:
+    """`-n 2` of pytest-xdist, which would train a submission twice, is refused with words."""
+    command = [sys.executable, "-m", "pytest", "grader", "--submission=reference_solution", "-n2"]
+    ran = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "cannot be spread" in ran.stderr
