@@ -27,6 +27,7 @@ _MARK = "GRADER_CHILD"
 _TICK = 0.1  # seconds between two looks at memory and deadline
 _LAST_WORDS = 10  # seconds a process has to exit after it closed its output
 _ERROR_TAIL = 20_000  # bytes of standard error that are kept
+_UNREAD = 4  # pieces that may wait for a child to read its input
 
 
 class Stopped(Exception):
@@ -59,6 +60,9 @@ class Child:
         self._mark = secrets.token_hex(16)
         self._chunks: queue.Queue[bytes | None] = queue.Queue(maxsize=64)
         self._errors = bytearray()
+        self._outgoing: queue.Queue[bytes | None] = queue.Queue(maxsize=_UNREAD)
+        self._writer: threading.Thread | None = None
+        self._looked = 0.0
         self.peak_memory = 0
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
@@ -86,6 +90,37 @@ class Child:
         with contextlib.suppress(OSError):  # it ended, which its output will tell
             self._process.stdin.write(data)
             self._process.stdin.close()
+
+    def send(self, data: bytes, deadline: Callable[[], float]) -> None:
+        """Give it one more piece of its standard input, which stays open.
+
+        Returns before it has read that; raises Stopped when it leaves too much unread until a
+        bound is passed. `deadline` is as for `chunks`.
+        """
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, daemon=True)
+            self._writer.start()
+        while True:
+            try:
+                return self._outgoing.put(data, timeout=_TICK)
+            except queue.Full:
+                self._look(deadline())
+
+    def _write(self) -> None:
+        """Write what is sent, in a thread of its own: a child that does not read blocks nobody."""
+        assert self._process.stdin is not None
+        while (data := self._outgoing.get()) is not None:
+            with contextlib.suppress(OSError, ValueError):  # it ended, which its output will tell
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
+
+    def cpu_seconds(self) -> float:
+        """CPU time it has used so far, with every descendant that is alive or was waited for."""
+        used = 0.0
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                used += sum(process.cpu_times()[:4])  # own user, system; children's user, system
+        return used
 
     def _pump(self, stream: IO[bytes]) -> None:
         """Hand output on; the queue's bound makes a flooding child wait."""
@@ -126,6 +161,9 @@ class Child:
     def _look(self, deadline: float) -> None:
         if time.monotonic() > deadline:
             raise Stopped("time", "the time is up")
+        if time.monotonic() - self._looked < _TICK:
+            return  # to look at every process takes longer than to hand on a message
+        self._looked = time.monotonic()
         used = sum(_resident(p) for p in self._family())
         self.peak_memory = max(self.peak_memory, used)
         if used > self._memory:
@@ -151,6 +189,10 @@ class Child:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
+        if self._writer is not None:
+            with contextlib.suppress(queue.Full):
+                self._outgoing.put(None, timeout=_LAST_WORDS)
+            self._writer.join(_LAST_WORDS)
         psutil.wait_procs(family, timeout=2)
         with contextlib.suppress(queue.Empty):
             while self._chunks.get(timeout=_LAST_WORDS) is not None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -141,3 +142,60 @@ def test_isolated_python_does_not_import_from_the_working_directory(tmp_path: Pa
     output, _ = run(tmp_path, f"import json; print(json.__file__); assert {os.getpid()}")
 
     assert str(tmp_path).encode() not in output
+
+
+def child_of(tmp_path: Path, code: str) -> process.Child:
+    """Start Python code that is fed piece by piece."""
+    return process.Child(
+        process.python("-c", code), env=process.clean_environment(tmp_path), cwd=tmp_path,
+        memory=10**9, output=10**6, fed=True,
+    )  # fmt: skip
+
+
+def test_a_child_can_be_spoken_with(tmp_path: Path) -> None:
+    """What is sent comes in order, and answers come back in between."""
+    code = (
+        "import sys\n"
+        "for line in sys.stdin.buffer:\n"
+        "    sys.stdout.buffer.write(line.upper()); sys.stdout.buffer.flush()\n"
+    )
+    deadline = time.monotonic() + 20
+    child = child_of(tmp_path, code)
+    try:
+        answers = child.chunks(lambda: deadline)
+        for word in (b"one\n", b"two\n"):
+            child.send(word, lambda: deadline)
+            assert next(answers) == word.upper()
+    finally:
+        child.end()
+
+
+def test_a_child_that_does_not_read_stops_nobody(tmp_path: Path) -> None:
+    """What it leaves unread ends with a bound, and ending it leaves no thread behind."""
+    before = threading.active_count()
+    child = child_of(tmp_path, "import time; time.sleep(60)")
+    deadline = time.monotonic() + 0.5
+
+    def send_all() -> None:
+        for _ in range(10):
+            child.send(b"x" * 1_000_000, lambda: deadline)
+
+    with pytest.raises(process.Stopped, match="time is up"):
+        send_all()
+    child.end()
+    assert threading.active_count() == before
+
+
+def test_cpu_time_of_a_child_counts_its_descendants(tmp_path: Path) -> None:
+    """Work that a child leaves to a process of its own is counted as its own."""
+    code = (
+        "import subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', 'sum(range(3 * 10**7))'])\n"
+        "print('done', flush=True); sys.stdin.read()\n"
+    )
+    child = child_of(tmp_path, code)
+    try:
+        next(iter(child.chunks(lambda: time.monotonic() + 60)))
+        assert child.cpu_seconds() > 0.3
+    finally:
+        child.end()
