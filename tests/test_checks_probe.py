@@ -1,4 +1,4 @@
-"""What the integrity check makes of a probe that contradicts the description."""
+"""What the checks make of a probe that contradicts the description."""
 
 import pytest
 
@@ -19,9 +19,6 @@ CONTRADICTIONS = {
     "node conv2d_3 gives 10×1×1 where the description says 10×7×7": probed(
         misshapen=[Misshapen("conv2d_3", "train", "10×7×7", "10×1×1")]
     ),
-    "BatchNorm2d bn1, BatchNorm2d bn2 do not change the output": probed(
-        influences=[Influence("n1", 0.0, acts=False), Influence("n2", 1e-9, acts=False)]
-    ),
     "scores change with the other images": probed(dependence=0.5, independent=False),
     "cannot be run on random images: out of range": probed(failed="out of range"),
 }
@@ -32,6 +29,17 @@ def test_contradiction_fails_the_check(words: str) -> None:
     """Each kind of contradiction is a failure that says what was seen."""
     with pytest.raises(CheckFailed, match=words):
         checks.test_integrity(Judge(), CONTRADICTIONS[words])
+
+
+def test_layers_that_change_nothing_fail_their_own_check() -> None:
+    """Batch norms that the graph counts, and the probe found idle, fail with that reason."""
+    idle = [Influence("n1", 0.0, acts=False), Influence("n2", 1e-9, acts=False)]
+    run = probed(influences=idle)
+    checks.test_integrity(Judge(), run)
+    checks.test_dropout(Judge(), run)
+
+    with pytest.raises(CheckFailed, match="bn1: the scores stay as they are"):
+        checks.test_batch_normalization(Judge(), run)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +54,7 @@ def test_contradiction_fails_the_check(words: str) -> None:
 def test_no_contradiction_passes_the_check(run: Record) -> None:
     """One layer that acts is what a requirement asks for, whatever others of its kind do."""
     judge = Judge()
+    checks.test_batch_normalization(Judge(), run)
     checks.test_integrity(judge, run)
 
     assert judge.finding.found == "it does"

@@ -20,6 +20,8 @@ COUNTED: dict[str, Callable[[], Net]] = {
     "Dropout": lambda: dropped(nn.Dropout(0.1)),
     "Dropout in place": lambda: dropped(nn.Dropout(0.1, inplace=True)),
     "Dropout2d": lambda: dropped(nn.Dropout2d(0.1)),
+    "one in a thousand": lambda: dropped(nn.Dropout(0.001)),
+    "all but one in a hundred": lambda: dropped(nn.Dropout(0.99)),
     "AlphaDropout": lambda: dropped(nn.AlphaDropout(0.1)),
     "FeatureAlphaDropout": lambda: dropped(nn.FeatureAlphaDropout(0.1)),
     "F.dropout": lambda: Net(
@@ -64,6 +66,9 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
     "p = 1": (lambda: Net(
         lambda s, x: (s.c(x) + s.d(s.c(x))).mean((2, 3)), c=conv(), d=nn.Dropout(1.0)),
         "drops everything"),
+    "next to never": (lambda: dropped(nn.Dropout(1e-12)), "next to nothing"),
+    "less than one in a thousand": (lambda: dropped(nn.Dropout(0.0009)), "next to nothing"),
+    "nearly all": (lambda: dropped(nn.Dropout(0.995)), "next to everything"),
     "always off": (
         lambda: Net(lambda s, x: F.dropout(s.c(x), 0.1, False).mean((2, 3)), c=conv()),
         "switched off",
@@ -139,7 +144,7 @@ def test_dropout_on_in_evaluation_alone_is_found() -> None:
     assert "evaluation" in found.why
 
 
-@pytest.mark.parametrize("p", [0.05, 0.5, 0.999])
+@pytest.mark.parametrize("p", [0.001, 0.05, 0.5, 0.99])
 def test_the_share_dropped_is_told(p: float) -> None:
     """The reason names p."""
     (found,) = facts(dropped(nn.Dropout(p))).dropout

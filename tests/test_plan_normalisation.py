@@ -64,6 +64,15 @@ COUNTED: dict[str, Callable[[], Net]] = {
     "zero at the start but trained": lambda: Net(
         lambda s, x: pooled((y := s.c(x)) + s.b(y)), c=conv(), b=zero_start(nn.BatchNorm2d(10))
     ),
+    "slow statistics": lambda: Net(
+        lambda s, x: pooled(s.b(s.c(x))), c=conv(), b=nn.BatchNorm2d(10, momentum=0.001)
+    ),
+    "the last batch's statistics": lambda: Net(
+        lambda s, x: pooled(s.b(s.c(x))), c=conv(), b=nn.BatchNorm2d(10, momentum=1.0)
+    ),
+    "a large eps": lambda: Net(
+        lambda s, x: pooled(s.b(s.c(x))), c=conv(), b=nn.BatchNorm2d(10, eps=0.8)
+    ),
     "on the images": lambda: Net(
         lambda s, x: pooled(s.c(s.b(x))), c=conv(), b=nn.BatchNorm2d(1)
     ),
@@ -86,6 +95,19 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
     "momentum 0": (
         lambda: Net(lambda s, x: pooled(s.b(s.c(x))), c=conv(), b=nn.BatchNorm2d(10, momentum=0)),
         "momentum is 0",
+    ),
+    "next to no momentum": (
+        lambda: Net(lambda s, x: pooled(s.b(s.c(x))), c=conv(),
+                    b=nn.BatchNorm2d(10, momentum=1e-6)),
+        "momentum is 1e-06",
+    ),
+    "momentum beyond 1": (
+        lambda: Net(lambda s, x: pooled(s.b(s.c(x))), c=conv(), b=nn.BatchNorm2d(10, momentum=2)),
+        "momentum is 2",
+    ),
+    "an eps beside which there is no variance": (
+        lambda: Net(lambda s, x: pooled(s.b(s.c(x))), c=conv(), b=nn.BatchNorm2d(10, eps=1e6)),
+        "eps is 1e+06",
     ),
     "frozen in training": (
         lambda: Net(lambda s, x: pooled(s.b(s.c(x))), c=conv(), b=Stubborn(10)),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from grader.checks.judge import Judge
 from grader.record import Facts, Finding, Probed, Problem, Record
 from grader.rubric import Rubric
+
+_IDLE = "the scores stay as they are when its result is changed, whatever the weights are"
 
 
 def test_loads(judge: Judge, described: Record) -> None:
@@ -41,30 +44,6 @@ def test_parameter_count(judge: Judge, described: Record, rubric: Rubric) -> Non
     )
 
 
-def test_batch_normalization(judge: Judge, described: Record) -> None:
-    """Batch normalisation."""
-    _judge_layer(
-        judge, _facts(judge, described).batch_norm, "batch normalisation",
-        help="add nn.BatchNorm2d behind a convolution, and call it in forward",
-    )  # fmt: skip
-
-
-def test_dropout(judge: Judge, described: Record) -> None:
-    """Dropout."""
-    _judge_layer(
-        judge, _facts(judge, described).dropout, "dropout",
-        help="add nn.Dropout with a small p, and call it in forward",
-    )  # fmt: skip
-
-
-def test_global_average_pooling(judge: Judge, described: Record) -> None:
-    """Global average pooling."""
-    _judge_layer(
-        judge, _facts(judge, described).global_average_pooling, "global average pooling",
-        help="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
-    )  # fmt: skip
-
-
 @pytest.mark.trains
 def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
     """Test accuracy."""
@@ -90,6 +69,33 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
         message=f"the network is {limit - accuracy.judged:.2f} points short",
         help=_how_to_improve(accuracy.best >= limit, last, rubric.limits.epochs - 1),
     )
+
+
+# Behind the training, which begins with a probe of what these layers do to the scores.
+
+
+def test_batch_normalization(judge: Judge, record: Record) -> None:
+    """Batch normalisation."""
+    _judge_layer(
+        judge, record, _facts(judge, record).batch_norm, "batch normalisation",
+        help="add nn.BatchNorm2d behind a convolution, and call it in forward",
+    )  # fmt: skip
+
+
+def test_dropout(judge: Judge, record: Record) -> None:
+    """Dropout."""
+    _judge_layer(
+        judge, record, _facts(judge, record).dropout, "dropout",
+        help="add nn.Dropout with a small p, and call it in forward",
+    )  # fmt: skip
+
+
+def test_global_average_pooling(judge: Judge, record: Record) -> None:
+    """Global average pooling."""
+    _judge_layer(
+        judge, record, _facts(judge, record).global_average_pooling, "global average pooling",
+        help="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
+    )  # fmt: skip
 
 
 def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
@@ -118,7 +124,7 @@ def test_integrity(judge: Judge, record: Record) -> None:
     trained = record.training
     doubts = list(_doubts(facts))
     if record.probe is not None:
-        doubts += _contradictions(facts, record.probe)
+        doubts += _contradictions(record.probe)
     if trained is not None and trained.epochs:
         expected = len(trained.epochs) * trained.samples_per_epoch
         if trained.samples_seen != expected:
@@ -129,7 +135,7 @@ def test_integrity(judge: Judge, record: Record) -> None:
         found="; ".join(doubts) or "it does",
         message="the network does not do what its description or its training says",
         help="let forward do the same in both modes, apart from dropout and batch norm; let no "
-        "operation run over the batch dimension; use what every layer gives",
+        "operation run over the batch dimension",
     )
 
 
@@ -140,8 +146,11 @@ def _facts(judge: Judge, record: Record) -> Facts:
     return record.model
 
 
-def _judge_layer(judge: Judge, findings: list[Finding], name: str, *, help: str) -> None:
-    """Pass if any finding counts; otherwise tell why each one does not."""
+def _judge_layer(
+    judge: Judge, record: Record, findings: list[Finding], name: str, *, help: str
+) -> None:
+    """Pass if any finding counts and was seen to act; otherwise tell why each one does not."""
+    findings = _measured(findings, record.probe)
     good = [f for f in findings if f.counts]
     reasons = "; ".join(f"{f.what} {f.name}: {f.why}" for f in findings)
     judge(
@@ -152,6 +161,15 @@ def _judge_layer(judge: Judge, findings: list[Finding], name: str, *, help: str)
         message=f"no {name} acts on the network's output",
         help=help,
     )
+
+
+def _measured(findings: list[Finding], probe: Probed | None) -> list[Finding]:
+    """Take the probe's word for what a graph alone cannot tell."""
+    idle = {i.node for i in probe.influences if not i.acts} if probe else set()
+    return [
+        msgspec.structs.replace(f, counts=False, why=_IDLE) if f.counts and f.node in idle else f
+        for f in findings
+    ]
 
 
 def _named(findings: list[Finding]) -> str:
@@ -193,21 +211,11 @@ def _doubts(facts: Facts) -> list[str]:
     return doubts
 
 
-def _contradictions(facts: Facts, probed: Probed) -> Iterator[str]:
-    """Say where the network, when it ran on random images, was not what its graphs say.
-
-    A layer without effect is no contradiction where another of its kind has one.
-    """
+def _contradictions(probed: Probed) -> Iterator[str]:
+    """Say where the network, when it ran on random images, was not what its graphs say."""
     if probed.failed:
         yield f"it cannot be run on random images: {probed.failed}"
     for each in probed.misshapen[:3]:
         yield f"node {each.node} gives {each.found} where the description says {each.stated}"
-    acts = {influence.node: influence.acts for influence in probed.influences}
-    for findings in (facts.batch_norm, facts.dropout, facts.global_average_pooling):
-        counted = [f for f in findings if f.counts]
-        if counted and not any(acts.get(f.node, True) for f in counted):
-            names = ", ".join(f"{f.what} {f.name}" for f in counted[:3])
-            verb = "does" if len(counted) == 1 else "do"
-            yield f"{names} {verb} not change the output, whatever the weights are"
     if not probed.independent:
         yield "an image's scores change with the other images of its batch"

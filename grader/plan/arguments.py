@@ -169,4 +169,4 @@ def reads(node: Node) -> list[str]:
 
 def first_read(node: Node) -> str | None:
     """Return the name of the node's first argument that refers to something."""
-    return next(iter(reads(node)), None)
+    return next(references([node.args, [*node.kwargs.values()]]), None)

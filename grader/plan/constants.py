@@ -94,13 +94,6 @@ def _power(node: Node, constants: Constants) -> float | None:
     return 1.0 if _operands(node, constants)[1] == 0 else None
 
 
-def _difference(node: Node, _: Constants) -> float | None:
-    """Return 0 for `x - x`."""
-    names = [value.ref for value in node.args[:2] if isinstance(value, Ref)]
-    same = len(names) == 2 and names[0] == names[1] and number(node, "alpha", 1.0) == 1
-    return 0.0 if same else None
-
-
 def _clamped(node: Node, constants: Constants) -> float | None:
     low, high = (value_of(argument(node, key), constants) for key in ("min", "max"))
     return low if low == high else None
@@ -119,7 +112,6 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Node, Constants], float | None]], 
     (words("mul multiply matmul mm bmm mv dot"), _product),
     (words("div divide true_divide"), _quotient),
     (words("pow"), _power),
-    (words("sub subtract"), _difference),
     (words("clamp clip"), _clamped),
     (words("neg negative"), _negated),
 )

@@ -35,5 +35,8 @@ def off_path(trace: Trace, node: Node) -> str:
     if trace.on_path(node):
         return ""
     if node.name in trace.seen:
-        return "its result is not used for the output: it is dropped, or multiplied by zero"
+        return (
+            "its result is not used for the output: it is dropped, taken away again, or "
+            "multiplied by zero"
+        )
     return "no data of the image reaches it"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from grader.plan.arguments import (
     argument,
@@ -29,22 +31,59 @@ _REACH = 30  # nodes followed, and operands looked at: enough for what people wr
 Nodes = Mapping[str, Node]
 
 
-def sources_of_part(node: Node, name: str, nodes: Nodes) -> list[str]:
-    """Return what a part reads: of tensors that were joined, only those it overlaps."""
-    source = _source(node, nodes)
-    chosen = None
-    if name == "getitem" and source is not None and name_of(source) in _SPLITS:
-        chosen = _piece(node, source, nodes)
-        source = _source(source, nodes)
-    elif name != "getitem" and source is not None and source.shape is not None:
-        chosen = _range(node, name, source)
-    joined = _joined(source, nodes) if source is not None and chosen is not None else None
-    if joined is None or chosen is None:
-        return reads(node)[:1]
-    axis, start, stop = chosen
-    if axis != joined[0]:
-        return reads(node)[:1]
-    return [part for part, low, high in joined[1] if low < stop and start < high]
+@dataclass(frozen=True)
+class _Cut:
+    """Where a split cuts, along one dimension: piece i is from `bounds[i]` to `bounds[i + 1]`."""
+
+    axis: int
+    bounds: Sequence[int]
+
+
+class Parts:
+    """What the parts of tensors hold, in one graph."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._cut = cache(self._cuts)  # a split is asked for once for each of its pieces
+
+    def sources(self, node: Node, name: str) -> list[str]:
+        """Return what a part reads: of tensors that were joined, only those it overlaps."""
+        source = _source(node, self._nodes)
+        chosen = None
+        if name == "getitem" and source is not None and name_of(source) in _SPLITS:
+            chosen = self._piece(node, source)
+            source = _source(source, self._nodes)
+        elif name != "getitem" and source is not None and source.shape is not None:
+            chosen = _range(node, name, source)
+        joined = _joined(source, self._nodes) if source is not None and chosen is not None else None
+        if joined is None or chosen is None or chosen[0] != joined[0]:
+            return reads(node)[:1]
+        _, start, stop = chosen
+        return [part for part, low, high in joined[1] if low < stop and start < high]
+
+    def _piece(self, node: Node, source: Node) -> tuple[int, int, int] | None:
+        """Return (dimension, start, stop) of one of the pieces that a split makes."""
+        cut, index = self._cut(source.name), argument(node, "index")
+        if cut is None or type(index) is not int or not 0 <= index < len(cut.bounds) - 1:
+            return None
+        return cut.axis, cut.bounds[index], cut.bounds[index + 1]
+
+    def _cuts(self, name: str) -> _Cut | None:
+        split = self._nodes[name]
+        whole = _source(split, self._nodes)
+        sizes = sizes_of(whole.shape) if whole is not None else None
+        if not sizes:
+            return None
+        axis = (dimensions(split, "dim", len(sizes)) or (0,))[0]
+        parts, chunks = argument(split, "split_size"), argument(split, "chunks")
+        if isinstance(parts, list):
+            lengths = [part for part in parts if type(part) is int]
+            plain = len(lengths) == len(parts)
+            return _Cut(axis, [0, *itertools.accumulate(lengths)]) if plain else None
+        step = -(-sizes[axis] // chunks) if type(chunks) is int and chunks > 0 else parts
+        if type(step) is not int or step <= 0:
+            return None
+        return _Cut(axis, range(0, sizes[axis] + step, step))
 
 
 def _source(node: Node, nodes: Nodes) -> Node | None:
@@ -79,29 +118,6 @@ def _range(node: Node, name: str, source: Node) -> tuple[int, int, int] | None:
     if start < 0:
         start, stop = start + size, stop + size if name != "slice" else stop
     return axes[0], start, min(stop + size if stop < 0 else stop, size)
-
-
-def _piece(node: Node, source: Node, nodes: Nodes) -> tuple[int, int, int] | None:
-    """Return (dimension, start, stop) of one of the pieces that a split makes."""
-    whole = _source(source, nodes)
-    sizes = sizes_of(whole.shape) if whole is not None else None
-    index, parts = argument(node, "index"), argument(source, "split_size")
-    if not sizes or type(index) is not int:
-        return None
-    axis = (dimensions(source, "dim", len(sizes)) or (0,))[0]
-    if isinstance(parts, list):
-        lengths = [part for part in parts if type(part) is int]
-        bounds = [0, *itertools.accumulate(lengths)]
-        inside = len(lengths) == len(parts) and 0 <= index < len(lengths)
-        return (axis, bounds[index], bounds[index + 1]) if inside else None
-    chunks = argument(source, "chunks")
-    if type(chunks) is int and chunks > 0:
-        step = -(-sizes[axis] // chunks)
-    elif type(parts) is int:
-        step = parts
-    else:
-        return None
-    return axis, index * step, min((index + 1) * step, sizes[axis])
 
 
 def _joined(node: Node, nodes: Nodes) -> tuple[int, list[tuple[str, int, int]]] | None:

@@ -13,6 +13,11 @@ from grader.plan.path import Trace
 from grader.plan.schema import Node, Ref
 
 DROPOUTS = words("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
+LEAST_SHARE, MOST_SHARE = 1e-3, 0.99
+"""Shares of the values between which dropping them is dropout: one in a thousand, all but one in a
+hundred. With less a whole batch may lose nothing, with more next to nothing is left to learn from.
+"""
+
 RECURRENT = words("lstm gru rnn_tanh rnn_relu")
 _COMPARISONS = words("lt le gt ge less less_equal greater greater_equal")
 _KEEPS_MASK = words(
@@ -133,6 +138,9 @@ def _fault(train: Trace, drop: Drop) -> str:
         return "p = 0 drops nothing"
     if drop.p >= 1:
         return "p = 1 drops everything"
+    if not LEAST_SHARE <= drop.p <= MOST_SHARE:
+        much = "next to nothing" if drop.p < LEAST_SHARE else "next to everything"
+        return f"p = {drop.p:g} drops {much}: p between {LEAST_SHARE:g} and {MOST_SHARE:g} counts"
     return off_path(train, drop.node)
 
 

@@ -41,7 +41,7 @@ def _learning(trace: Trace) -> frozenset[str]:
         node = trace.nodes.get(name)
         if name not in reached and (node is None or name_of(node) not in _NO_GRADIENT):
             reached.add(name)
-            pending.extend(trace.edges.get(name, ()))
+            pending.extend(trace.inputs.get(name, ()))
     return frozenset(reached)
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from grader.plan.arguments import argument, first_read, name_of, number, reads, reference, words
 from grader.plan.constants import Constants, constant, is_nothing, value_of
 from grader.plan.functional import REREAD, Flow
-from grader.plan.joins import PARTS, Nodes, sources_of_part
+from grader.plan.joins import PARTS, Parts
 from grader.plan.schema import Constant, Model, Node, Shape, Tensor
 from grader.plan.sizes import sizes_of
+from grader.plan.sums import Sums
 
 _CREATED = words(
     """zeros_like ones_like full_like rand_like randn_like randint_like new_zeros new_ones new_full
@@ -32,8 +33,9 @@ _LAYERS = words(
 class Trace:
     """A functional graph with what its analyses share.
 
-    `edges` are the values from which data flows into each node; `constants` are values whose
-    every element is the same number at every step; `path` are the nodes between image and output.
+    `edges` are the values from which data flows into each node, `inputs` those from which it would
+    if nothing were taken away again; `constants` are values whose every element is the same number
+    at every step; `path` are the nodes between image and output.
     """
 
     model: Model
@@ -43,6 +45,7 @@ class Trace:
     constants: dict[str, float]
     first_items: dict[str, Shape]
     edges: dict[str, tuple[str, ...]]
+    inputs: dict[str, tuple[str, ...]]
     seen: frozenset[str]
     path: frozenset[str]
 
@@ -66,14 +69,21 @@ def trace(model: Model, flow: Flow, changed: frozenset[str]) -> Trace:
         for tensor in model.tensors
         if isinstance(tensor.init, Constant) and not tensor.trainable and tensor.name not in changed
     }
+    shapes: dict[str, Shape | None] = {t.name: [*t.shape] for t in model.tensors}
+    parts = Parts(nodes)
+    sums = Sums(shapes | {name: ["B", *model.input_shape] for name in flow.inputs})
+    inputs: dict[str, tuple[str, ...]] = {}
     edges: dict[str, tuple[str, ...]] = {}
     for node in flow.nodes:
-        value = constant(node, constants)
-        if value is None:
-            edges[node.name] = tuple(dict.fromkeys(_edges(node, nodes, constants)))
-        else:
+        value, total = constant(node, constants), sums.add(node, constants)
+        value = total.constant if value is None and not total.terms else value
+        known = value is not None
+        inputs[node.name] = () if known else tuple(dict.fromkeys(_edges(node, parts, constants)))
+        edges[node.name] = inputs[node.name]
+        if value is not None:
             constants[node.name] = value
-            edges[node.name] = ()
+        elif total.lost:
+            edges[node.name] = tuple(total.terms)
     firsts = {
         (first_read(node) or ""): node.shape
         for node in flow.nodes
@@ -81,7 +91,7 @@ def trace(model: Model, flow: Flow, changed: frozenset[str]) -> Trace:
     }
     seen = _forward(flow, edges)
     path = seen & _backward(flow.output, edges)
-    return Trace(model, flow, nodes, tensors, constants, firsts, edges, seen, path)
+    return Trace(model, flow, nodes, tensors, constants, firsts, edges, inputs, seen, path)
 
 
 def _forward(flow: Flow, edges: dict[str, tuple[str, ...]]) -> frozenset[str]:
@@ -110,13 +120,13 @@ def is_number(node: Node) -> bool:
     return node.shape is None and node.dtype in _NUMBERS
 
 
-def _edges(node: Node, nodes: Nodes, constants: Constants) -> list[str]:
+def _edges(node: Node, parts: Parts, constants: Constants) -> list[str]:
     """Return the values whose numbers decide the result's numbers."""
     if is_number(node) or 0 in (sizes_of(node.shape) or ()):
         return []
     name = name_of(node)
     if name in PARTS:
-        return sources_of_part(node, name, nodes)
+        return parts.sources(node, name)
     for group, rule in _RULES:
         if name in group:
             unread = rule(node, constants)

@@ -68,6 +68,7 @@ class _Walk:
         self._trace, self._axes = trace, axes
         self._under_way: dict[str, _Average] = {}
         self._started: dict[str, Node] = {}
+        self._taken: set[str] = set()  # poolings of which the first of several results was read
 
     def visit(self, node: Node) -> None:
         """Take one operation into account."""
@@ -79,9 +80,11 @@ class _Walk:
         elif name in _CARRIED:
             if average:
                 self._under_way[node.name] = average
-        elif name == "getitem" and source in self._trace.nodes:
-            pooled = self._trace.nodes[source]
-            if name_of(pooled) in _MAXIMA and argument(node, "index") == 0:
+        elif name == "getitem":
+            pooled = self._trace.nodes.get(source)
+            first = pooled is not None and name_of(pooled) in _MAXIMA and source not in self._taken
+            if pooled is not None and first and argument(node, "index") == 0:
+                self._taken.add(source)
                 self._reduce(pooled, self._axes.get(node.name, ()), None)
         elif node.shape is not None and (name in _MAXIMA or name in _AVERAGES):
             self._reduce(node, self._axes.get(node.name, ()), average)

@@ -58,6 +58,7 @@ _CUTS = words("slice narrow")
 
 
 _FAR = 2**20  # a jump, in pixels, behind which no unit sees less than the whole image
+_FINEST = 2**40  # parts of a pixel; what is finer is not followed
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,13 @@ def _through(trace: Trace, node: Node, field: Field, axes: dict[str, Axes]) -> F
         if window is not None:
             slide = _Slide(place, len(source), size(source[place]), size(result[place]))
             moved = _moved(trace, node, window, slide)
-            changed[label] = moved if moved is not None and moved.jump < _FAR else None
+            changed[label] = moved if moved is not None and _is_followed(moved) else None
     return changed
+
+
+def _is_followed(window: Window) -> bool:
+    parts = (window.low, window.high, window.jump)
+    return window.jump < _FAR and all(part.denominator < _FINEST for part in parts)
 
 
 def _mixed_whole(node: Node, source: Axes, axes: dict[str, Axes]) -> set[str]:

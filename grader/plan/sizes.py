@@ -19,6 +19,9 @@ BATCH = 1_000_003
 MOST = 2**53 - 1
 """The largest whole number that every reader of JSON keeps exactly."""
 
+MAX_FORMULAS = 1_000
+"""Different formulas in one graph; ordinary networks have a handful."""
+
 _FORMULA = re.compile(r"[0-9B+*/() -]+")
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
@@ -28,7 +31,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 }
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4 * MAX_FORMULAS)
 def size_of(dim: int | str, batch: int = BATCH) -> int | None:
     """Return a size with `batch` for `B`; None for a formula that is no plain arithmetic."""
     if isinstance(dim, int):

@@ -23,13 +23,18 @@ from grader.plan.schema import (
     Tensor,
     Values,
 )
-from grader.plan.sizes import BATCH, sizes_of
+from grader.plan.sizes import BATCH, MAX_FORMULAS, sizes_of
 
 MAX_ELEMENTS = 50_000_000
 """Numbers in all tensors together: far beyond the limit, small enough to hold in memory."""
 
 MAX_RESULT = 10**9
 """Elements of one result for one image."""
+
+MAX_VALUES = 200_000
+"""Arguments of all operations of a graph together, items of lists included: what the analyses take
+grows with them. The largest networks of torchvision have some 20,000.
+"""
 
 
 DTYPES = frozenset(
@@ -150,6 +155,7 @@ def _sizes(model: Model) -> None:
 
 
 def _graph(graph: Graph, tensors: list[str], place: str) -> None:
+    _effort(graph, place)
     known = {*graph.inputs, *tensors}
     _unique([*graph.inputs, *tensors, *(node.name for node in graph.nodes)], place)
     for node in graph.nodes:
@@ -166,6 +172,24 @@ def _graph(graph: Graph, tensors: list[str], place: str) -> None:
         known.add(node.name)
     if graph.output not in known:
         raise _wrong("the output does not exist", "the result of an operation", graph.output, place)
+
+
+def _effort(graph: Graph, place: str) -> None:
+    """Refuse what would keep the analyses busy for minutes."""
+    values = sum(_leaves([node.args, [*node.kwargs.values()]]) for node in graph.nodes)
+    formulas = {dim for node in graph.nodes for dim in node.shape or () if isinstance(dim, str)}
+    for found, most, what in (
+        (values, MAX_VALUES, "arguments of operations"),
+        (len(formulas), MAX_FORMULAS, "different formulas of the batch size"),
+    ):
+        if found > most:
+            raise _wrong("the network is too large to be graded", f"at most {most:,} {what}",
+                         f"{found:,}", place,
+                         "the limit of the assignment is far below this")  # fmt: skip
+
+
+def _leaves(value: object) -> int:
+    return sum(map(_leaves, value)) if isinstance(value, list) else 1
 
 
 def _shape(node: Node, where: str) -> None:
