@@ -58,5 +58,6 @@ def seed_plan(network: nn.Module, batch: int, epochs: int, images: int = 60_000)
         train_transform=SEED_TRANSFORM,
         test_transform=[schema.ToFloat(), NORMALIZE],
         loss=loss,
+        drop_last=False,
     )
     return schema.Plan(model, recipe, provenance=[])

@@ -41,6 +41,7 @@ def plan_of(
         train_transform=TO_FLOAT if transform is None else transform,
         test_transform=TO_FLOAT,
         loss=msgspec.json.decode(msgspec.json.encode(loss), type=schema.Graph),
+        drop_last=False,
     )
     return schema.Plan(model, recipe, provenance=[])
 

@@ -1,5 +1,6 @@
 """What a submission leaves open comes from the default recipe, and says so."""
 
+import msgspec
 import pytest
 
 from grader.plan import assemble
@@ -7,6 +8,7 @@ from grader.plan.schema import (
     Affine,
     Channels,
     Description,
+    Exponential,
     Fact,
     Graph,
     Group,
@@ -58,6 +60,17 @@ def test_what_the_submission_says_wins_and_keeps_its_place() -> None:
     assert plan.recipe.epochs == 7
     assert fact in plan.provenance
     assert sum(f.about == "epochs" for f in plan.provenance) == 1
+
+
+def test_averaging_and_plain_epochs_are_off_unless_asked_for() -> None:
+    """They are taken over as they are, and a plan without them does not mention them."""
+    asked = Description(model(), plain_epochs=2, averaging=Exponential(0.9))
+    recipe = assemble.assemble(asked, 19).recipe
+    assert (recipe.plain_epochs, recipe.averaging) == (2, Exponential(0.9))
+
+    written = msgspec.json.encode(assemble.assemble(Description(model()), 19).recipe)
+    assert b"plain_epochs" not in written
+    assert b"averaging" not in written
 
 
 def test_testing_uses_what_is_not_random_in_the_training_transform() -> None:

@@ -176,12 +176,14 @@ def test_names_for_the_grader(tmp_path: Path) -> None:
         "def optimizer(model):\n    return optim.SGD(model.parameters(), lr=LR)\nLR = 0.3\n"
         "scheduler = lambda optimizer, steps_per_epoch: None\n"
         "loss = nn.NLLLoss()\n"
+        "PLAIN_EPOCHS = 1\nAVERAGED_EPOCHS = 2\nEMA_DECAY = 0.9\n"
     )
     program = script(tmp_path, net(), hooks)
     how = {key: part.how for key, part in program.recipe.items()}
     assert how == {
         "epochs": "value", "batch_size": "value", "train_transform": "value", "loss": "value",
-        "optimizer": "hook", "scheduler": "hook",
+        "optimizer": "hook", "scheduler": "hook", "plain_epochs": "value",
+        "averaged_epochs": "value", "ema_decay": "value",
     }  # fmt: skip
     assert plain(program, "epochs") == 12
     model = value(program, program.model)()

@@ -326,7 +326,7 @@ def test_group_without_learning_rate_teaches_nothing() -> None:
     recipe = Recipe(
         epochs=1, batch_size=1, optimizer=Optimizer("SGD", groups),
         schedule=Schedule([[0.1], [0.0, 0.0], [0.0, 0.2]]), train_transform=[],
-        test_transform=[], loss=Graph(["output", "target"], [], "output"),
+        test_transform=[], loss=Graph(["output", "target"], [], "output"), drop_last=False,
     )  # fmt: skip
 
     assert taught(recipe) == {"a", "c"}

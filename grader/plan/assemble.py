@@ -66,6 +66,8 @@ def assemble(found: Description, max_epochs: int) -> Plan:
         test_transform=test,
         loss=found.loss or _CROSS_ENTROPY,
         drop_last=drop_last,
+        plain_epochs=found.plain_epochs,
+        averaging=found.averaging,
     )
     known = {fact.about for fact in found.provenance}
     defaults = [

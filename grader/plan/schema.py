@@ -285,11 +285,32 @@ class Schedule(Struct, frozen=True):
 
 
 Epochs = Annotated[int, Meta(ge=1, le=1_000_000)]
+WholeEpochs = Annotated[int, Meta(ge=0, le=1_000_000)]
 BatchSize = Annotated[int, Meta(ge=1, le=60_000)]
 
 
-class Recipe(Struct, frozen=True):
-    """How the network is trained. `loss` is a graph of `output` (B, classes) and `target` (B,)."""
+class Exponential(Struct, frozen=True, tag="exponential"):
+    """The mean over all steps, each counting `decay` times as much as the step after it."""
+
+    decay: Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Tail(Struct, frozen=True, tag="tail"):
+    """The plain mean over the steps of the last `epochs` epochs."""
+
+    epochs: Epochs
+
+
+Averaging = Exponential | Tail
+
+
+class Recipe(Struct, frozen=True, omit_defaults=True):
+    """How the network is trained. `loss` is a graph of `output` (B, classes) and `target` (B,).
+
+    In the last `plain_epochs` the training images get the test transform. With `averaging` it is
+    the mean of the weights that is tested and kept. Parts that are off are not written, so that
+    a plan without them keeps its hash.
+    """
 
     epochs: Epochs
     batch_size: BatchSize
@@ -298,7 +319,9 @@ class Recipe(Struct, frozen=True):
     train_transform: Transforms
     test_transform: Transforms
     loss: Graph
-    drop_last: bool = False
+    drop_last: bool
+    plain_epochs: WholeEpochs = 0
+    averaging: Averaging | None = None
 
 
 class Fact(Struct, frozen=True):
@@ -331,5 +354,7 @@ class Description(Struct, frozen=True):
     test_transform: Transforms | None = None
     loss: Graph | None = None
     drop_last: bool | None = None
+    plain_epochs: WholeEpochs = 0
+    averaging: Averaging | None = None
     provenance: Annotated[list[Fact], Meta(max_length=100)] = []
     notes: Annotated[list[Text], Meta(max_length=1_000)] = []

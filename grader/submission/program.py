@@ -68,10 +68,11 @@ class Program(Struct, frozen=True):
 
     `model` evaluates to the model (an `nn.Module`, or a class or function that returns one when
     called without arguments). `recipe` may hold `epochs`, `batch_size`, `drop_last`,
-    `train_transform`, `test_transform`, `optimizer`, `scheduler`, `loss`. `scheduler_steps`
-    says when the submission steps its scheduler, where its text shows it. `placeholders` are
-    the modules that may be missing: importing one that is not installed gives a stand-in that
-    raises, with the package's name, when it is used.
+    `plain_epochs`, `averaged_epochs`, `ema_decay`, `train_transform`, `test_transform`,
+    `optimizer`, `scheduler`, `loss`. `scheduler_steps` says when the submission steps its
+    scheduler, where its text shows it. `placeholders` are the modules that may be missing:
+    importing one that is not installed gives a stand-in that raises, with the package's name,
+    when it is used.
     """
 
     modules: list[Module]  # imported ones before those that import them; __submission__ last

@@ -33,6 +33,9 @@ LOOPS = (ast.For, ast.AsyncFor, ast.While)
 VALUES = {
     "EPOCHS": "epochs",
     "BATCH_SIZE": "batch_size",
+    "PLAIN_EPOCHS": "plain_epochs",
+    "AVERAGED_EPOCHS": "averaged_epochs",
+    "EMA_DECAY": "ema_decay",
     "train_transform": "train_transform",
     "test_transform": "test_transform",
 }

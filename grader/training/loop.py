@@ -7,6 +7,7 @@ operations.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training import events
 from grader.training.augment import augment
+from grader.training.averaging import Average
 from grader.training.draw import Draw
 from grader.training.network import CompiledGraph, Network
 from grader.training.optimizer import Optimizer
@@ -68,7 +70,8 @@ def train(
         run.epoch(epoch)
         if run.diverged:
             break
-    state = {name: tensor.detach().cpu() for name, tensor in run.network.state.items()}
+    with run.averaged():
+        state = {name: tensor.detach().cpu().clone() for name, tensor in run.network.state.items()}
     return Result(run.done, run.samples, time.perf_counter() - run.began, state, run.diverged)
 
 
@@ -114,6 +117,8 @@ class _Run:
         self.network = Network(self.plan.model, initialise, self.device)
         self.loss = CompiledGraph(recipe.loss, {}, self.device)
         self.optimizer = Optimizer(recipe.optimizer, recipe.schedule, self.network.state)
+        tensors = self.network.state.values()
+        self.average = Average(recipe.averaging, tensors) if recipe.averaging else None
         self.images, self.labels = self._tensors(self.data.train_images, self.data.train_labels)
         self.test_images, self.test_labels = self._tensors(
             self.data.test_images, self.data.test_labels
@@ -125,6 +130,10 @@ class _Run:
         """Put images as [N, 1, 28, 28] bytes and labels as [N] int64 on the device."""
         pixels = torch.from_numpy(images.copy()).unsqueeze(1)
         return pixels.to(self.device), torch.from_numpy(labels.astype(np.int64)).to(self.device)
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Let the network hold the mean of its weights, where the Plan asks for one."""
+        return self.average.applied() if self.average else contextlib.nullcontext()
 
     def start(self, epochs: int) -> None:
         self.on_event(
@@ -143,25 +152,27 @@ class _Run:
         began = reported = time.perf_counter()
         tally = _Tally()
         self.network.train()
-        for step, (images, target) in enumerate(self._batches(), start=1):
+        left = self.plan.recipe.epochs - epoch
+        for step, (images, target) in enumerate(self._batches(left), start=1):
             loss = self._step(images, target, tally)
             if not np.isfinite(loss):
                 self.diverged = events.Diverged(epoch=epoch, step=step, loss=str(loss))
                 self.on_event(self.diverged)
                 return
+            if self.average:
+                self.average.add(left)
             if (now := time.perf_counter()) - reported >= _PROGRESS_SECONDS:
                 reported = now
                 self._report_progress(epoch, step, tally)
         self._finish_epoch(epoch, tally, began)
 
-    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _batches(self, left: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the epoch's batches in a new random order, augmented, float32 [B, C, H, W]."""
-        size = self.plan.recipe.batch_size
+        recipe = self.plan.recipe
+        transforms = recipe.test_transform if left < recipe.plain_epochs else recipe.train_transform
         order = self.order.permutation(len(self.images))
-        for chosen in torch.split(order, size)[: self.steps_per_epoch]:
-            images = augment(
-                self.images[chosen], self.plan.recipe.train_transform, self.augmentation
-            )
+        for chosen in torch.split(order, recipe.batch_size)[: self.steps_per_epoch]:
+            images = augment(self.images[chosen], transforms, self.augmentation)
             yield images, self.labels[chosen]
 
     def _step(self, images: torch.Tensor, target: torch.Tensor, tally: _Tally) -> float:
@@ -200,7 +211,8 @@ class _Run:
         )
 
     def _finish_epoch(self, epoch: int, tally: _Tally, began: float) -> None:
-        tested = self._test()
+        with self.averaged():
+            tested = self._test()
         done = events.EpochDone(
             epoch=epoch,
             samples=self.samples,

@@ -50,9 +50,11 @@ class Recipe:
     def describe(self, names: dict[int, str], classes: int) -> Json:
         """Return what the submission says of its recipe; what it leaves open is absent."""
         found: Json = {}
-        for key in ("epochs", "batch_size"):
+        for key in ("epochs", "batch_size", "plain_epochs"):
             if key in self.parts:
                 found[key] = self._whole_number(key)
+        if averaging := self._averaging():
+            found["averaging"] = averaging
         if "drop_last" in self.parts:
             found["drop_last"] = bool(self._get("drop_last"))
         for key in ("train_transform", "test_transform"):
@@ -79,15 +81,30 @@ class Recipe:
         value = self._get(key)
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             value = value.item()
-        most = {"epochs": 1_000_000, "batch_size": self.defaults["samples"]}[key]
-        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value != int(value) or not 1 <= value <= most:
+        least = 0 if key == "plain_epochs" else 1
+        most = self.defaults["samples"] if key == "batch_size" else 1_000_000
+        if not _is_number(value) or value != int(value) or not least <= value <= most:
             raise CannotCapture(
                 f"{key} is {value!r} ({self.parts[key]['where']}); "
-                f"expected a whole number from 1 to {most:,}",
+                f"expected a whole number from {least} to {most:,}",
             )
         self._fact(key, str(int(value)))
         return int(value)
+
+    def _averaging(self) -> Json | None:
+        """Describe which mean of the weights the submission asks for, if it does."""
+        if {"averaged_epochs", "ema_decay"} <= self.parts.keys():
+            raise CannotCapture("there are both AVERAGED_EPOCHS and EMA_DECAY", "keep one of them")
+        if "averaged_epochs" in self.parts:
+            return {"type": "tail", "epochs": self._whole_number("averaged_epochs")}
+        if "ema_decay" not in self.parts:
+            return None
+        decay = self._get("ema_decay")
+        if not _is_number(decay) or not 0 <= decay < 1:
+            where = self.parts["ema_decay"]["where"]
+            raise CannotCapture(f"ema_decay is {decay!r} ({where}); expected from 0 to below 1")
+        self._fact("ema_decay", str(float(decay)))
+        return {"type": "exponential", "decay": float(decay)}
 
     def _loss(self, classes: int) -> Json:
         part = self.parts["loss"]
@@ -167,6 +184,11 @@ class Recipe:
         if self.scheduler_steps is not None:
             by_batch = self.scheduler_steps == "batch"
         return scheduler, by_batch
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 def _asks_for_steps(hook: Callable[..., Any]) -> bool:
