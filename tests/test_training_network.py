@@ -36,6 +36,16 @@ def conv_relu_norm() -> nn.Module:
     )  # fmt: skip
 
 
+def norm_after_norm() -> nn.Module:
+    """Make one ReLU that ends a block and stands before the next norm, and one read twice."""
+    body = nn.Sequential(
+        conv(1, 6), nn.BatchNorm2d(6), nn.ReLU(), nn.BatchNorm2d(6), nn.ReLU(), conv(6, 10),
+        nn.ReLU(),
+    )  # fmt: skip
+    norm = nn.BatchNorm2d(10)
+    return Net(lambda s, x: ((y := s.body(x)) + s.norm(y)).mean((2, 3)), body=body, norm=norm)
+
+
 class WrittenOver(nn.Module):
     """A residual sum made in place, and a pooled map changed in place."""
 
@@ -95,6 +105,7 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "residual": networks.Residual,
     "squeeze and excite": networks.SqueezeExcite,
     "ReLU before norm": conv_relu_norm,
+    "norm after norm": norm_after_norm,
     "written over": WrittenOver,
     "odd sizes": OddSizes,
 }
@@ -110,6 +121,7 @@ def results(run: Callable[[Tensor], Tensor], parameters: list[Tensor], x: Tensor
 @pytest.mark.parametrize("name", MAKERS)
 def test_training_mode_gives_the_modules_outputs_gradients_and_statistics(name: str) -> None:
     """Against the module in float64: outputs and gradients to 1e-4, running statistics to 1e-5."""
+    torch.manual_seed(0)  # a sum at the very edge of a ReLU falls to one side, or to the other
     module = without_chance(MAKERS[name]())
     nudge(module)
     network = built(module)
@@ -181,6 +193,38 @@ def test_dropout_after_batch_norm_drops_its_share() -> None:
     kept = ours != 0
     assert abs(float(kept.sum() / (plain != 0).sum()) - 0.8) < 0.003
     assert torch.allclose(ours[kept], plain[kept] / 0.8, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_without_relu_lets_gradients_through_where_it_kept() -> None:
+    """ReLU, norm, dropout: a fifth of all is dropped, and the rest is the norm's, scaled."""
+    body = nn.Sequential(conv(1, 10, padding=1), nn.ReLU(), nn.BatchNorm2d(10), nn.Dropout(0.2))
+    module = Net(
+        lambda s, x: s.body(x).flatten(1) * s.one, body=body, one=nn.Parameter(torch.ones(1))
+    )
+    network = built(module)
+    x = torch.rand(64, 1, 28, 28)
+    plain = body[:3](x).flatten(1)
+    ours = network(x)
+    kept = ours != 0
+    assert abs(float(kept.float().mean()) - 0.8) < 0.003
+    assert torch.allclose(ours[kept], plain[kept] / 0.8, rtol=1e-4, atol=1e-5)
+
+    weights = torch.rand_like(plain)
+    (mine,) = torch.autograd.grad((ours * weights).sum(), [network.state["body.0.weight"]])
+    dropped = torch.where(kept, plain / 0.8, 0)
+    (true,) = torch.autograd.grad((dropped * weights).sum(), [*body[0].parameters()][:1])
+    assert torch.allclose(mine, true, rtol=1e-3, atol=1e-3 * float(true.abs().max()))
+
+
+def test_a_number_that_is_none_reaches_the_output() -> None:
+    """NaN in one channel goes through norm, ReLU, dropout and pooling: divergence is seen."""
+    body = nn.Sequential(
+        conv(1, 10), nn.BatchNorm2d(10), nn.ReLU(), nn.Dropout(0.1), nn.MaxPool2d(2)
+    )
+    network = built(Net(lambda s, x: s.body(x).mean((2, 3)), body=body))
+    with torch.no_grad():
+        network.state["body.0.weight"][0] = torch.nan
+    assert network(torch.rand(8, 1, 28, 28)).isnan().any(0).tolist() == [True] + [False] * 9
 
 
 def test_tensors_are_initialised_as_the_plan_says() -> None:

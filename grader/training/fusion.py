@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -32,20 +32,47 @@ def fuse(
     nodes = [call.node for call in calls]
     writers = {node.name: node for node in nodes}
     relu = not any(_may_overwrite(node, writers) for node in nodes)
+    before = _rectified(nodes, writers, readers) if relu else {}
+    absorbed = {node.name for node in before.values()}
     fused: list[Call] = []
     index = 0
     while index < len(nodes):
         node = nodes[index]
-        if run := _run(nodes, index, readers, relu):
-            fused.append(_block(run, masks))
+        run = _run(nodes, index, readers, relu)
+        if run:
+            fused.append(_block(run, before.get(node.name), masks))
         elif _is_dropout(node) and node.op == "aten.dropout.default":
             fused.append(Call(Dropout(masks, _number(node.args[1])), node.args[:1], {}, node))
         elif convolution := _convolution(node, state):
             fused.append(Call(convolution, node.args[:3], {}, node))
-        else:
+        elif node.name not in absorbed:
             fused.append(calls[index])
         index += max(len(run), 1)
     return fused
+
+
+def _rectified(
+    nodes: list[schema.Node], writers: dict[str, schema.Node], readers: Counter[str]
+) -> dict[str, schema.Node]:
+    """Return, for norms by name, the ReLU that nobody else reads and whose input nobody else does.
+
+    Something else may stand between the two: a norm counts its batches first.
+    """
+    found: dict[str, schema.Node] = {}
+    for node in nodes:
+        match node.args:
+            case [schema.Ref(name), *_] if _is_training_norm(node) and readers[name] == 1:
+                relu = writers.get(name)
+                if relu and _is_relu(relu) and _is_own(relu.args[0], writers, readers):
+                    found[node.name] = relu
+    return found
+
+
+def _is_own(value: schema.Value, writers: dict[str, schema.Node], readers: Counter[str]) -> bool:
+    """Tell whether a value is a node's result that is read once, and not a block's by itself."""
+    if not isinstance(value, schema.Ref) or value.ref not in writers:
+        return False
+    return readers[value.ref] == 1 and not _is_training_norm(writers[value.ref])
 
 
 def _run(
@@ -55,29 +82,32 @@ def _run(
     if not _is_training_norm(nodes[start]):
         return []
     run = [nodes[start]]
-    steps: list[Callable[[schema.Node], bool]] = [_is_relu, _is_dropout, _is_pool] if relu else []
-    for matches in steps:
+    for matches in (_is_relu, _is_dropout, _is_pool) if relu else ():
         following = start + len(run)
-        if following == len(nodes) or (len(run) == 1 and matches is not _is_relu):
+        if following == len(nodes):
             break
         node, before = nodes[following], run[-1].name
-        if matches(node) and node.args[:1] == [schema.Ref(before)] and readers[before] == 1:
+        fits = node.args[:1] == [schema.Ref(before)] and readers[before] == 1
+        if fits and matches(node) and (matches is not _is_pool or any(map(_is_relu, run))):
             run.append(node)
     return run
 
 
-def _block(run: list[schema.Node], masks: Masks) -> Call:
+def _block(run: list[schema.Node], before: schema.Node | None, masks: Masks) -> Call:
+    """Make one call of a norm, what follows it, and the ReLU before it."""
     norm, after = run[0], run[1:]
     p = next((_number(node.args[1]) for node in after if _is_dropout(node)), 0.0)
     function = NormBlock(
         masks=masks,
         momentum=_number(norm.args[6]),
         eps=_number(norm.args[7]),
+        rectified=before is not None,
         relu=any(_is_relu(node) for node in after),
         p=p,
         pool=any(_is_pool(node) for node in after),
     )
-    return Call(function, norm.args[:5], {}, run[-1])
+    x = norm.args[0] if before is None else before.args[0]
+    return Call(function, [x, *norm.args[1:5]], {}, run[-1])
 
 
 def _convolution(node: schema.Node, state: Mapping[str, torch.Tensor]) -> Convolution | None:

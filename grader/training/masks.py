@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from grader.training.kernels import drop, drop_gradient
 from grader.training.team import team
 
-_PIECE = 1 << 17  # elements of a mask that one thread makes at a time
+_PIECE = 1 << 17  # elements that one thread works on at a time
 
 
 class Masks:
@@ -25,12 +28,17 @@ class Masks:
         self._seed = seed
         self._generators: dict[int, np.random.SFC64] = {}
 
-    def keep(self, piece: int, count: int, p: float) -> npt.NDArray[np.bool_]:
-        """Return [count] booleans, each false with probability `p`."""
+    def words(self, piece: int, count: int) -> npt.NDArray[np.uint16]:
+        """Return [count] random words."""
         if piece not in self._generators:
             self._generators[piece] = np.random.SFC64([self._seed, piece])
-        words = np.asarray(self._generators[piece].random_raw((count + 3) // 4))
-        return words.view(np.uint16)[:count] >= round(p * 65536)
+        drawn = np.asarray(self._generators[piece].random_raw((count + 3) // 4))
+        return drawn.view(np.uint16)[:count]
+
+
+def threshold(p: float) -> np.uint32:
+    """Return the first word that keeps its element, when a share `p` of all is dropped."""
+    return np.uint32(round(p * 65536))
 
 
 @dataclass(frozen=True)
@@ -44,13 +52,56 @@ class Dropout:
         """Return x with elements zeroed with probability `p` and the others scaled up."""
         if x.dtype != torch.float32 or x.device.type != "cpu":
             return F.dropout(x, self.p)
-        mask = torch.empty_like(x, requires_grad=False)  # dense, in the layout of x
-        flat = mask.as_strided((x.numel(),), (1,)).numpy()
-        gain = np.float32(1 / (1 - self.p))
+        return _Function.apply(x, self.masks, self.p)  # type: ignore[no-any-return]
 
-        def fill(piece: int) -> None:
-            part = flat[piece * _PIECE : (piece + 1) * _PIECE]
-            np.multiply(self.masks.keep(piece, len(part), self.p), gain, out=part)
 
-        team(torch.get_num_threads()).run(fill, -(-x.numel() // _PIECE))
-        return x * mask
+class _Function(torch.autograd.Function):
+    """Forward and backward of a `Dropout`; tensors are seen flat, in the layout they have."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - PyTorch gives it no public type
+        x: torch.Tensor,
+        masks: Masks,
+        p: float,
+    ) -> torch.Tensor:
+        y = torch.empty_like(x)  # dense, in the layout of x
+        x = x.detach() if x.stride() == y.stride() else torch.empty_like(y).copy_(x)
+        kept = torch.empty_like(y, dtype=torch.uint8)
+        ctx.gain = np.float32(1 / (1 - p))
+        ctx.save_for_backward(kept)
+        flat, flat_y, flat_kept = _flat(x), _flat(y), _flat(kept)
+
+        def work(piece: int, part: slice) -> None:
+            words = masks.words(piece, len(flat[part]))
+            drop(flat[part], words, threshold(p), ctx.gain, flat_y[part], flat_kept[part])
+
+        _for_pieces(len(flat), work)
+        return y
+
+    @staticmethod
+    def backward(
+        ctx: Any,  # noqa: ANN401
+        gradient: torch.Tensor,
+    ) -> tuple[torch.Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        result = torch.empty_like(kept, dtype=torch.float32)
+        if gradient.stride() != kept.stride():
+            gradient = torch.empty_like(result).copy_(gradient)
+        flat, flat_kept, flat_result = _flat(gradient), _flat(kept), _flat(result)
+
+        def work(_: int, part: slice) -> None:
+            drop_gradient(flat[part], flat_kept[part], ctx.gain, flat_result[part])
+
+        _for_pieces(len(flat), work)
+        return result, None, None
+
+
+def _flat(x: torch.Tensor) -> npt.NDArray[Any]:
+    """See a dense tensor as [numel], in the order of memory."""
+    return x.as_strided((x.numel(),), (1,)).numpy()
+
+
+def _for_pieces(count: int, work: Callable[[int, slice], None]) -> None:
+    parts = [slice(start, start + _PIECE) for start in range(0, count, _PIECE)]
+    team(torch.get_num_threads()).run(lambda i: work(i, parts[i]), len(parts))
