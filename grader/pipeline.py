@@ -27,6 +27,7 @@ from grader.plan.schema import Plan
 from grader.plan.validate import validate
 from grader.record import Record
 from grader.rubric import Rubric
+from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
 from grader.submission.program import Program
 from grader.submission.reader import read_program
@@ -67,7 +68,8 @@ class Run:
         self.request = request
         self.plan: Plan | None = None
         self._done: set[str] = set()
-        self._box = Box(request.rubric.megabytes.describe)
+        rubric = request.rubric
+        self._box = Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe)
         with contextlib.ExitStack() as failing:
             failing.callback(self.close)
             mnist.verify(request.data_dir)
@@ -109,6 +111,7 @@ class Run:
         return facts is not None and facts.parameters <= limit
 
     def _describe(self) -> None:
+        self._update(sandbox=_protections(self._box.protections()))
         with self._problems_noted("read"):
             program = read(self.request)
             self._note_reading(program)
@@ -227,7 +230,7 @@ def make_plan(program: Program, request: Request, box: Box) -> Plan:
     """Let the submission describe itself in the box; complete and check what it says."""
     rubric = request.rubric
     budget = rubric.limits.epochs - 1
-    found = box.describe(program, request_defaults(budget), seconds=rubric.seconds.describe)
+    found = box.describe(program, request_defaults(budget))
     plan = assemble(found, budget)
     validate(plan, budget)
     return plan
@@ -255,12 +258,12 @@ def _first_record(request: Request) -> Record:
         rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
         max_score=request.rubric.max_score,
         environment=_environment(),
-        sandbox=records.Protections(
-            present=["own process and process group", "clean environment", "no standard input",
-                     "time, memory and output bounds"],
-            missing=["own user", "file system view", "network namespace"],
-        ),
     )  # fmt: skip
+
+
+def _protections(held: Held) -> records.Protections:
+    missing = [f"{name}: {why}" for name, why in held.missing.items()]
+    return records.Protections(list(held.present), missing)
 
 
 def _sha256(path: Path) -> str:

@@ -1,14 +1,15 @@
 """A child process that is watched while it runs and never outlives the grader's interest in it.
 
-Covered on every system: a wall-clock deadline, a bound on the memory of the process and all its
-descendants, a bound on what it prints, and the end of all descendants that can be found (by
-parentage, by process group, and by a mark in their environment). Not covered here: what the
-process may read, write or connect to.
+Covered on every system: a wall-clock deadline; bounds on the memory, the CPU time and the number
+of the process and all its descendants, and on what it prints; and the end of all descendants that
+can be found (by parentage, by process group, and by a mark in their environment). Not covered
+here: what the process may read, write or connect to, which is `grader.sandbox.box`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import secrets
@@ -31,7 +32,7 @@ _UNREAD = 4  # pieces that may wait for a child to read its input
 
 
 class Stopped(Exception):
-    """The child was ended from outside; `reason` is `time`, `memory` or `output`."""
+    """The child was ended from outside; `reason` is `time`, `memory`, `processes` or `output`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -49,28 +50,33 @@ class Child:
         cwd: Path,
         memory: int,
         output: int,
+        cpu: float = math.inf,
+        processes: float = math.inf,
         fed: bool = False,
+        inherited: Sequence[int] = (),
     ) -> None:
-        """Start `command`; `memory` and `output` are bounds in bytes.
+        """Start `command`; `memory` and `output` are bounds in bytes, `cpu` in seconds.
 
-        Its standard input is empty, or with `fed` what `feed` gives it.
+        Its standard input is empty, or with `fed` what `send` and `feed` give it. `inherited` are
+        the descriptors it gets beside the three of every process.
         """
-        self._memory = memory
-        self._output = output
+        self._memory, self._output, self._cpu, self._most = memory, output, cpu, processes
         self._mark = secrets.token_hex(16)
         self._chunks: queue.Queue[bytes | None] = queue.Queue(maxsize=64)
         self._errors = bytearray()
         self._outgoing: queue.Queue[bytes | None] = queue.Queue(maxsize=_UNREAD)
-        self._writer: threading.Thread | None = None
         self._looked = 0.0
         self.peak_memory = 0
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=env | {_MARK: self._mark}, cwd=cwd, start_new_session=True,
+            pass_fds=inherited,
         )  # fmt: skip
         pumps = ((self._pump, self._process.stdout), (self._keep, self._process.stderr))
         self._threads = [threading.Thread(target=f, args=(s,), daemon=True) for f, s in pumps]
+        if fed:
+            self._threads.append(threading.Thread(target=self._write, daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -85,11 +91,9 @@ class Child:
         return self._process.poll()
 
     def feed(self, data: bytes) -> None:
-        """Give it its whole standard input; nothing happens if it does not read it."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it ended, which its output will tell
-            self._process.stdin.write(data)
-            self._process.stdin.close()
+        """Give it its whole standard input, or the rest of it; returns before that is read."""
+        self._outgoing.put(data)
+        self._outgoing.put(None)
 
     def send(self, data: bytes, deadline: Callable[[], float]) -> None:
         """Give it one more piece of its standard input, which stays open.
@@ -97,9 +101,6 @@ class Child:
         Returns before it has read that; raises Stopped when it leaves too much unread until a
         bound is passed. `deadline` is as for `chunks`.
         """
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write, daemon=True)
-            self._writer.start()
         while True:
             try:
                 return self._outgoing.put(data, timeout=_TICK)
@@ -109,18 +110,15 @@ class Child:
     def _write(self) -> None:
         """Write what is sent, in a thread of its own: a child that does not read blocks nobody."""
         assert self._process.stdin is not None
-        while (data := self._outgoing.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # it ended, which its output will tell
-                self._process.stdin.write(data)
-                self._process.stdin.flush()
+        with contextlib.suppress(OSError), self._process.stdin as stream:
+            while (data := self._outgoing.get()) is not None:
+                with contextlib.suppress(OSError):  # it ended, which its output will tell
+                    stream.write(data)
+                    stream.flush()
 
     def cpu_seconds(self) -> float:
         """CPU time it has used so far, with every descendant that is alive or was waited for."""
-        used = 0.0
-        for process in self._family():
-            with contextlib.suppress(psutil.Error):
-                used += sum(process.cpu_times()[:4])  # own user, system; children's user, system
-        return used
+        return sum(_cpu_seconds(process) for process in self._family())
 
     def _pump(self, stream: IO[bytes]) -> None:
         """Hand output on; the queue's bound makes a flooding child wait."""
@@ -164,10 +162,16 @@ class Child:
         if time.monotonic() - self._looked < _TICK:
             return  # to look at every process takes longer than to hand on a message
         self._looked = time.monotonic()
-        used = sum(_resident(p) for p in self._family())
+        family = self._family()
+        used = sum(_resident(p) for p in family)
         self.peak_memory = max(self.peak_memory, used)
+        computed = sum(_cpu_seconds(p) for p in family) if self._cpu < math.inf else 0
         if used > self._memory:
             raise Stopped("memory", f"{used / 1e6:,.0f} MB of memory in use")
+        if computed > self._cpu:
+            raise Stopped("time", f"{computed:,.0f} s of computing time used")
+        if len(family) > self._most:
+            raise Stopped("processes", f"{len(family):,} processes at once")
 
     def _family(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
@@ -177,28 +181,26 @@ class Child:
 
     def end(self) -> None:
         """Kill it and every descendant that can be found, and reap it."""
-        family = self._family()
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        for process in [*family, *self._marked()]:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-        if self._writer is not None:
-            with contextlib.suppress(queue.Full):
-                self._outgoing.put(None, timeout=_LAST_WORDS)
-            self._writer.join(_LAST_WORDS)
-        psutil.wait_procs(family, timeout=2)
+        self._kill()
+        with contextlib.suppress(queue.Full):
+            self._outgoing.put(None, timeout=_LAST_WORDS)
         with contextlib.suppress(queue.Empty):
             while self._chunks.get(timeout=_LAST_WORDS) is not None:
                 pass  # a pump that waits for room can only end once there is some
         for thread in self._threads:
             thread.join(_LAST_WORDS)
+
+    def _kill(self) -> None:
+        family = [*self._family(), *self._marked()]
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._process.kill()
+        self._process.wait()
+        psutil.wait_procs(family, timeout=2)
 
     def _marked(self) -> Iterator[psutil.Process]:
         """Find what left the family and the group: a daemon still carries the mark."""
@@ -212,6 +214,13 @@ def _resident(process: psutil.Process) -> int:
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Return what a process has used, together with the children it has waited for."""
+    with contextlib.suppress(psutil.Error):
+        return float(sum(process.cpu_times()[:4]))
+    return 0.0
 
 
 @contextlib.contextmanager

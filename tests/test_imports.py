@@ -11,7 +11,7 @@ GRADER = Path(__file__).parent.parent / "grader"
 ALLOWED = {
     "plan": {"plan", "errors"},
     "submission": {"submission", "plan", "errors"},
-    "sandbox": {"sandbox", "submission", "plan", "errors", "process"},
+    "sandbox": {"sandbox", "submission", "plan", "errors", "process", "scratch"},
     "training": {"training", "plan", "datasets", "errors", "process", "record"},
     "datasets": {"datasets", "errors"},
     "checks": {"checks", "record", "rubric"},

@@ -361,7 +361,7 @@ def test_standard_input_is_empty_for_the_submission() -> None:
 def test_a_box_that_is_not_used_ends_when_it_is_closed() -> None:
     """Closing a box ends its process, whatever it is doing; a second time is harmless."""
     before = set(psutil.Process().children())
-    box = Box(3000)
+    box = Box(seconds=60, megabytes=3000)
     started = set(psutil.Process().children()) - before
     box.close()
     box.close()
@@ -373,7 +373,8 @@ def test_a_box_that_is_not_used_ends_when_it_is_closed() -> None:
 def test_a_box_does_not_outlive_a_grader_that_is_killed(tmp_path: Path) -> None:
     """Without a job, a box ends as soon as nobody is left to give it one."""
     code = (
-        "import os, psutil; from grader.sandbox.describe import Box; box = Box(3000)\n"
+        "import os, psutil; from grader.sandbox.describe import Box\n"
+        "box = Box(seconds=60, megabytes=3000)\n"
         "print(psutil.Process().children()[0].pid, flush=True); os._exit(1)\n"
     )
     ended = subprocess.run(

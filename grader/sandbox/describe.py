@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +10,19 @@ from typing import Any
 import msgspec
 
 from grader import process
-from grader.errors import GraderFault, LimitReached, SubmissionError
+from grader.errors import LimitReached, SubmissionError
 from grader.plan.schema import Description
+from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
 
 _INSIDE = Path(__file__).parent / "inside"
 _MAX_ANSWER = 200 << 20  # bytes
+_LOADING = 120  # seconds of CPU that loading PyTorch may take, on any machine
+_THREADS = 4  # cores a description may keep busy all of its time
 _STOPPED = {
     "time": "the submission did not describe itself in time",
     "memory": "the submission used too much memory while it described itself",
+    "processes": "the submission started too many processes while it described itself",
     "output": "the submission flooded its output while it described itself",
 }
 
@@ -39,60 +42,52 @@ class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Box:
     """A fresh interpreter that loads PyTorch ahead of time, and then describes one Program."""
 
-    def __init__(self, megabytes: int) -> None:
-        """Start it; GraderFault when it cannot be started."""
-        self._megabytes = megabytes
-        self._folder = tempfile.TemporaryDirectory(prefix="grader-box-", ignore_cleanup_errors=True)
-        home = Path(self._folder.name)
-        try:
-            self._child = process.Child(
-                process.python(str(_INSIDE)), env=process.clean_environment(home), cwd=home,
-                memory=megabytes * 1_000_000, output=_MAX_ANSWER, fed=True,
-            )  # fmt: skip
-        except OSError as error:
-            self._folder.cleanup()
-            raise GraderFault("the box could not be started", found=str(error)) from error
+    def __init__(self, *, seconds: float, megabytes: int) -> None:
+        """Start it with bounds on a description; GraderFault when it cannot be started."""
+        self._seconds, self._megabytes = seconds, megabytes
+        limits = Limits(
+            memory=megabytes * 1_000_000, output=_MAX_ANSWER, cpu=_LOADING + _THREADS * seconds
+        )
+        self._boxed = Boxed(process.python(str(_INSIDE)), limits, reads=[_INSIDE])
         self._open = True
 
-    def describe(
-        self, program: Program, defaults: dict[str, Any], *, seconds: float
-    ) -> Description:
+    def protections(self) -> Held:
+        """Return what keeps the submission in this box; waits until that is known."""
+        return self._boxed.protections()
+
+    def describe(self, program: Program, defaults: dict[str, Any]) -> Description:
         """Run `program` and return what it says of itself, types checked; can be called once.
 
         Raises SubmissionError for whatever the submission does wrong, LimitReached for a bound
         it ran into.
         """
-        limits = {"seconds": seconds, "memory": self._megabytes * 1_000_000}
-        deadline = time.monotonic() + seconds
-        self._child.feed(
-            msgspec.json.encode({"program": program, "defaults": defaults, "limits": limits})
-        )
+        deadline = time.monotonic() + self._seconds
+        self._boxed.feed(msgspec.json.encode({"program": program, "defaults": defaults}))
         try:
-            answer = b"".join(self._child.chunks(lambda: deadline))
+            answer = b"".join(self._boxed.chunks(lambda: deadline))
         except process.Stopped as stopped:
             raise LimitReached(
                 _STOPPED[stopped.reason],
-                expected=f"at most {seconds:g} s and {self._megabytes:,} MB",
+                expected=f"at most {self._seconds:g} s and {self._megabytes:,} MB",
                 found=str(stopped), where=program.model.where,
                 help="keep training, downloads and endless loops out of what the model needs",
             ) from None  # fmt: skip
         finally:
             self.close()
-        return _read(answer, lambda: _ending(self._child), program)
+        return _read(answer, lambda: _ending(self._boxed), program)
 
     def close(self) -> None:
         """End the interpreter, if it has not ended, and all that it started."""
         if self._open:
             self._open = False
-            self._child.end()
-            self._folder.cleanup()
+            self._boxed.end()
 
 
 def describe(
     program: Program, defaults: dict[str, Any], *, seconds: float, megabytes: int
 ) -> Description:
     """Describe `program` in a box of its own; see `Box`."""
-    return Box(megabytes).describe(program, defaults, seconds=seconds)
+    return Box(seconds=seconds, megabytes=megabytes).describe(program, defaults)
 
 
 def _ending(running: process.Child) -> str:
@@ -134,14 +129,16 @@ def _told(error: _Error) -> SubmissionError:
             "the model could not be traced", found=error.message, where=error.where,
             help="write the model in a plainer way; if you think it is plain, please report this",
         )  # fmt: skip
-    memory = error.kind == "MemoryError"
-    return (LimitReached if memory else SubmissionError)(
-        error.message, where=error.where, help=error.help or _advice(error.kind)
-    )
+    if error.kind == "MemoryError":
+        return LimitReached(
+            _STOPPED["memory"], found=error.message, where=error.where, help=_advice(error.kind)
+        )
+    return SubmissionError(error.message, where=error.where, help=error.help or _advice(error.kind))
 
 
 def _advice(kind: str) -> str:
     known = {
+        "MemoryError": "make the model smaller, and keep data out of what it needs",
         "MissingPackage": "keep the package out of the model, or have it installed",
         "SystemExit": "the code the model needs ends the program: give required options defaults",
         "NameError": "define the name in the file, above the line that uses it",

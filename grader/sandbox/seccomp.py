@@ -1,0 +1,137 @@
+"""A seccomp filter through ctypes: system calls no network in training needs are refused.
+
+A deny-list, because an interpreter with PyTorch makes calls by the hundred and every version
+makes others; and whatever the kernel learned after this list was written is refused too. The
+filter holds for this process and all it starts, and cannot be lifted.
+
+What is refused: looking into or altering other processes; new namespaces and mounts; sockets (but
+pairs of them between own processes); memory that no process is charged for (memfd, System V,
+shared anonymous maps); keys, eBPF, performance counters, io_uring, userfaultfd and the like,
+whose kernel code is young or large; typing into a terminal; and what only root may do anyway.
+
+Numbers are from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl and
+include/uapi/asm-generic/unistd.h), the program's format from include/uapi/linux/filter.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Iterator
+
+from grader.sandbox import kernel
+
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_COLUMN = {"x86_64": 0, "aarch64": 1}
+_NEWEST = 462  # mseal, of Linux 6.10; x86's x32 calls are above it too
+_ABSENT = -1
+
+_REFUSED = {  # name: number on x86_64, number on aarch64
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "process_mrelease": (448, 448), "pidfd_getfd": (438, 438),
+    "kcmp": (312, 272), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40),
+    "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428),
+    "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
+    "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
+    "lookup_dcookie": (212, 18), "quotactl": (179, 60), "quotactl_fd": (443, 443),
+    "fanotify_init": (300, 262), "fanotify_mark": (301, 263), "socket": (41, 198),
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190),
+    "msgget": (68, 186), "mq_open": (240, 180), "memfd_secret": (447, 447),
+    "vmsplice": (278, 75), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427), "io_setup": (206, 0), "userfaultfd": (323, 282),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "add_key": (248, 217),
+    "request_key": (249, 218), "keyctl": (250, 219), "personality": (135, 92),
+    "iopl": (172, _ABSENT), "ioperm": (173, _ABSENT), "modify_ldt": (154, _ABSENT),
+    "uselib": (134, _ABSENT), "migrate_pages": (256, 238), "move_pages": (279, 239),
+    "mbind": (237, 235), "set_mempolicy": (238, 237), "set_mempolicy_home_node": (450, 450),
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
+    "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "syslog": (103, 116),
+    "vhangup": (153, 58), "nfsservctl": (180, 42), "sethostname": (170, 161),
+    "setdomainname": (171, 162), "settimeofday": (164, 170), "clock_settime": (227, 112),
+    "clock_adjtime": (305, 266), "adjtimex": (159, 171),
+}  # fmt: skip
+_SAID_TO_BE_UNKNOWN = {  # programs have another way when these do not exist
+    "clone3": (435, 435),
+    "memfd_create": (319, 279),
+}
+_CLONE, _MMAP, _IOCTL, _SOCKETPAIR = (56, 220), (9, 222), (16, 29), (53, 199)
+_CLONE_NEW = 0x7E02_0000  # any of the flags that ask for a namespace
+_SHARED_ANONYMOUS = 0x21
+_TYPING = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+_AF_UNIX = 1
+
+_LOAD, _RETURN, _AND = 0x20, 0x06, 0x54
+_IF_EQUAL, _IF_GREATER, _IF_ANY_BIT = 0x15, 0x25, 0x45
+_ALLOW, _KILL, _ERRNO = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
+
+_Step = tuple[int, int, int, int]  # code, steps to skip if true, if false, operand
+
+
+def program(machine: str) -> bytes:
+    """Return the filter for an architecture, as the kernel takes it."""
+    return b"".join(struct.pack("=HBBI", *step) for step in _steps(machine))
+
+
+def _steps(machine: str) -> Iterator[_Step]:
+    column = _COLUMN[machine]
+    yield (_LOAD, 0, 0, _ARCHITECTURE)
+    yield (_IF_EQUAL, 1, 0, _AUDIT_ARCH[machine])
+    yield (_RETURN, 0, 0, _KILL)
+    yield (_LOAD, 0, 0, _NUMBER)
+    yield (_IF_GREATER, 0, 1, _NEWEST)
+    yield _refuse(errno.ENOSYS)
+    for number in _REFUSED.values():
+        if number[column] != _ABSENT:
+            yield from _when(number[column], [_refuse(errno.EPERM)])
+    for number in _SAID_TO_BE_UNKNOWN.values():
+        yield from _when(number[column], [_refuse(errno.ENOSYS)])
+    yield from _when(_CLONE[column], [_argument(0), (_IF_ANY_BIT, 0, 1, _CLONE_NEW)])
+    shared = [_argument(3), (_AND, 0, 0, _SHARED_ANONYMOUS), (_IF_EQUAL, 0, 1, _SHARED_ANONYMOUS)]
+    yield from _when(_MMAP[column], shared)
+    first, second = _TYPING
+    typing = [_argument(1), (_IF_EQUAL, 1, 0, first), (_IF_EQUAL, 0, 1, second)]
+    yield from _when(_IOCTL[column], typing)
+    yield from _when(_SOCKETPAIR[column], [_argument(0), (_IF_EQUAL, 1, 0, _AF_UNIX)])
+    yield (_RETURN, 0, 0, _ALLOW)
+
+
+def _when(number: int, then: list[_Step]) -> Iterator[_Step]:
+    """For the call `number`: refuse it, or test an argument and refuse or allow it."""
+    if then[0][0] != _RETURN:
+        then = [*then, _refuse(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
+    yield (_IF_EQUAL, 0, len(then), number)
+    yield from then
+
+
+def _argument(index: int) -> _Step:
+    """Load the lower half of an argument; the flags looked at have no upper half."""
+    return (_LOAD, 0, 0, _ARGUMENTS + 8 * index)
+
+
+def _refuse(number: int) -> _Step:
+    return (_RETURN, 0, 0, _ERRNO | number)
+
+
+def restrict() -> None:
+    """Put this process under the filter; it must have given up new privileges before."""
+    machine = kernel.machine()
+    code = ctypes.create_string_buffer(program(machine))
+    count = (len(code) - 1) // 8
+    head = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", count, ctypes.addressof(code)))
+    kernel.syscall(_SECCOMP[machine], 1, 0, head)  # SECCOMP_SET_MODE_FILTER
+
+
+def in_force() -> bool:
+    """Try a call that is harmless and that only the filter refuses."""
+    number = _REFUSED["kcmp"][_COLUMN[kernel.machine()]]
+    try:
+        kernel.syscall(number, os.getpid(), os.getpid(), 0, 0, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return False
