@@ -66,7 +66,8 @@ class Trial(msgspec.Struct, frozen=True):
 def plan_of(submission: Path) -> schema.Plan:
     """Read and describe a submission as grading does."""
     request = Request(submission, Path(), rubrics.load())
-    with contextlib.closing(Box(request.rubric.megabytes.describe)) as box:
+    seconds, megabytes = request.rubric.seconds.describe, request.rubric.megabytes.describe
+    with contextlib.closing(Box(seconds=seconds, megabytes=megabytes)) as box:
         return make_plan(read(request), request, box)
 
 
