@@ -23,8 +23,8 @@ from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
 from grader.plan.assemble import SAMPLES, assemble, request_defaults, steps_per_epoch
 from grader.plan.facts import facts_of
-from grader.plan.schema import Plan
-from grader.plan.validate import validate
+from grader.plan.schema import Flaw, Plan
+from grader.plan.validate import validate, validate_model
 from grader.record import Record
 from grader.rubric import Rubric
 from grader.sandbox.box import Held
@@ -105,10 +105,11 @@ class Run:
 
     @property
     def trainable(self) -> bool:
-        """Whether the network is small enough for the grader to spend a training on it."""
-        facts = self.record.model
+        """Whether the network is small enough for a training, and its recipe without flaws."""
+        facts, recipe = self.record.model, self.record.recipe
         limit = self.request.rubric.limits.trained_parameters
-        return facts is not None and facts.parameters <= limit
+        small = facts is not None and facts.parameters <= limit
+        return small and recipe is not None and not recipe.flaws
 
     def _describe(self) -> None:
         self._update(sandbox=_protections(self._box.protections()))
@@ -232,13 +233,20 @@ def make_plan(program: Program, request: Request, box: Box) -> Plan:
     budget = rubric.limits.epochs - 1
     found = box.describe(program, request_defaults(budget))
     plan = assemble(found, budget)
-    validate(plan, budget)
+    validate_model(plan.model)
+    try:
+        validate(plan, budget)
+    except SubmissionError as error:
+        flaw = Flaw("recipe", f"{error.message}: {error.found}", error.where, error.help)
+        plan = msgspec.structs.replace(plan, flaws=[*plan.flaws, flaw])
     return plan
 
 
 def examine(record: Record, plan: Plan) -> Record:
     """Add to the record what the plan alone tells: architecture and recipe."""
-    recipe = records.RecipeSummary(plan.recipe.epochs, plan.recipe.batch_size, plan.provenance)
+    recipe = records.RecipeSummary(
+        plan.recipe.epochs, plan.recipe.batch_size, plan.provenance, plan.flaws
+    )
     notes = record.notes + list(plan.notes)
     return records.update(record, model=facts_of(plan.model), recipe=recipe, notes=notes)
 

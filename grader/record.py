@@ -13,10 +13,16 @@ import msgspec
 
 from grader.errors import GraderFault
 from grader.plan.findings import Facts, Finding, Layer
-from grader.plan.schema import Fact
+from grader.plan.schema import Fact, Flaw
 from grader.training.events import EpochDone, Probed
 
-__all__ = ["Facts", "Finding", "Layer", "Probed"]  # checks know the Record, nothing behind it
+__all__ = [
+    "Facts",
+    "Finding",
+    "Flaw",
+    "Layer",
+    "Probed",
+]  # checks know the Record, nothing behind it
 
 Outcome = Literal["passed", "failed", "not_judged"]
 Fault = Literal["submission", "limit", "grader"]
@@ -48,11 +54,15 @@ class Problem(Struct, frozen=True):
 
 
 class RecipeSummary(Struct, frozen=True):
-    """How it is trained, in words; each fact with the place it came from."""
+    """How it is trained, in words; each fact with the place it came from.
+
+    With `flaws`, parts that the file declares and that cannot be used, nothing is trained.
+    """
 
     epochs: int
     batch_size: int
     facts: list[Fact]
+    flaws: list[Flaw] = []
 
 
 class Training(Struct, frozen=True):

@@ -201,14 +201,6 @@ def test_a_transform_without_an_equal_is_named_in_the_notes() -> None:
     assert "RandomPosterize" in found.notes[0]
 
 
-def test_an_optimiser_of_the_students_own_is_refused() -> None:
-    """A class that is not torch.optim's cannot be described as numbers."""
-    source = MODEL + "\nclass Mine(optim.SGD): pass\n"
-    recipe = {"optimizer": part("Mine(m.parameters(), lr=1)", bindings={"m": "model"})}
-    with pytest.raises(SubmissionError, match="optimiser Mine is not one of"):
-        described(source=source, recipe=recipe)
-
-
 def test_a_schedule_of_more_epochs_than_the_budget_is_kept_up_to_the_budget() -> None:
     """Twenty declared epochs, the most common number, give a plan that trains nineteen of them."""
     recipe = {
@@ -254,31 +246,12 @@ def test_a_model_that_needs_arguments_is_refused_with_their_names() -> None:
 
 def test_an_error_of_the_tracer_itself_asks_to_be_reported() -> None:
     """What comes out of the box cannot be made a fault of the grader, but says who to tell."""
-    broken = {k: v for k, v in request_defaults(19).items() if k != "epochs"}
-    recipe = {"optimizer": part("optim.SGD(m.parameters(), lr=1)", bindings={"m": "model"})}
+    broken = {k: v for k, v in request_defaults(19).items() if k != "optimizer"}
+    recipe = {"scheduler": part("None")}
     with pytest.raises(SubmissionError, match="could not be traced") as caught:
         describe(program(recipe=recipe), broken, seconds=60, megabytes=3000)
 
     assert "report this" in caught.value.help
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({"epochs": "float('inf')"}, "epochs is inf"),
-        ({"epochs": "2_000_000"}, "from 1 to 1,000,000"),
-        ({"batch_size": "100_000"}, "from 1 to 60,000"),
-        ({"batch_size": "-7"}, "batch_size is -7"),
-        ({"loss": "lambda output: 0"}, r"loss\(output, target\)"),
-        ({"scheduler": "3"}, "scheduler gives a int"),
-        ({"optimizer": "optim.LBFGS(m.parameters())"}, "optimiser LBFGS is not one"),
-    ],
-)
-def test_a_wrong_part_of_the_recipe_is_named(parts: dict[str, str], message: str) -> None:
-    """Numbers out of range, and hooks of the wrong kind, are the submission's, in words."""
-    recipe = {key: part(source, bindings={"m": "model"}) for key, source in parts.items()}
-    with pytest.raises(SubmissionError, match=message):
-        described(recipe=recipe)
 
 
 def test_a_name_of_a_tensor_may_be_that_of_an_operation() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from grader.checks.judge import Judge
-from grader.record import Facts, Finding, Probed, Problem, Record
+from grader.record import Facts, Finding, Flaw, Probed, Problem, Record
 from grader.rubric import Rubric
 
 _IDLE = "the scores stay as they are when its result is changed, whatever the weights are"
@@ -52,6 +52,8 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
     most = rubric.limits.trained_parameters
     expected = f"at least {limit:.2f}%"
     _judge_training(judge, trained.problem, expected)
+    if trained.recipe is not None:
+        _judge_recipe(judge, trained.recipe.flaws)
     if facts.parameters > most:
         judge.cannot(
             f"networks of more than {most:,} parameters are not trained; mend the number of "
@@ -103,6 +105,7 @@ def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
     _facts(judge, record)
     if record.recipe is None:
         judge.cannot("the recipe is not known")
+    _judge_recipe(judge, [f for f in record.recipe.flaws if f.about == "epochs"])
     limit = rubric.limits.epochs
     declared = record.recipe.epochs
     source = next((f.where for f in record.recipe.facts if f.about == "epochs"), "")
@@ -188,6 +191,20 @@ def _judge_training(judge: Judge, problem: Problem | None, expected: str) -> Non
         False, expected=problem.expected or expected, found=problem.found, where=problem.where,
         message=problem.message, help=problem.help,
     )  # fmt: skip
+
+
+def _judge_recipe(judge: Judge, flaws: list[Flaw]) -> None:
+    """Fail if a part of the recipe that the file declares cannot be used."""
+    if flaws:
+        names = ", ".join(dict.fromkeys(f.about for f in flaws))
+        judge(
+            False, expected="a recipe that can be carried out",
+            found="; ".join(f"{f.about}: {f.message}" for f in flaws),
+            where=", ".join(dict.fromkeys(f.where for f in flaws if f.where)),
+            message=f"the recipe that the file declares cannot be used: {names}",
+            help="; ".join(dict.fromkeys(f.help for f in flaws if f.help))
+            or "run the line named, or leave it out: the grader has a recipe of its own",
+        )  # fmt: skip
 
 
 def _how_to_improve(was_better: bool, last: int, most: int) -> str:

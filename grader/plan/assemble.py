@@ -69,14 +69,15 @@ def assemble(found: Description, max_epochs: int) -> Plan:
         plain_epochs=found.plain_epochs,
         averaging=found.averaging,
     )
-    known = {fact.about for fact in found.provenance}
+    known = {f.about for f in found.provenance} | {f.about for f in found.flaws}
     defaults = [
         Fact(about=about, value=value, where=_DEFAULT)
         for about, value in _described(recipe, found.schedule is not None).items()
         if about not in known
     ]
     model = Fact(about="model", value=found.model.class_name, where=found.model.where)
-    return Plan(found.model, recipe, [model, *found.provenance, *defaults], found.notes)
+    facts = [model, *found.provenance, *defaults]
+    return Plan(found.model, recipe, facts, found.notes, found.flaws)
 
 
 def steps_per_epoch(batch_size: int, drop_last: bool) -> int:

@@ -274,14 +274,33 @@ class Optimizer(Struct, frozen=True):
 Steps = Annotated[list[Number], Meta(min_length=1, max_length=MAX_STEPS)]
 
 
+class Plateau(Struct, frozen=True):
+    """`ReduceLROnPlateau`: its options by their own names; `min_lr` has one a parameter group.
+
+    It is replayed on the training loss, or on the training accuracy where `mode` is `max`.
+    """
+
+    every: Literal["epoch", "batch"]
+    mode: Literal["min", "max"]
+    factor: Annotated[float, Meta(ge=0, lt=1)]
+    patience: Annotated[int, Meta(ge=0, le=10**9)]
+    threshold: Number
+    threshold_mode: Literal["rel", "abs"]
+    cooldown: Annotated[int, Meta(ge=0, le=10**9)]
+    min_lr: Annotated[list[Number], Meta(min_length=1, max_length=64)]
+    eps: Number
+
+
 class Schedule(Struct, frozen=True):
     """The learning rate, and the momentum where it moves, of every optimiser step.
 
-    One list a parameter group. A list of one number holds for the whole run.
+    One list a parameter group. A list of one number holds for the whole run, unless `plateau`
+    lowers it on the way.
     """
 
     lr: Annotated[list[Steps], Meta(min_length=1, max_length=64)]
     momentum: Annotated[list[Steps], Meta(max_length=64)] | None = None
+    plateau: Plateau | None = None
 
 
 Epochs = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -332,13 +351,26 @@ class Fact(Struct, frozen=True):
     where: Text
 
 
+class Flaw(Struct, frozen=True):
+    """A part of the recipe that the file declares, and that cannot be used: why, and where."""
+
+    about: Name
+    message: Text
+    where: Text = ""
+    help: Text = ""
+
+
+Flaws = Annotated[list[Flaw], Meta(max_length=100)]
+
+
 class Plan(Struct, frozen=True):
-    """A submission, reduced to data."""
+    """A submission, reduced to data; one with flaws has no recipe of its own to be trained by."""
 
     model: Model
     recipe: Recipe
     provenance: Annotated[list[Fact], Meta(max_length=100)]
     notes: Annotated[list[Text], Meta(max_length=1_000)] = []
+    flaws: Flaws = []
     version: Literal[1] = 1
 
 
@@ -358,3 +390,4 @@ class Description(Struct, frozen=True):
     averaging: Averaging | None = None
     provenance: Annotated[list[Fact], Meta(max_length=100)] = []
     notes: Annotated[list[Text], Meta(max_length=1_000)] = []
+    flaws: Flaws = []

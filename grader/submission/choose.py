@@ -141,7 +141,7 @@ class Chooser:
             value = Value(ast.Name("MODEL", ast.Load()), end)
             resolved = self.trace.resolve(value).expr
             class_name = self.trace.model_class(value) or dotted(resolved) or "MODEL"
-            return Choice(self._name_part("MODEL"), class_name, True)
+            return Choice(self._name_part("MODEL"), class_name, True, self.made(value))
         found = self.trace.definition(ENTRY, "build_model")
         if found and not isinstance(found[1], ast.ClassDef) and _needs_nothing(found[1]):
             call = ast.parse("build_model()", mode="eval").body

@@ -12,6 +12,7 @@ from grader.submission.source import Stmt
 from grader.submission.trace import Trace, Value
 
 _DATASETS = re.compile(r"mnist", re.I)
+_SETS = frozenset({"Subset", "ConcatDataset", "random_split"})
 _THROUGH = frozenset(
     {
         "enumerate",
@@ -70,6 +71,25 @@ class Loaders:
             if found := self.behind(returned, depth + 1):
                 return found
         return None
+
+    def is_dataset(self, value: Value) -> bool:
+        """Tell whether an expression makes a set of images, or a part of one."""
+        expr = self.trace.resolve(value).expr
+        return (
+            isinstance(expr, ast.Call)
+            and self._mnist(value) is not None
+            and (last(expr.func) in _SETS or bool(_DATASETS.search(last(expr.func))))
+        )
+
+    def tests(self, value: Value, name: str) -> bool:
+        """Tell whether a set of images is the one for testing."""
+        made = self._mnist(value)
+        assert made is not None
+        assert isinstance(made.expr, ast.Call)
+        flag = argument_of(made.expr, "train", 1)
+        if isinstance(flag, ast.Constant):
+            return flag.value is False
+        return bool(re.search(r"test|val", name, re.I))
 
     def kind(self, loader: Value, name: str) -> bool | None:
         """Give True for a loader of training data, False for test data, None if nothing tells."""

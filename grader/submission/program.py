@@ -18,12 +18,14 @@ class Statement(Struct, frozen=True):
     """One statement of the submission, as it stands there.
 
     `file` is what a person would call the place (`cell 3`, `models/net.py`), `line` the first
-    line of the statement in it, counted from one.
+    line of the statement in it, counted from one. An `optional` statement serves the recipe
+    alone: the model can be had without it.
     """
 
     source: str
     file: str
     line: int
+    optional: bool = False
 
 
 class Module(Struct, frozen=True):
@@ -45,7 +47,8 @@ class Part(Struct, frozen=True):
     callable to be called with whatever its parameters name. `setup` are statements of an
     enclosing function that come first, run in a namespace on top of the module's. `bindings`
     are names the expression uses for things the grader hands it: `{"net": "model"}`; what can
-    be handed is `model`, `optimizer`, `train_loader`, `test_loader`, `device`.
+    be handed is `model`, `optimizer`, `train_loader`, `test_loader`, `train_set`, `test_set`,
+    `device`. `declared` marks what the file says for the grader, by name.
     """
 
     source: str
@@ -53,6 +56,16 @@ class Part(Struct, frozen=True):
     how: Literal["value", "hook"] = "value"
     setup: list[Statement] = []
     bindings: dict[str, str] = {}
+    declared: bool = False
+
+
+class Flaw(Struct, frozen=True):
+    """A part of the recipe that the file declares and that nobody can make: why, and where."""
+
+    about: str
+    message: str
+    where: str
+    help: str = ""
 
 
 class SetAside(Struct, frozen=True):
@@ -83,6 +96,7 @@ class Program(Struct, frozen=True):
     placeholders: list[str] = []
     set_aside: list[SetAside] = []
     notes: list[str] = []
+    flaws: list[Flaw] = []
 
 
 ENTRY = "__submission__"

@@ -94,6 +94,7 @@ def program_of(entry: Unit, modules: Modules, model: str | None) -> tuple[Progra
     parts = Parts(trace)
     choice = _choose(parts, notes, model)
     _refuse_broken(entry, modules)
+    modules.settle()
     finder = Finder(parts, choice, notes)
     finder.find()
     program = Program(
@@ -105,6 +106,7 @@ def program_of(entry: Unit, modules: Modules, model: str | None) -> tuple[Progra
         placeholders=sorted(modules.placeholders),
         set_aside=_set_aside(entry, modules),
         notes=notes,
+        flaws=finder.flaws,
     )
     return program, choice.optimizer is not None
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,10 +22,10 @@ from grader.submission.choose import Choice, is_optimizer
 from grader.submission.loaders import Loaders, argument_of, site_of
 from grader.submission.names import FUNCTIONS, last, reads, root
 from grader.submission.parts import Parts
-from grader.submission.program import ENTRY, Part
+from grader.submission.program import ENTRY, Flaw, Part
 from grader.submission.sites import Site
 from grader.submission.source import Stmt, segment
-from grader.submission.trace import Trace, Undecided, Value, model_root
+from grader.submission.trace import Trace, Undecided, Value, at, model_root
 
 SCHEDULERS = re.compile(r"LR$|^ReduceLROnPlateau$|^CosineAnnealing|WarmRestarts$|Scheduler$")
 _EPOCH_WORDS = ("epochs", "num_epochs", "n_epochs", "max_epochs", "epoch", "nb_epochs")
@@ -44,13 +44,17 @@ HOOKS = ("optimizer", "scheduler", "loss")
 
 @dataclass
 class Finder:
-    """Finds the parts of one submission's recipe; `notes` say what was left out, and why."""
+    """Finds the parts of one submission's recipe.
+
+    `notes` say what was left out, and why; `flaws` what the file declares and nobody can make.
+    """
 
     parts: Parts
     choice: Choice
     notes: list[str]
     recipe: dict[str, Part] = field(default_factory=dict)
     steps: Literal["batch", "epoch"] | None = None
+    flaws: list[Flaw] = field(default_factory=list)
 
     @property
     def trace(self) -> Trace:
@@ -68,39 +72,68 @@ class Finder:
             self._named()
         self._inferred()
         self._named()
+        self._hooks(self._not_functions)
+
+    @property
+    def declares(self) -> bool:
+        """Tell whether the file was written for the grader: it says so, or trains nothing."""
+        return self.choice.explicit or not (self.trained or self._named_calls("backward"))
+
+    @property
+    def trained(self) -> bool:
+        """Tell whether the file makes an optimiser."""
+        return any(is_optimizer(site.call) for site in self.trace.calls.sites)
 
     # Names that a file may define for the grader
 
     def _named(self) -> None:
-        flow = self.parts.modules.flow(ENTRY)
         end = self.trace.end(ENTRY)
         for name, key in VALUES.items():
             if key not in self.recipe and self.trace.assignment(name, end):
-                self._try(key, Value(_name(name), end), name, self._place(name))
+                self._try(key, Value(_name(name), end), name, self._place(name), self.declares)
+        self._hooks(self._hook)
+
+    def _hook(self, name: str, statement: Stmt) -> None:
+        """Take the function that a hook's name is bound to."""
+        if _is_hook(statement.node):
+            self.parts.want(name)
+            self.recipe[name] = Part(name, statement.where, "hook", declared=True)
+
+    def _not_functions(self, name: str, statement: Stmt) -> None:
+        """Take what else a hook's name is bound to, if a hook was meant: it may be at fault."""
+        node = statement.node
+        value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+        if value is not None and (self.declares or (name == "loss" and _makes_loss(node))):
+            place = at(self.trace.end(ENTRY), statement)
+            self._try(name, Value(value, place), "{}", statement.where, self.declares)
+
+    def _hooks(self, take: Callable[[str, Stmt], None]) -> None:
+        flow = self.parts.modules.flow(ENTRY)
         for name in HOOKS:
             index = flow.definition(name, len(flow.statements))
-            if name in self.recipe or index is None:
-                continue
-            if _is_hook(flow.statements[index].node):
-                self.parts.want(name)
-                self.recipe[name] = Part(name, flow.statements[index].where, "hook")
-            elif name == "loss" and _makes_loss(flow.statements[index].node):
-                self._try("loss", Value(_name(name), end), name, self._place(name))
+            if name not in self.recipe and index is not None:
+                take(name, flow.statements[index])
 
     def _place(self, name: str) -> str:
         statement = self.trace.assignment(name, self.trace.end(ENTRY))
         return statement.where if statement else ""
 
-    def _try(self, key: str, value: Value, form: str = "{}", place: str = "") -> None:
+    def _try(
+        self, key: str, value: Value, form: str = "{}", place: str = "", declared: bool = False
+    ) -> None:
         """Add a part, or a note that says why it cannot be had."""
         if key in self.recipe:
             return
         try:
             part = self.parts.part(value, self._role, form)
         except Undecided as reason:
-            self.notes.append(f"{key}: not taken over, {reason.reason} ({reason.where})")
+            if declared:
+                self.flaws.append(Flaw(key, reason.reason, reason.where, "give it a plain value"))
+            else:
+                self.notes.append(f"{key}: not taken over, {reason.reason} ({reason.where})")
             return
-        self.recipe[key] = msgspec.structs.replace(part, where=place or part.where)
+        where = place or part.where
+        self.recipe[key] = msgspec.structs.replace(part, where=where, declared=declared)
 
     # What feeds the training
 
@@ -148,6 +181,8 @@ class Finder:
         loader = self.loaders.behind(value)
         if loader is not None:
             return "test_loader" if self.loaders.kind(loader, name) is False else "train_loader"
+        if self.loaders.is_dataset(value):
+            return "test_set" if self.loaders.tests(value, name) else "train_set"
         return None
 
     def _scheduler(self, optimizer: Site) -> None:

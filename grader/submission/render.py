@@ -27,6 +27,7 @@ class Modules:
     wanted: dict[str, set[str]] = field(default_factory=dict)
     placeholders: set[str] = field(default_factory=set)
     loading: set[str] = field(default_factory=set)  # functions that load data
+    settled: dict[str, set[Stmt]] = field(default_factory=dict)  # what the model needs
 
     def flow(self, name: str) -> Flow:
         """Give the statements that importing this module runs."""
@@ -57,6 +58,10 @@ class Modules:
             return node.module or ""
         folder = self.library.entry.path.parent.parents[node.level - 2]
         return f"{folder.name}.{node.module}" if node.module else folder.name
+
+    def settle(self) -> None:
+        """Take what is kept so far for the model's; what comes later is the recipe's alone."""
+        self.settled = {name: set(found.kept) for name, found in self.slices.items()}
 
     def add(self, name: str, found: Slice) -> None:
         """Take a slice of a module, and what it imports from its siblings."""
@@ -190,7 +195,8 @@ class Modules:
     def statement(self, name: str, statement: Stmt, names: set[str]) -> Statement:
         """One kept statement as text, reduced to the names it is kept for."""
         source = self._text(name, statement, names)
-        return Statement(source, statement.text.label, first_line(statement.node))
+        optional = statement not in self.settled.get(name, ())
+        return Statement(source, statement.text.label, first_line(statement.node), optional)
 
     def _text(self, name: str, statement: Stmt, names: set[str]) -> str:
         node = statement.node

@@ -184,6 +184,7 @@ class _Run:
         if np.isfinite(value):
             tally.add(value, correct, len(target))
             self.optimizer.step(loss)
+            self.optimizer.follow("batch", value, correct / len(target))
         return value
 
     def _loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -211,6 +212,7 @@ class _Run:
         )
 
     def _finish_epoch(self, epoch: int, tally: _Tally, began: float) -> None:
+        self.optimizer.follow("epoch", tally.mean_loss, tally.correct / max(tally.samples, 1))
         with self.averaged():
             tested = self._test()
         done = events.EpochDone(

@@ -47,14 +47,16 @@ class Optimizer:
             ) from None
         self._step = 0
         self.lr = self._lr[0][0]
+        self._plateau = schedule.plateau
+        if schedule.plateau is not None:
+            self._scheduled()
+            self._reducer = _reducer(self._optimizer, schedule.plateau)
 
     def step(self, loss: torch.Tensor) -> None:
         """Work out the gradients of `loss` and change the parameters once."""
-        for index, group in enumerate(self._optimizer.param_groups):
-            group["lr"] = _at(self._lr[index], self._step)
-            if self._momentum:
-                _set_momentum(group, _at(self._momentum[index], self._step))
-        self.lr = _at(self._lr[0], self._step)
+        if self._plateau is None:
+            self._scheduled()
+        self.lr = float(self._optimizer.param_groups[0]["lr"])
         self._step += 1
         self._optimizer.zero_grad()
         try:
@@ -62,6 +64,29 @@ class Optimizer:
             self._optimizer.step()
         except OPERATION_ERRORS as error:
             raise SubmissionError(f"A training step failed: {error}") from None
+
+    def _scheduled(self) -> None:
+        """Set learning rate and momentum to the numbers of this step."""
+        for index, group in enumerate(self._optimizer.param_groups):
+            group["lr"] = _at(self._lr[index], self._step)
+            if self._momentum:
+                _set_momentum(group, _at(self._momentum[index], self._step))
+
+    def follow(self, every: str, loss: float, accuracy: float) -> None:
+        """Let a plateau see how training goes, of one batch or of one epoch (`every`)."""
+        if self._plateau is not None and self._plateau.every == every:
+            self._reducer.step(loss if self._plateau.mode == "min" else accuracy)
+
+
+def _reducer(
+    optimizer: torch.optim.Optimizer, plateau: schema.Plateau
+) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
+    options = {name: getattr(plateau, name) for name in plateau.__struct_fields__}
+    del options["every"]
+    try:
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **options)
+    except ValueError as error:
+        raise SubmissionError(f"ReduceLROnPlateau cannot be made: {error}") from None
 
 
 def _at(steps: list[float], step: int) -> float:

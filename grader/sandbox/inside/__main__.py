@@ -13,13 +13,12 @@ import importlib
 import json
 import os
 import sys
-import traceback
 import warnings
 from typing import Any
 
-Json = dict[str, Any]
+from explain import explain, places
 
-_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not needed here
+Json = dict[str, Any]
 
 
 def main() -> None:
@@ -47,99 +46,28 @@ def _load() -> None:
     from packages import stand_in_for_the_unneeded
 
     stand_in_for_the_unneeded()
-    for name in ("capture", "modules", "patches", "recipe"):
+    for name in ("description", "patches"):
         importlib.import_module(name)
     gc.freeze()
     gc.enable()
 
 
 def _answer(job: Json) -> Json:
-    files = {s["file"] for module in job["program"]["modules"] for s in module["statements"]}
+    files = places(job["program"])
     try:
         return {"description": _describe(job, files)}
     except BaseException as error:  # even SystemExit has to become an answer
-        return {"error": _explain(error, files)}
+        return {"error": explain(error, files)}
 
 
 def _describe(job: Json, files: set[str]) -> Json:
-    import capture
-    import modules
+    import description
     import patches
-    from recipe import Recipe
 
     sys.path.pop(0)  # from here on nothing of ours is importable by name
     sys.argv[1:] = []  # a submission that parses its command line gets its own defaults
-    program = job["program"]
     patches.apply()
-    sys.meta_path.append(modules.PlaceholderFinder(program["placeholders"]))
-    namespace = vars(modules.Submission(program["modules"]).load("__submission__"))
-    model = _build(modules.evaluate(program["model"], namespace, {"device": "cpu"}), program)
-    class_name = program["class_name"] or type(model).__name__
-    captured = capture.capture(model, class_name, program["model"]["where"], files)
-    recipe = Recipe(program, namespace, model, job["defaults"], files)
-    found = recipe.describe(captured.names, captured.classes)
-    return {
-        "model": captured.json,
-        **found,
-        "provenance": recipe.facts,
-        "notes": recipe.notes,
-    }
-
-
-def _build(thing: Any, program: Json) -> Any:
-    from tensors import CannotCapture
-    from torch import nn
-
-    source = program["model"]["source"]
-    if not isinstance(thing, nn.Module) and callable(thing):
-        if needed := _required(thing):
-            raise CannotCapture(
-                f"{source} needs {', '.join(needed)} to be built",
-                f"say with which: MODEL = {source}(...)",
-            )
-        thing = thing()
-    if isinstance(thing, nn.Module):
-        return thing
-    raise CannotCapture(
-        f"{source} gives a {type(thing).__name__}, not an nn.Module",
-        "end the file with MODEL = YourNetwork()",
-    )
-
-
-def _required(maker: Any) -> list[str]:
-    """Return the parameters without which a class or function cannot be called."""
-    import inspect
-
-    try:
-        parameters = inspect.signature(maker).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
-
-
-def _printable(text: str) -> str:
-    """Cut a message to length, without halves of characters that JSON cannot carry."""
-    return text[:2000].encode("utf-8", "replace").decode()
-
-
-def _explain(error: BaseException, files: set[str]) -> Json:
-    """Say what went wrong, and the innermost line of the submission it went wrong on."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{f.filename}, line {f.lineno}" for f in frames if f.filename in files]
-    theirs = isinstance(error, SyntaxError) and error.filename in files
-    if isinstance(error, SyntaxError) and theirs:
-        places.append(f"{error.filename}, line {error.lineno}")
-    kind = type(error).__name__
-    own = kind == "CannotCapture"
-    meant = own or theirs or kind in ("MissingPackage", "ModuleNotFoundError")
-    ours = not meant and bool(frames) and os.path.dirname(frames[-1].filename) == _HERE  # noqa: PTH120
-    return {
-        "kind": "Tracer" if ours else kind,
-        "message": _printable(str(error) if own else f"{kind}: {error}"),
-        "where": places[-1] if places else getattr(error, "where", "") if own else "",
-        "help": getattr(error, "help", "") if own else "",
-    }
+    return description.describe(job["program"], job["defaults"], files)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from nodes import size
 from recorder import BATCH, Recorder
+from shadow import Shadow, ValueAsked
 from tensors import CONSTANTS, CannotCapture, list_tensors, owners, tensor_json, undo_overrides
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
 Json = dict[str, Any]
 
+_LOSS_NUMBERS = 1_000  # that a loss may hold, such as one weight a class
 _INPUTS = ((1, 28, 28), (3, 28, 28), (1, 32, 32), (3, 32, 32))
 _CANNOT = "forward does something that cannot be written as a graph of PyTorch's operations"
 _HELP = (
@@ -26,21 +28,28 @@ _HELP = (
 
 @dataclass(frozen=True)
 class Captured:
-    """A model as JSON; the names of its tensors by `id`; how many scores an image gets."""
+    """A model as JSON, names of its tensors by `id`, scores an image gets, remarks."""
 
     json: Json
     names: dict[int, str]
     classes: int
+    notes: list[str]
 
 
 class Tensors:
     """The tensors of a model, and those that its graphs turn out to hold, as JSON by name."""
 
-    def __init__(self, model: nn.Module | None = None) -> None:
+    def __init__(self, model: nn.Module) -> None:
         """List what `model` holds."""
-        listed = list_tensors(model) if model is not None else []
+        listed = list_tensors(model)
         self.entries: dict[str, Json] = {entry["name"]: entry for entry, _ in listed}
         self.names: dict[int, str] = {id(tensor): entry["name"] for entry, tensor in listed}
+
+    def copy(self) -> Tensors:
+        """Return another that can grow on its own."""
+        new = Tensors.__new__(Tensors)
+        new.entries, new.names = dict(self.entries), dict(self.names)
+        return new
 
     def name(self, tensor: torch.Tensor) -> str:
         """Name a tensor; one that is not the model's own is a constant, entered once."""
@@ -62,16 +71,12 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
     Raises CannotCapture, or whatever the student's own `forward` raises.
     """
     undo_overrides(model)
+    notes = _settled(model)
     module, shape = _accepting(model)
-    tensors = Tensors(model)
     paths = {id(owner): path for path, owner in owners(model)}
-    graphs = {}
-    for mode in ("train", "eval"):
-        module.train(mode == "train")
-        recorder = Recorder(
-            tensors.name, paths, files, gradients=mode == "train", taken=set(tensors.entries)
-        )
-        graphs[mode], classes = _graph(recorder, module, shape)
+    capturing = _Capturing(module, shape, paths, files, Tensors(model))
+    graphs = {mode: capturing.graph(mode) for mode in ("train", "eval")}
+    tensors = capturing.tensors
     if sum(len(e["init"].get("values", ())) for e in tensors.entries.values()) > CONSTANTS:
         raise CannotCapture(
             f"buffers and constants hold more than {CONSTANTS:,} numbers",
@@ -85,7 +90,68 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
         "train": graphs["train"],
         "eval": graphs["eval"],
     }
-    return Captured(described, tensors.names, classes)
+    return Captured(described, tensors.names, capturing.classes, notes)
+
+
+def _settled(model: nn.Module) -> list[str]:
+    """Replace what no graph can say by what comes nearest, and tell."""
+    norms = [m for _, m in owners(model) if isinstance(m, nn.modules.batchnorm._NormBase)]
+    averaging = [norm for norm in norms if norm.momentum is None and norm.track_running_stats]
+    for norm in averaging:
+        norm.momentum = 0.1
+    if not averaging:
+        return []
+    return [
+        f"{type(averaging[0]).__name__}(momentum=None), which averages over all batches, is "
+        "trained with PyTorch's own momentum of 0.1"
+    ]
+
+
+@dataclass
+class _Capturing:
+    """Records a module in both modes; `tensors` grows by what the recordings find."""
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    paths: dict[int, str]
+    files: set[str]
+    tensors: Tensors
+    classes: int = 0
+
+    def graph(self, mode: str) -> Json:
+        """Record it in one mode; on real values, and twice, if it asks for values."""
+        self.module.train(mode == "train")
+        before = self.tensors
+        try:
+            return self._recorded(mode, before, None)
+        except ValueAsked:
+            return self._agreed(mode, before)
+
+    def _agreed(self, mode: str, before: Tensors) -> Json:
+        """Record it on two batches of images, and return the graph if it is the same."""
+        shadow = Shadow(1.0)
+        try:
+            first = self._recorded(mode, before, shadow), self.tensors.entries
+            second = self._recorded(mode, before, Shadow(-3.0)), self.tensors.entries
+        except CannotCapture:
+            same = False
+        else:
+            same = first == second
+        if not same:
+            raise ValueAsked(next(filter(None, shadow.asked), "")) from None
+        return second[0]
+
+    def _recorded(self, mode: str, before: Tensors, shadow: Shadow | None) -> Json:
+        self.tensors = before.copy()
+        recorder = Recorder(
+            self.tensors.name, self.paths, self.files, gradients=mode == "train",
+            taken=set(before.entries), shadow=shadow,
+        )  # fmt: skip
+        with _restored(self.module, recorder), _told():
+            result = recorder.record(self.module, x=(self.shape, torch.float32))
+        scores = _pick_output(result)
+        self.classes = _classes(scores, recorder.nodes)
+        return {"inputs": ["x"], "nodes": recorder.nodes, "output": recorder.name(scores)}
 
 
 class _Flat(nn.Module):
@@ -119,14 +185,6 @@ def _accepting(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
     raise first
 
 
-def _graph(recorder: Recorder, module: nn.Module, shape: tuple[int, ...]) -> tuple[Json, int]:
-    with _restored(module, recorder), _told():
-        result = recorder.record(module, x=(shape, torch.float32))
-    scores = _pick_output(result)
-    classes = _classes(scores, recorder.nodes)
-    return {"inputs": ["x"], "nodes": recorder.nodes, "output": recorder.name(scores)}, classes
-
-
 def loss_json(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], classes: int, files: set[str]
 ) -> Json:
@@ -134,15 +192,21 @@ def loss_json(
 
     Raises CannotCapture, or whatever the loss raises.
     """
-    tensors = Tensors()
-    recorder = Recorder(tensors.name, {}, files, gradients=True)
+    recorder = Recorder(lambda tensor: _written(recorder, tensor), {}, files, gradients=True)
     inputs = {"output": ((classes,), torch.float32), "target": ((), torch.int64)}
     result = recorder.record(loss, **inputs)
-    if tensors.entries:
-        raise CannotCapture("the loss holds tensors of its own", "use numbers or a function")
     if not isinstance(result, torch.Tensor) or result.dim() != 0:
         raise CannotCapture("the loss does not return one number", "return the mean over a batch")
     return {"inputs": list(inputs), "nodes": recorder.nodes, "output": recorder.name(result)}
+
+
+def _written(recorder: Recorder, tensor: torch.Tensor) -> str:
+    """Write a tensor that a loss holds, such as the weights of classes, into its graph."""
+    if tensor.numel() > _LOSS_NUMBERS:
+        raise CannotCapture(
+            f"the loss holds more than {_LOSS_NUMBERS} numbers", "use numbers or a function"
+        )
+    return recorder.write_out(tensor)
 
 
 @contextlib.contextmanager
@@ -164,12 +228,19 @@ def _restored(module: nn.Module, recorder: Recorder) -> Iterator[None]:
     tables = ("_buffers", "_parameters", "_modules")
     modules = [owner for _, owner in owners(module)]
     before = [(m, dict(vars(m)), {t: dict(vars(m)[t]) for t in tables}) for m in modules]
-    yield
+    try:
+        yield
+        for owner, _, held in before:
+            for key, buffer in held["_buffers"].items():
+                now = owner._buffers.get(key)
+                if buffer is not None and now is not None and now is not buffer:
+                    recorder.copy(buffer, now)
+    finally:
+        _restore(before)
+
+
+def _restore(before: list[tuple[nn.Module, Json, dict[str, Json]]]) -> None:
     for owner, attributes, held in before:
-        for key, buffer in held["_buffers"].items():
-            now = owner._buffers.get(key)
-            if buffer is not None and now is not None and now is not buffer:
-                recorder.copy(buffer, now)
         vars(owner).clear()
         vars(owner).update(attributes)
         for table, content in held.items():

@@ -51,6 +51,15 @@ class Placeholder(types.ModuleType):
         self()
 
 
+class Failure:
+    """A statement that raised, and that only the recipe needs."""
+
+    def __init__(self, source: str, error: Exception) -> None:
+        self.error = error
+        nodes = ast.walk(ast.parse(source))
+        self.binds = {n.id for n in nodes if isinstance(n, ast.Name)}
+
+
 class Submission:
     """The modules of a submission, imported by each other and by nobody else.
 
@@ -62,6 +71,8 @@ class Submission:
         """Hold a Program's modules."""
         self.modules = {module["name"]: module for module in modules}
         self.loaded: dict[str, types.ModuleType] = {}
+        self.failures: list[Failure] = []
+        self.futures: dict[str, int] = {}
         packages = {name.rpartition(".")[0] for name in self.modules} - {""}
         self.names = set(self.modules) | packages | {p.partition(".")[0] for p in packages}
 
@@ -74,10 +85,21 @@ class Submission:
         parent, _, leaf = name.rpartition(".")
         above = self.load(parent) if parent else None
         module = self.loaded[name] = self._new(name)
-        run_statements(self.modules.get(name, {}).get("statements", []), vars(module))
+        for statement in self.modules.get(name, {}).get("statements", []):
+            self._run(statement, module)
         if above is not None:
             setattr(above, leaf, module)
         return module
+
+    def _run(self, statement: Json, module: types.ModuleType) -> None:
+        """Run one statement; one that only the recipe needs may fail."""
+        future = self.futures.get(module.__name__, 0)
+        try:
+            self.futures[module.__name__] = run_statements([statement], vars(module), future)
+        except Exception as error:
+            if not statement["optional"]:
+                raise
+            self.failures.append(Failure(statement["source"], error))
 
     def _new(self, name: str) -> types.ModuleType:
         module = types.ModuleType(name)
@@ -147,9 +169,12 @@ class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Do nothing: a placeholder is empty."""
 
 
-def run_statements(statements: Sequence[Json], namespace: Json) -> None:
-    """Execute statements so that tracebacks show the place they have in the submission."""
-    future = 0  # `from __future__ import ...` holds for all that follows it
+def run_statements(statements: Sequence[Json], namespace: Json, future: int = 0) -> int:
+    """Execute statements so that tracebacks show the place they have in the submission.
+
+    `from __future__ import ...` holds for all that follows it: `future` are the compiler's flags
+    so far, and those after the statements are returned.
+    """
     for statement in statements:
         _remember_source(statement)
         tree = ast.parse(statement["source"])
@@ -157,6 +182,7 @@ def run_statements(statements: Sequence[Json], namespace: Json) -> None:
         code = compile(tree, statement["file"], "exec", flags=future, dont_inherit=True)
         future |= code.co_flags & _FUTURE
         exec(code, namespace)  # noqa: S102 - running this code is what the box is for
+    return future
 
 
 def evaluate(part: Json, namespace: Json, given: Json) -> Any:
@@ -165,8 +191,10 @@ def evaluate(part: Json, namespace: Json, given: Json) -> Any:
     scope = dict(namespace)
     scope |= {name: given[what] for name, what in part["bindings"].items() if what in given}
     run_statements(part["setup"], scope)
-    file, _, _ = part["where"].partition(", line")
-    return eval(compile(part["source"], file or "submission", "eval"), scope)  # noqa: S307 - as above
+    file, _, line = part["where"].rpartition(", line ")
+    tree = ast.parse(part["source"], mode="eval")
+    ast.increment_lineno(tree, int(line) - 1 if line.isdigit() else 0)
+    return eval(compile(tree, file or "submission", "eval"), scope)  # noqa: S307 - as above
 
 
 def _remember_source(statement: Json) -> None:

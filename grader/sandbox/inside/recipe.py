@@ -1,4 +1,9 @@
-"""Optimisers, schedulers and losses become the JSON of `grader.plan.schema`. Runs in the box."""
+"""The parts of a recipe become the JSON of `grader.plan.schema`. Runs in the box.
+
+A part that cannot be used is the fault of that part alone: what the file declares for the grader
+by name becomes a flaw, which the checks that need the recipe report; what was only inferred from
+the file's own training is left to the default recipe, with a note.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,9 @@ from typing import Any
 
 import torch
 from capture import loss_json
-from modules import evaluate
+from explain import explain
+from modules import Failure, evaluate
+from schedules import Simulation, constant, optimizer_json, plateau_json, summary
 from tensors import CannotCapture
 from torch import nn
 from torch.optim import lr_scheduler
@@ -18,14 +25,32 @@ from transforms import transforms_json
 
 Json = dict[str, Any]
 
-# What the trainer decides for itself: how a step is computed, not what it computes.
-_OURS = {"foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
-_KNOWN = (
-    "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD",
-    "Rprop",
-)  # fmt: skip
-_STEPS = 1_500_000  # as grader.plan.schema has it
 _BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
+_TEST_IMAGES = 10_000
+
+
+class Dataset:
+    """Stands for a set of images in a recipe that asks for its length."""
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        """Return how many images it has."""
+        return self.images
+
+
+class Loader:
+    """Stands for a loader in a recipe that asks how many batches or images it has."""
+
+    def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool) -> None:
+        self.dataset = self.sampler = dataset
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+
+    def __len__(self) -> int:
+        """Return how many batches one epoch has."""
+        return (math.floor if self.drop_last else math.ceil)(len(self.dataset) / self.batch_size)
 
 
 class Recipe:
@@ -33,46 +58,94 @@ class Recipe:
 
     `defaults` are the epochs, batch size and optimiser to use where the submission has none;
     `samples` is the number of training images, `classes` the width of the model's output.
+    `failures` are statements for the recipe alone that raised.
     """
 
     def __init__(
-        self, program: Json, namespace: Json, model: nn.Module, defaults: Json, files: set[str]
-    ) -> None:
+        self, program: Json, namespace: Json, model: nn.Module, defaults: Json, files: set[str],
+        failures: list[Failure],
+    ) -> None:  # fmt: skip
         self.parts: Json = program["recipe"]
         self.scheduler_steps = program["scheduler_steps"]
         self.namespace = namespace
         self.model = model
         self.defaults = defaults
         self.files = files
+        self.failures = failures
         self.notes: list[str] = []
         self.facts: list[Json] = []
+        self.flaws: list[Json] = list(program["flaws"])
+        self.found: Json = {}
 
     def describe(self, names: dict[int, str], classes: int) -> Json:
         """Return what the submission says of its recipe; what it leaves open is absent."""
-        found: Json = {}
-        for key in ("epochs", "batch_size", "plain_epochs"):
+        readers: dict[str, Callable[[str], Any]] = {
+            "epochs": self._whole_number,
+            "batch_size": self._whole_number,
+            "plain_epochs": self._whole_number,
+            "averaged_epochs": self._tail,
+            "ema_decay": self._exponential,
+            "drop_last": lambda key: bool(self._get(key)),
+            "train_transform": self._transforms,
+            "test_transform": self._transforms,
+            "loss": lambda key: self._loss(key, classes),
+            "optimizer": lambda key: self._optimizer(names),
+        }
+        for key, read in readers.items():
             if key in self.parts:
-                found[key] = self._whole_number(key)
-        if averaging := self._averaging():
-            found["averaging"] = averaging
-        if "drop_last" in self.parts:
-            found["drop_last"] = bool(self._get("drop_last"))
-        for key in ("train_transform", "test_transform"):
-            if key in self.parts:
-                found[key] = transforms_json(self._get(key), self.notes)
-                self._fact(key, " → ".join(step["type"] for step in found[key]))
-        if "loss" in self.parts:
-            found["loss"] = self._loss(classes)
-        if "optimizer" in self.parts or "scheduler" in self.parts:
-            found |= self._steps(names, found)
-        return found
+                self._take(key, read)
+        if "scheduler" in self.parts:
+            self._scheduler(names)
+        means = [self.found.pop(key, None) for key in ("averaged_epochs", "ema_decay")]
+        return self.found | {"averaging": next(filter(None, means), None)}
+
+    def _take(self, key: str, read: Callable[[str], Any]) -> None:
+        """Read one part; what is wrong with it is written down, and the part left out."""
+        try:
+            self.found[key] = read(key)
+        except Exception as error:  # the submission's code may raise anything
+            self._blame(key, explain(self._cause(error), self.files))
+        except SystemExit:
+            self._blame(key, {"message": "it ends the program", "where": "", "help": ""})
+
+    def _cause(self, error: Exception) -> BaseException:
+        """Of a name that is missing, find why the statement that binds it failed."""
+        if isinstance(error, NameError):
+            for failure in self.failures:
+                if error.name in failure.binds:
+                    return failure.error
+        return error
+
+    def _blame(self, key: str, reason: Json) -> None:
+        part = self.parts[key]
+        where = reason["where"] or part["where"]
+        if part["declared"]:
+            flaw = {"about": key, "message": reason["message"], "where": where}
+            self.flaws.append({**flaw, "help": reason["help"]})
+        else:
+            self.notes.append(
+                f"{key}: `{part['source'][:80]}` was not taken over, the default is used instead: "
+                f"{reason['message'][:300]} ({where})"
+            )
 
     def _get(self, key: str, **given: Any) -> Any:
         part = self.parts[key]
-        thing = evaluate(part, self.namespace, {"model": self.model, "device": "cpu", **given})
-        if part["how"] == "hook":
-            return call_by_name(thing, {"model": self.model, "device": "cpu", **given})
+        given = {"model": self.model, "device": "cpu", **self._loaders(), **given}
+        thing = evaluate(part, self.namespace, given)
+        if part["how"] == "hook" and callable(thing):
+            return call_by_name(thing, given)
         return thing
+
+    def _loaders(self) -> Json:
+        """Return what stands for datasets and loaders."""
+        train, test = Dataset(self.defaults["samples"]), Dataset(_TEST_IMAGES)
+        size: int = self.found.get("batch_size") or self.defaults["batch_size"]
+        return {
+            "train_set": train,
+            "test_set": test,
+            "train_loader": Loader(train, size, self.found.get("drop_last", False)),
+            "test_loader": Loader(test, size, False),
+        }
 
     def _fact(self, key: str, value: str) -> None:
         self.facts.append({"about": key, "value": value[:2000], "where": self.parts[key]["where"]})
@@ -85,105 +158,123 @@ class Recipe:
         most = self.defaults["samples"] if key == "batch_size" else 1_000_000
         if not _is_number(value) or value != int(value) or not least <= value <= most:
             raise CannotCapture(
-                f"{key} is {value!r} ({self.parts[key]['where']}); "
-                f"expected a whole number from {least} to {most:,}",
+                f"{key} is {repr(value)[:80]}; expected a whole number from {least} to {most:,}"
             )
         self._fact(key, str(int(value)))
         return int(value)
 
-    def _averaging(self) -> Json | None:
-        """Describe which mean of the weights the submission asks for, if it does."""
-        if {"averaged_epochs", "ema_decay"} <= self.parts.keys():
+    def _tail(self, key: str) -> Json:
+        """Describe a mean of the weights over the last epochs."""
+        if "ema_decay" in self.parts:
             raise CannotCapture("there are both AVERAGED_EPOCHS and EMA_DECAY", "keep one of them")
-        if "averaged_epochs" in self.parts:
-            return {"type": "tail", "epochs": self._whole_number("averaged_epochs")}
-        if "ema_decay" not in self.parts:
-            return None
-        decay = self._get("ema_decay")
+        return {"type": "tail", "epochs": self._whole_number(key)}
+
+    def _exponential(self, key: str) -> Json:
+        """Describe a running mean of the weights."""
+        decay = self._get(key)
         if not _is_number(decay) or not 0 <= decay < 1:
-            where = self.parts["ema_decay"]["where"]
-            raise CannotCapture(f"ema_decay is {decay!r} ({where}); expected from 0 to below 1")
-        self._fact("ema_decay", str(float(decay)))
+            raise CannotCapture(f"{key} is {repr(decay)[:80]}; expected from 0 to below 1")
+        self._fact(key, str(float(decay)))
         return {"type": "exponential", "decay": float(decay)}
 
-    def _loss(self, classes: int) -> Json:
-        part = self.parts["loss"]
-        loss: Any = evaluate(part, self.namespace, {"model": self.model})
+    def _transforms(self, key: str) -> list[Json]:
+        steps = transforms_json(self._get(key), self.notes)
+        self._fact(key, " → ".join(step["type"] for step in steps))
+        return steps
+
+    def _loss(self, key: str, classes: int) -> Json:
+        part = self.parts[key]
+        loss: Any = evaluate(part, self.namespace, {"model": self.model, **self._loaders()})
         if isinstance(loss, type) and issubclass(loss, nn.Module):
             loss = loss()
         try:
             inspect.signature(loss).bind(None, None)
         except (TypeError, ValueError):
             raise CannotCapture(
-                f"the loss ({part['where']}) cannot be called as loss(output, target)",
-                "write a function of two parameters",
+                f"loss is a {type(loss).__name__} that cannot be called as loss(output, target)",
+                "write a function of two parameters, or name one: loss = nn.CrossEntropyLoss()",
             ) from None
-        self._fact("loss", part["source"])
         described: Json = loss_json(loss, classes, self.files)
+        self._fact(key, part["source"])
         return described
 
-    def _steps(self, names: dict[int, str], found: Json) -> Json:
-        """Describe the optimiser, and its learning rate at every step."""
-        epochs = found.get("epochs", self.defaults["epochs"])
-        batch = found.get("batch_size", self.defaults["batch_size"])
-        per_epoch = self.defaults["samples"] / batch
-        per_epoch = math.floor(per_epoch) if found.get("drop_last") else math.ceil(per_epoch)
-        trained = min(epochs, self.defaults["max_epochs"])  # no more epochs than that are run
-        sizes = {"epochs": epochs, "steps_per_epoch": per_epoch, "batch_size": batch}
-        optimizer = self._optimizer(sizes)
-        described = optimizer_json(optimizer, names)
-        if "optimizer" in self.parts:
-            self._fact("optimizer", _summary(described))
-        scheduler, by_batch = self._scheduler(optimizer, sizes)
-        steps = Simulation(optimizer, scheduler, by_batch).run(trained, per_epoch)
-        return {"optimizer": described, "schedule": steps}
+    def _sizes(self) -> Json:
+        """Return the numbers of a training that hooks may ask for."""
+        epochs: int = self.found.get("epochs") or self.defaults["epochs"]
+        loader = self._loaders()["train_loader"]
+        return {
+            "epochs": epochs,
+            "steps_per_epoch": len(loader),
+            "total_steps": epochs * len(loader),
+            "batch_size": loader.batch_size,
+        }
 
-    def _optimizer(self, sizes: Json) -> torch.optim.Optimizer:
-        if "optimizer" in self.parts:
-            optimizer = self._get("optimizer", **sizes)
-        else:
-            default = self.defaults["optimizer"]
-            optimizer = getattr(torch.optim, default["name"])(
-                self.model.parameters(), **default["options"]
-            )
-        if not isinstance(optimizer, torch.optim.Optimizer):
+    def _optimizer(self, names: dict[int, str]) -> Json:
+        self.optimizer = self._get("optimizer", **self._sizes())
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
             raise CannotCapture(
-                f"optimizer gives a {type(optimizer).__name__}",
-                "return an optimiser of torch.optim",
+                f"optimizer gives a {type(self.optimizer).__name__}",
+                "write a function optimizer(model) that returns an optimiser of torch.optim",
             )
-        return optimizer
+        described = optimizer_json(self.optimizer, names)
+        self._fact("optimizer", summary(described))
+        self.found["schedule"] = constant(self.optimizer)
+        return described
 
-    def _scheduler(self, optimizer: torch.optim.Optimizer, sizes: Json) -> tuple[Any, bool]:
-        """Return the scheduler, or None, and whether it moves after every batch.
+    def _scheduler(self, names: dict[int, str]) -> None:
+        """Replace the constant rates by the scheduler's, if the optimiser can be had."""
+        if "optimizer" not in self.parts:
+            default = self.defaults["optimizer"]
+            kind = getattr(torch.optim, default["name"])
+            self.optimizer = kind(self.model.parameters(), **default["options"])
+        elif "optimizer" not in self.found:
+            self.notes.append("scheduler: left out together with its optimiser")
+            return
+        described = optimizer_json(self.optimizer, names)
+        self._take("scheduler", lambda key: self._rates())
+        if schedule := self.found.pop("scheduler", None):
+            self.found |= {"optimizer": described, "schedule": schedule}
 
-        What the file shows decides; without that, the two that count batches by design move
-        with batches, and so does whatever a hook made with the number of steps in an epoch.
-        """
-        if "scheduler" not in self.parts:
-            return None, False
-        total = sizes["epochs"] * sizes["steps_per_epoch"]
-        loader = range(sizes["steps_per_epoch"])  # for code that asks len(train_loader)
-        given = {"optimizer": optimizer, "total_steps": total, "train_loader": loader, **sizes}
-        scheduler = self._get("scheduler", **given)
-        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
-            self.notes.append(
-                "ReduceLROnPlateau is not reproduced: the learning rate stays where it starts"
-            )
-            return None, False
-        if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+    def _rates(self) -> Json:
+        """Return the learning rate of every step."""
+        sizes = self._sizes()
+        scheduler = self._get("scheduler", optimizer=self.optimizer, **sizes)
+        if scheduler is None:
+            return constant(self.optimizer)
+        if not callable(getattr(scheduler, "step", None)):
             raise CannotCapture(
                 f"scheduler gives a {type(scheduler).__name__}",
                 "return a scheduler of torch.optim.lr_scheduler",
             )
-        if scheduler is not None:
-            self._fact("scheduler", type(scheduler).__name__)
-        asked = self.parts["scheduler"]["how"] == "hook" and _asks_for_steps(
-            evaluate(self.parts["scheduler"], self.namespace, {})
-        )
-        by_batch = isinstance(scheduler, _BY_BATCH) or asked
+        if getattr(scheduler, "optimizer", self.optimizer) is not self.optimizer:
+            raise CannotCapture(
+                "the scheduler belongs to another optimiser", "write scheduler(optimizer)"
+            )
+        self._fact("scheduler", type(scheduler).__name__)
+        by_batch = self._by_batch(scheduler)
+        if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+            self.notes.append(
+                "ReduceLROnPlateau follows the training "
+                + ("loss" if scheduler.mode == "min" else "accuracy")
+                + " here, whatever the file hands to its step()"
+            )
+            return {**constant(self.optimizer), "plateau": plateau_json(scheduler, by_batch)}
+        # No more epochs than these are run.
+        trained = min(sizes["epochs"], self.defaults["max_epochs"])
+        simulation = Simulation(self.optimizer, scheduler, by_batch)
+        return simulation.run(trained, sizes["steps_per_epoch"])
+
+    def _by_batch(self, scheduler: Any) -> bool:
+        """Tell whether the scheduler moves after every batch.
+
+        What the file shows decides; without that, the two that count batches by design move
+        with batches, and so does whatever a hook made with the number of steps in an epoch.
+        """
         if self.scheduler_steps is not None:
-            by_batch = self.scheduler_steps == "batch"
-        return scheduler, by_batch
+            return bool(self.scheduler_steps == "batch")
+        hook = self.parts["scheduler"]["how"] == "hook"
+        made = evaluate(self.parts["scheduler"], self.namespace, {}) if hook else None
+        return isinstance(scheduler, _BY_BATCH) or _asks_for_steps(made)
 
 
 def _is_number(value: Any) -> bool:
@@ -191,7 +282,9 @@ def _is_number(value: Any) -> bool:
     return number and math.isfinite(value)
 
 
-def _asks_for_steps(hook: Callable[..., Any]) -> bool:
+def _asks_for_steps(hook: Any) -> bool:
+    if not callable(hook):
+        return False
     return bool({"steps_per_epoch", "total_steps"} & set(inspect.signature(hook).parameters))
 
 
@@ -217,91 +310,3 @@ def call_by_name(hook: Callable[..., Any], given: Json) -> Any:
                 f"parameters may be named {', '.join(sorted(given))}",
             )
     return hook(**arguments)
-
-
-def optimizer_json(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> Json:
-    """Describe an optimiser of torch.optim; `names` maps parameters by identity.
-
-    Raises CannotCapture for a class of the student's own.
-    """
-    kind = type(optimizer)
-    if kind.__name__ not in _KNOWN or getattr(torch.optim, kind.__name__, None) is not kind:
-        raise CannotCapture(
-            f"optimiser {kind.__name__} is not one of torch.optim's that the grader can run",
-            f"use one of {', '.join(_KNOWN)}",
-        )
-    accepted = set(inspect.signature(kind.__init__).parameters) - _OURS
-    groups = []
-    for group in optimizer.param_groups:
-        options = {k: _option(v) for k, v in group.items() if k in accepted and k != "params"}
-        known = [names[id(p)] for p in group["params"] if id(p) in names]
-        groups.append({"parameters": known, "options": options})
-    return {"name": kind.__name__, "groups": groups}
-
-
-def _option(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return float(value)
-    return [float(v) for v in value] if isinstance(value, (tuple, list)) else value
-
-
-def _summary(described: Json) -> str:
-    shown = ("lr", "momentum", "betas", "weight_decay", "nesterov")
-    options = described["groups"][0]["options"]
-    # The scheduler may have moved these already: what is quoted is the starting point.
-    text = ", ".join(f"{k}={options[k]}" for k in shown if options.get(k) not in (None, 0, False))
-    return f"{described['name']}({text})"
-
-
-class Simulation:
-    """Steps a scheduler through a whole training that never happens, and writes down the rates."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, scheduler: Any, by_batch: bool) -> None:
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.by_batch = by_batch
-        self.lr: list[list[float]] = [[] for _ in optimizer.param_groups]
-        self.momentum: list[list[float]] = [[] for _ in optimizer.param_groups]
-
-    def run(self, epochs: int, steps_per_epoch: int) -> Json:
-        """Return the `Schedule` of `epochs` epochs."""
-        if epochs * steps_per_epoch > _STEPS:
-            raise CannotCapture(
-                f"{epochs} epochs of {steps_per_epoch} steps are more than {_STEPS:,} steps",
-                "use a larger batch size",
-            )
-        vars(self.optimizer)["step"] = lambda *a, **k: None  # there are no gradients
-        self.optimizer._opt_called = True  # type: ignore[attr-defined] # or schedulers warn
-        for _ in range(epochs):
-            if self.scheduler is None or not self.by_batch:
-                self._note(steps_per_epoch)
-            else:
-                self._batches(steps_per_epoch)
-            if self.scheduler is not None and not self.by_batch:
-                self.scheduler.step()
-        moving = any(len(set(m)) > 1 for m in self.momentum)
-        return {
-            "lr": [_shortest(r) for r in self.lr],
-            "momentum": [_shortest(m) for m in self.momentum] if moving else None,
-        }
-
-    def _batches(self, steps: int) -> None:
-        for _ in range(steps):
-            self._note(1)
-            try:
-                self.scheduler.step()
-            except ValueError:  # OneCycleLR at its end: the next rate is never used
-                continue
-
-    def _note(self, steps: int) -> None:
-        for index, group in enumerate(self.optimizer.param_groups):
-            rate = float(group["lr"])
-            if not math.isfinite(rate):
-                raise CannotCapture(f"the scheduler sets a learning rate of {rate}")
-            self.lr[index] += [rate] * steps
-            momentum = group.get("momentum", (group.get("betas") or (0.0,))[0])
-            self.momentum[index] += [float(momentum)] * steps
-
-
-def _shortest(values: list[float]) -> list[float]:
-    return values[:1] if len(set(values)) == 1 else values

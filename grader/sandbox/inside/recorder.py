@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from nodes import node_json, op_name, operation, plain, size
+from shadow import Shadow, ValueAsked
 from tensors import CannotCapture
 from torch import SymFloat, SymInt, Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher
@@ -31,7 +32,7 @@ from torch.fx.experimental import symbolic_shapes
 from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -44,6 +45,8 @@ _UNKNOWN = (
     symbolic_shapes.GuardOnDataDependentSymNode,
 )  # fmt: skip
 
+
+_LEAVING = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__format__)
 
 # Memory nobody has written yet is only good for being written: zeros serve as well, and are safe.
 _WRITTEN_FIRST = {
@@ -62,7 +65,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
     `name_of` names a tensor that the recording did not make: a parameter, buffer or constant.
     `paths` gives modules their dotted paths by `id`, `files` are the places that belong to the
     submission, and with `gradients` what runs under `torch.no_grad` is recorded as such. `taken`
-    are names that nodes must not have.
+    are names that nodes must not have. With a `shadow` a call may ask for values.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         *,
         gradients: bool,
         taken: Collection[str] = (),
+        shadow: Shadow | None = None,
     ) -> None:
         TorchDispatchMode.__init__(self, torch._C.DispatchKey.PreDispatch)  # type: ignore[no-untyped-call]
         self._mode_key = torch._C._TorchDispatchModeKey.PROXY
@@ -83,6 +87,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         self._files = files
         self._gradients = gradients
         self._taken = taken
+        self._shadow = shadow
         self._module = [""]
         self._shapes = symbolic_shapes.ShapeEnv(allow_scalar_outputs=False)
         self._fake = FakeTensorMode(shape_env=self._shapes, allow_non_fake_inputs=True)
@@ -103,8 +108,10 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         for name, tensor in zip(inputs, tensors, strict=True):
             self._used[name] = 0
             self._bind(tensor, name)
+            if self._shadow is not None:
+                self._shadow.fill(tensor, BATCH)
         with (
-            torch.enable_grad(), self._fake, enable_python_dispatcher(), _DataIsDetached(),
+            torch.enable_grad(), self._fake, enable_python_dispatcher(), _Methods(self._content),
             self._modules_followed(), _functions_refused(self._gradients), self,
         ):  # fmt: skip
             return run(*tensors)
@@ -163,14 +170,32 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         try:
             result = func(*args, **kwargs)
         except _UNKNOWN:
-            raise CannotCapture(
-                "forward asks for a number inside a tensor, which differs from batch to batch",
-                "use torch.where or a mask in place of if, while, assert, int(), float() and "
-                ".item() on tensors",
-            ) from None
+            if self._shadow is None:
+                raise ValueAsked from None
+            return self._shadow.answer(func, args, kwargs, self._where())
+        if self._shadow is not None:
+            self._shadow.follow(func, args, kwargs, result)
         if _has_tensor(result) and not any(a in func.__name__ for a in _ASSERTIONS):
             self._note(func, *written, result)
         return result
+
+    def _content(self, tensor: Tensor) -> Tensor:
+        """Give what is in a tensor to code that leaves PyTorch with it."""
+        if self._shadow is None:
+            raise ValueAsked
+        return self._shadow.content(tensor, self._where())
+
+    def write_out(self, tensor: Tensor) -> str:
+        """Record a constant number by number, and return its name."""
+        flat = tensor.detach().flatten()
+        kind = {"dtype": str(tensor.dtype)}
+        numbers = [
+            self._add("scalar_tensor", "aten.scalar_tensor.default", [number], kind, flat[0])
+            for number in flat.tolist()
+        ]
+        joined = self._add("stack", "aten.stack.default", [[{"ref": n} for n in numbers]], {}, flat)
+        shape = [{"ref": joined}, list(tensor.shape)]
+        return self._add("view", "aten.view.default", shape, {}, tensor)
 
     def __sym_dispatch__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Leave arithmetic on sizes alone: their formulas say it all once they are used."""
@@ -272,6 +297,10 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         return str(result["ref"])
 
 
+def _formatted(size: Any, spec: str) -> str:
+    return format(size.node.hint, spec)
+
+
 class _Batch(Source):
     """Says of the symbol for the batch size where it comes from."""
 
@@ -279,6 +308,7 @@ class _Batch(Source):
 
 
 def _batch_size(shapes: symbolic_shapes.ShapeEnv) -> SymInt:
+    SymInt.__format__ = _formatted  # type: ignore[method-assign] # for prints
     # PyTorch would load its compiler to tell the compiler's lines from the user's in a log.
     symbolic_shapes.uninteresting_files = set  # type: ignore[assignment]
     source = _Batch()
@@ -293,8 +323,12 @@ def _has_tensor(result: Any) -> bool:
     return any(isinstance(leaf, Tensor) for leaf in tree_leaves(result))
 
 
-class _DataIsDetached(TorchFunctionMode):
-    """Makes operations of reading and writing `.data`, which leave no trace otherwise."""
+class _Methods(TorchFunctionMode):
+    """Makes operations of what leaves no trace otherwise, and tells when values leave PyTorch."""
+
+    def __init__(self, content: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._content = content
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Json | None = None
@@ -304,6 +338,10 @@ class _DataIsDetached(TorchFunctionMode):
         if func == Tensor.data.__set__:  # type: ignore[attr-defined]
             with torch.no_grad():
                 return args[0].copy_(args[1])
+        if func in _LEAVING and isinstance(args[0], FakeTensor):
+            content = self._content(args[0])
+            with _disable_current_modes():
+                return func(content, *args[1:], **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 

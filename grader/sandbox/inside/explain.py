@@ -1,0 +1,46 @@
+"""An error in words, with the line of the submission it happened on. Runs in the box."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any
+
+Json = dict[str, Any]
+
+_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not needed here
+
+
+def places(program: Json) -> set[str]:
+    """Return the places that belong to the submission, as tracebacks name them."""
+    parts = program["recipe"].values()
+    blocks = [m["statements"] for m in program["modules"]] + [part["setup"] for part in parts]
+    named = {part["where"].rpartition(", line ")[0] for part in parts} - {""}
+    return named | {statement["file"] for block in blocks for statement in block}
+
+
+def explain(error: BaseException, files: set[str]) -> Json:
+    """Say what went wrong, and the innermost line of the submission it went wrong on.
+
+    `files` are the places (`cell 3`) that belong to the submission.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{f.filename}, line {f.lineno}" for f in frames if f.filename in files]
+    theirs = isinstance(error, SyntaxError) and error.filename in files
+    if isinstance(error, SyntaxError) and theirs:
+        places.append(f"{error.filename}, line {error.lineno}")
+    kind = type(error).__name__
+    own = any(kind.__name__ == "CannotCapture" for kind in type(error).__mro__)
+    meant = own or theirs or kind in ("MissingPackage", "ModuleNotFoundError")
+    ours = not meant and bool(frames) and os.path.dirname(frames[-1].filename) == _HERE  # noqa: PTH120
+    return {
+        "kind": "Tracer" if ours else kind,
+        "message": _printable(str(error) if own else f"{kind}: {error}"),
+        "where": places[-1] if places else getattr(error, "where", "") if own else "",
+        "help": getattr(error, "help", "") if own else "",
+    }
+
+
+def _printable(text: str) -> str:
+    """Cut a message to length, without halves of characters that JSON cannot carry."""
+    return text[:2000].encode("utf-8", "replace").decode()
