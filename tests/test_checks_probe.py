@@ -33,12 +33,12 @@ def test_contradiction_fails_the_check(words: str) -> None:
 
 def test_layers_that_change_nothing_fail_their_own_check() -> None:
     """Batch norms that the graph counts, and the probe found idle, fail with that reason."""
-    idle = [Influence("n1", 0.0, acts=False), Influence("n2", 1e-9, acts=False)]
+    idle = [Influence(node, 1e-9, acts=False, why="the scores stay") for node in ("n1", "n2")]
     run = probed(influences=idle)
     checks.test_integrity(Judge(), run)
     checks.test_dropout(Judge(), run)
 
-    with pytest.raises(CheckFailed, match="bn1: the scores stay as they are"):
+    with pytest.raises(CheckFailed, match="bn1: the scores stay"):
         checks.test_batch_normalization(Judge(), run)
 
 

@@ -11,8 +11,6 @@ from grader.checks.judge import Judge
 from grader.record import Facts, Finding, Flaw, Probed, Problem, Record
 from grader.rubric import Rubric
 
-_IDLE = "the scores stay as they are when its result is changed, whatever the weights are"
-
 
 def test_loads(judge: Judge, described: Record) -> None:
     """Loads."""
@@ -168,9 +166,11 @@ def _judge_layer(
 
 def _measured(findings: list[Finding], probe: Probed | None) -> list[Finding]:
     """Take the probe's word for what a graph alone cannot tell."""
-    idle = {i.node for i in probe.influences if not i.acts} if probe else set()
+    idle = {i.node: i.why for i in probe.influences if not i.acts} if probe else {}
     return [
-        msgspec.structs.replace(f, counts=False, why=_IDLE) if f.counts and f.node in idle else f
+        msgspec.structs.replace(f, counts=False, why=idle[f.node])
+        if f.counts and f.node in idle
+        else f
         for f in findings
     ]
 

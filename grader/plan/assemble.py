@@ -72,7 +72,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     known = {f.about for f in found.provenance} | {f.about for f in found.flaws}
     defaults = [
         Fact(about=about, value=value, where=_DEFAULT)
-        for about, value in _described(recipe, found.schedule is not None).items()
+        for about, value in _described(recipe, found).items()
         if about not in known
     ]
     model = Fact(about="model", value=found.model.class_name, where=found.model.where)
@@ -85,14 +85,17 @@ def steps_per_epoch(batch_size: int, drop_last: bool) -> int:
     return (math.floor if drop_last else math.ceil)(SAMPLES / batch_size)
 
 
-def _described(recipe: Recipe, has_rates: bool) -> dict[str, str]:
+def _described(recipe: Recipe, found: Description) -> dict[str, str]:
     rising = f"up for {WARM_UP:.0%} of the steps, then down to 0, in straight lines"
     return {
         "epochs": str(recipe.epochs),
         "batch_size": str(recipe.batch_size),
         "optimizer": f"{OPTIMIZER}({', '.join(f'{k}={v}' for k, v in OPTIONS.items())})",
-        "scheduler": "none: the learning rate stays as it is" if has_rates else rising,
+        "scheduler": "none: the learning rate stays as it is" if found.schedule else rising,
         "train_transform": "rotation of ±7°, shift of ±10 %, normalisation",
+        "test_transform": "what is not random in train_transform"
+        if found.train_transform
+        else "normalisation",
         "loss": "cross entropy",
     }
 

@@ -72,8 +72,8 @@ def axes_of(trace: Trace) -> dict[str, Axes]:
             if known and not is_number(node):
                 found[node.name] = known[0]
         elif sizes is not None:
-            axes = _axes(node, sizes, known) if known else ()
-            found[node.name] = _fitted(axes, sizes)
+            axes = _fitted(_axes(node, sizes, known) if known else (), sizes)
+            found[node.name] = axes if node.name in trace.seen else _repeated(axes)
     return found
 
 
@@ -107,6 +107,16 @@ def einsum_letters(node: Node) -> tuple[list[str], str] | None:
 
 def _dim(label: str, length: int) -> Dim:
     return () if length == 1 else (Factor(label, length),)
+
+
+def _repeated(axes: Axes) -> Axes:
+    """Say that a value made without the image (`ones_like(x)`) holds no map of it."""
+    return tuple(
+        tuple(
+            Factor("copy" if factor.label in SPACE else factor.label, factor.size) for factor in dim
+        )
+        for dim in axes
+    )
 
 
 def _labelled(length: int) -> Dim:

@@ -24,7 +24,7 @@ PARTS = words("slice narrow select getitem")
 
 _WHOLE = words("slice contiguous clone alias detach")  # where the shape stays as it is
 _SPLITS = words("chunk unsafe_chunk split unsafe_split split_with_sizes")
-_JOINS = words("cat concat concatenate")
+_JOINS = words("cat concat concatenate stack")
 
 _REACH = 30  # nodes followed, and operands looked at: enough for what people write
 
@@ -127,6 +127,8 @@ def _joined(node: Node, nodes: Nodes) -> tuple[int, list[tuple[str, int, int]]] 
     if name_of(node) not in _JOINS or not rank or len(operands) > _REACH:
         return None
     axis = (dimensions(node, "dim", rank) or (0,))[0]
+    if name_of(node) == "stack":
+        return axis, [(name, at, at + 1) for at, name in enumerate(operands)]
     parts: list[tuple[str, int, int]] = []
     at = 0
     for name in operands:

@@ -142,6 +142,8 @@ class _Walk:
 
     def _finding(self, node: Node, average: _Average) -> Finding:
         fault = off_path(self._trace, node)
+        if not fault and node.name not in self._learned:
+            fault = "it averages the image itself, before any layer that learns"
         if not fault and node.name not in self._unspread:
             fault = (
                 "its result only scales or shifts a larger map again (as in squeeze-and-excitation)"
@@ -150,6 +152,15 @@ class _Walk:
         found = finding(self._trace, average.start, _called(average.start), "", counts=not fault)
         why = fault or f"averages the whole {lengths} map"
         return msgspec.structs.replace(found, why=why, after=per_image(node.shape))
+
+    @cached_property
+    def _learned(self) -> frozenset[str]:
+        """Everything that a parameter has part in."""
+        reached = {name for name, t in self._trace.tensors.items() if t.role == "parameter"}
+        for node in self._trace.flow.nodes:
+            if not reached.isdisjoint(self._trace.edges[node.name]):
+                reached.add(node.name)
+        return frozenset(reached)
 
     @cached_property
     def _unspread(self) -> frozenset[str]:

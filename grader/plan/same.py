@@ -13,6 +13,7 @@ import math
 import msgspec
 
 from grader.plan.arguments import (
+    argument,
     first_read,
     flag,
     name_of,
@@ -22,6 +23,7 @@ from grader.plan.arguments import (
     with_argument,
     words,
 )
+from grader.plan.constants import value_of
 from grader.plan.noise import DROPOUTS, RECURRENT, drops
 from grader.plan.path import Trace
 from grader.plan.schema import Node, Ref
@@ -113,14 +115,15 @@ class _Canonical:
 
     def _neutral(self, node: Node, name: str) -> str | None:
         """Return what is multiplied or divided by 1, if the shape stays."""
-        if name not in _SCALES or len(reads(node)) != 2:
-            return None
-        left, right = reads(node)
         constants = self._trace.constants
-        kept = left if constants.get(right) == 1 else right if constants.get(left) == 1 else None
-        divided = name in ("div", "divide", "true_divide") and kept == right
-        same = kept in self._trace.nodes and self._trace.nodes[kept].shape == node.shape
-        return kept if same and not divided else None
+        left, right = argument(node, "self"), argument(node, "other")
+        if name not in _SCALES:
+            return None
+        kept = left if value_of(right, constants) == 1 else None
+        if kept is None and name in ("mul", "multiply") and value_of(left, constants) == 1:
+            kept = right
+        source = self._trace.nodes.get(kept.ref) if isinstance(kept, Ref) else None
+        return source.name if source is not None and source.shape == node.shape else None
 
     def _rescales(self, node: Node, name: str, source: str) -> bool:
         """Tell whether a node divides by the share that a dropout written by hand has kept."""

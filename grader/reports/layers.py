@@ -19,7 +19,7 @@ def drawn(layers: list[Layer]) -> list[Layer]:
 def table(layers: list[Layer]) -> Table:
     """Return rows of name, kind, output shape, parameters, costs and receptive field."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Layer", "Kind", "Output", "Parameters", "MACs", "Receptive field"):
+    for name in ("Layer", "Kind", "Output", "Parameters", "MACs", "Sees"):
         made.add_column(name, justify="left" if name in ("Layer", "Kind") else "right")
     for layer in drawn(layers):
         made.add_row(

@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import torch
@@ -35,6 +35,7 @@ _WIDER = {
     "torch.complex64": "torch.complex128",
 }
 _CPU = torch.device("cpu")
+_Watch = TypeVar("_Watch", bound=Hook)
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ class Bench:
         except SubmissionError:  # an index made of the result, and now out of range
             return None
         return _distance(usual, scores, otherwise=0.0) / spread
+
+    def watched(self, index: int, hook: _Watch) -> _Watch:
+        """Return `hook` after it has seen a draw run in training mode."""
+        self._scores("train", self._drawn(index), hook)
+        return hook
 
     def dependence(self) -> float | None:
         """Return how far an image's scores move, in evaluation, with the other images of a batch.

@@ -38,12 +38,14 @@ class Influence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far the scores move when a node's result is changed.
 
     `change` is the largest seen, relative to the spread of the scores over the images; None if
-    no draw of weights could tell. `acts` is false where it is nothing.
+    no draw of weights could tell. `acts` is false where the layer does nothing; `why` tells how
+    that showed.
     """
 
     node: str
     change: float | None
     acts: bool
+    why: str = ""
 
 
 class Probed(Event, frozen=True, tag="probed"):

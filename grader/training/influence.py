@@ -16,7 +16,7 @@ import torch
 
 from grader.errors import SubmissionError
 from grader.plan import schema
-from grader.plan.arguments import name_of
+from grader.plan.arguments import first_read, name_of, number
 from grader.plan.findings import Facts, Finding
 from grader.training.bench import DRAWS, Bench
 from grader.training.events import Influence
@@ -27,6 +27,12 @@ LEAST = 1e-4
 
 Layers that act move them by a hundredth and more under some draw; rounding stays far below.
 """
+
+LEAST_VARIANCE = 0.1
+"""The least share of the batch's variance in what a batch norm divides by; the rest is its eps."""
+
+_STILL = "the scores stay as they are when its result is changed, whatever the weights are"
+_SWAMPED = "what comes in varies so little that its eps decides: it normalises next to nothing"
 
 _MEASURED = 16  # layers of one kind; further ones only as long as none has acted
 
@@ -40,6 +46,7 @@ class Laboratory:
     """
 
     def __init__(self, model: schema.Model, taught: Collection[str], batch: int) -> None:
+        self._nodes = model.train.nodes
         self._benches = [Bench(model, taught, batch, wide=False)]
         with contextlib.suppress(SubmissionError):
             self._benches.insert(0, Bench(model, taught, batch, wide=True))
@@ -61,6 +68,14 @@ class Laboratory:
             for influence in self._of_kind([f.node for f in findings if f.counts], changes)
         ]
 
+    def _is_swamped(self, name: str) -> bool:
+        """Tell whether a node is a batch norm whose eps decides, for all channels and draws."""
+        norms = [n for n in self._nodes if n.name == name and name_of(n) == "batch_norm"]
+        shares = (
+            self._benches[0].watched(i, _Variance(norm)).share for norm in norms for i in DRAWS
+        )
+        return bool(norms) and all(share < LEAST_VARIANCE for share in shares)
+
     def _of_kind(self, nodes: Iterable[str], changes: tuple[_Change, ...]) -> list[Influence]:
         found: list[Influence] = []
         for node in dict.fromkeys(nodes):
@@ -74,7 +89,32 @@ class Laboratory:
         found = [_largest(bench, hooks) for bench in self._benches]
         told = [moved for moved in found if moved is not None]
         least = min(told, default=None)
-        return Influence(node, least, acts=least is None or least >= LEAST)
+        still = least is not None and least < LEAST
+        why = _STILL if still else _SWAMPED if self._is_swamped(node) else ""
+        return Influence(node, least, acts=not why, why=why)
+
+
+class _Variance:
+    """A hook that looks at what goes into a batch norm.
+
+    `share` is the variance over the variance and eps, of the channel where it is largest; 1 where
+    there is no seeing it.
+    """
+
+    def __init__(self, norm: schema.Node) -> None:
+        self.share = 1.0
+        self._norm = norm
+        self._source: torch.Tensor | None = None
+
+    def __call__(self, node: schema.Node, result: Any) -> Any:  # noqa: ANN401
+        """Note the result that the norm reads, and judge it when the norm has run."""
+        if node.name == first_read(self._norm):
+            self._source = result
+        elif node.name == self._norm.name and self._source is not None:
+            inner = [dim for dim in range(self._source.dim()) if dim != 1]
+            variance = float(self._source.double().var(inner, correction=0).max())
+            self.share = variance / (variance + number(node, "eps", 0.0) or 1.0)
+        return result
 
 
 def _largest(bench: Bench, hooks: Sequence[Hook]) -> float | None:
