@@ -38,7 +38,8 @@ def test_a_bare_model_gets_the_whole_default_recipe() -> None:
 
     assert (plan.recipe.epochs, plan.recipe.batch_size) == (assemble.EPOCHS, assemble.BATCH_SIZE)
     assert defaults == {
-        "epochs", "batch_size", "optimizer", "scheduler", "train_transform", "loss",
+        "epochs", "batch_size", "optimizer", "scheduler", "train_transform", "test_transform",
+        "loss",
     }  # fmt: skip
 
 

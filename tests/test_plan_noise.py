@@ -1,7 +1,6 @@
 """Dropout is found by what it does."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,95 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.capturing import Net, conv, facts
-
-
-def dropped(drop: nn.Module) -> Net:
-    """Return a network with a dropout between convolution and head."""
-    return Net(lambda s, x: s.d(s.c(x)).mean((2, 3)), c=conv(), d=drop)
-
-
-COUNTED: dict[str, Callable[[], Net]] = {
-    "Dropout": lambda: dropped(nn.Dropout(0.1)),
-    "Dropout in place": lambda: dropped(nn.Dropout(0.1, inplace=True)),
-    "Dropout2d": lambda: dropped(nn.Dropout2d(0.1)),
-    "one in a thousand": lambda: dropped(nn.Dropout(0.001)),
-    "all but one in a hundred": lambda: dropped(nn.Dropout(0.99)),
-    "AlphaDropout": lambda: dropped(nn.AlphaDropout(0.1)),
-    "FeatureAlphaDropout": lambda: dropped(nn.FeatureAlphaDropout(0.1)),
-    "F.dropout": lambda: Net(
-        lambda s, x: F.dropout(s.c(x), 0.1, s.training).mean((2, 3)), c=conv()
-    ),
-    "F.dropout2d": lambda: Net(
-        lambda s, x: F.dropout2d(s.c(x), 0.1, training=s.training).mean((2, 3)), c=conv()
-    ),
-    "under an if": lambda: Net(
-        lambda s, x: (F.dropout(s.c(x)) if s.training else s.c(x)).mean((2, 3)), c=conv()
-    ),
-    "before the last layer": lambda: Net(
-        lambda s, x: s.f(s.d(s.c(x).mean((2, 3)))), c=conv(), d=nn.Dropout(0.5), f=nn.Linear(10, 10)
-    ),
-    "on the images": lambda: Net(
-        lambda s, x: s.c(s.d(x)).mean((2, 3)), c=conv(), d=nn.Dropout(0.5)
-    ),
-    "in attention": lambda: Net(
-        lambda s, x: F.scaled_dot_product_attention(
-            y := s.c(x).flatten(2).mT, y, y, dropout_p=0.1 if s.training else 0.0
-        ).mean(1),
-        c=conv(stride=4),
-    ),
-    "between recurrent layers": lambda: Net(
-        lambda s, x: s.r(x.squeeze(1))[0][:, -1],
-        r=nn.LSTM(28, 10, num_layers=2, dropout=0.1, batch_first=True),
-    ),
-    "written by hand": lambda: Net(
-        lambda s, x: (
-            s.c(x) * (torch.rand_like(s.c(x)) > 0.1) / 0.9 if s.training else s.c(x)
-        ).mean((2, 3)),
-        c=conv(),
-    ),
-    "with a mask that was dropped out": lambda: Net(
-        lambda s, x: (s.c(x) * F.dropout(torch.ones(1, 10, 26, 26), 0.1, s.training)).mean((2, 3)),
-        c=conv(),
-    ),
-}
-
-REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
-    "p = 0": (lambda: dropped(nn.Dropout(0.0)), "drops nothing"),
-    "p = 1": (lambda: Net(
-        lambda s, x: (s.c(x) + s.d(s.c(x))).mean((2, 3)), c=conv(), d=nn.Dropout(1.0)),
-        "drops everything"),
-    "next to never": (lambda: dropped(nn.Dropout(1e-12)), "next to nothing"),
-    "less than one in a thousand": (lambda: dropped(nn.Dropout(0.0009)), "next to nothing"),
-    "nearly all": (lambda: dropped(nn.Dropout(0.995)), "next to everything"),
-    "always off": (
-        lambda: Net(lambda s, x: F.dropout(s.c(x), 0.1, False).mean((2, 3)), c=conv()),
-        "switched off",
-    ),
-    "left on": (
-        lambda: Net(lambda s, x: F.dropout(s.c(x), 0.1).mean((2, 3)), c=conv()),
-        "training=self.training",
-    ),
-    "multiplied by zero": (
-        lambda: Net(lambda s, x: (s.c(x) + 0.0 * s.d(s.c(x))).mean((2, 3)), c=conv(),
-                    d=nn.Dropout(0.1)),
-        "multiplied by zero",
-    ),
-    "of a constant": (
-        lambda: Net(lambda s, x: (s.c(x) + s.d(torch.ones(1)).sum() * 0).mean((2, 3)), c=conv(),
-                    d=nn.Dropout(0.1)),
-        "",
-    ),
-    "result dropped in training": (
-        lambda: Net(lambda s, x: (s.c(x) + s.d(x).new_zeros(1)).mean((2, 3)), c=conv(),
-                    d=nn.Dropout(0.1)),
-        "not used",
-    ),
-    "chosen never": (
-        lambda: Net(lambda s, x: torch.lerp(y := s.c(x), s.d(y), 0.0).mean((2, 3)), c=conv(),
-                    d=nn.Dropout(0.1)),
-        "not used",
-    ),
-}  # fmt: skip
+from tests.cases.networks.dropouts import COUNTED, REFUSED, dropped
 
 
 @pytest.mark.parametrize("name", COUNTED)

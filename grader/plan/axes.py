@@ -110,11 +110,9 @@ def _dim(label: str, length: int) -> Dim:
 
 
 def _repeated(axes: Axes) -> Axes:
-    """Say that a value made without the image (`ones_like(x)`) holds no map of it."""
+    """Say that a value made without the image (`ones_like(x)`) holds no map and no channels."""
     return tuple(
-        tuple(
-            Factor("copy" if factor.label in SPACE else factor.label, factor.size) for factor in dim
-        )
+        tuple(Factor("copy" if f.label in ("channel", *SPACE) else f.label, f.size) for f in dim)
         for dim in axes
     )
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from grader.plan.arguments import argument, first_read, name_of, number, reads, words
-from grader.plan.axes import SPACE, Axes, Dim, Factor, einsum_letters, reduced, size
+from grader.plan.axes import PRODUCTS, SPACE, Axes, Dim, Factor, einsum_letters, reduced, size
 from grader.plan.evidence import finding, off_path
 from grader.plan.findings import Finding
 from grader.plan.geometry import (
@@ -27,6 +27,7 @@ from grader.plan.schema import Node, Ref
 from grader.plan.sizes import per_image
 
 _PRODUCTS = words("mul multiply")
+_PRODUCTS_OF_MAPS = PRODUCTS | words("einsum")
 _QUOTIENTS = words("div divide true_divide")
 _CARRIED = words(
     """view reshape flatten unflatten squeeze unsqueeze permute transpose t contiguous clone detach
@@ -68,6 +69,7 @@ class _Walk:
         self._trace, self._axes = trace, axes
         self._under_way: dict[str, _Average] = {}
         self._started: dict[str, Node] = {}
+        self._scaled: dict[str, float] = {}  # maps that a known number was multiplied with
         self._taken: set[str] = set()  # poolings of which the first of several results was read
 
     def visit(self, node: Node) -> None:
@@ -106,11 +108,15 @@ class _Walk:
         return [each for _, each in sorted(found, key=lambda pair: place[pair[0].name])]
 
     def _scale(self, node: Node, name: str) -> None:
-        operands = [self._under_way[each] for each in reads(node) if each in self._under_way]
         by = _known_factor(self._trace, node)
-        if operands and by:
-            factor = by if name in _PRODUCTS else 1 / by
+        if not by:
+            return
+        factor = by if name in _PRODUCTS else 1 / by
+        operands = [self._under_way[each] for each in reads(node) if each in self._under_way]
+        if operands:
             self._go_on(node, replace(operands[0], times=operands[0].times * factor))
+        else:
+            self._scaled[node.name] = factor * self._scaled.get(first_read(node) or "", 1.0)
 
     def _reduce(self, node: Node, after: Axes, average: _Average | None) -> None:
         name = name_of(node)
@@ -124,7 +130,9 @@ class _Walk:
         space = _space(before)
         fault = _fault(node, name, reduction, before, space)
         if fault is None:
-            times = reduction.times * (average.times if average else 1.0)
+            before_it = average.times if average else self._scaled.get(first_read(node) or "", 1.0)
+            is_sum = reduction.times != 1  # the mean of a scaled map is a mean all the same
+            times = reduction.times * (before_it if average or is_sum else 1.0)
             start = average.start if average else node
             lengths = average.before if average else tuple(factor.size for factor in space)
             self._started[start.name] = start
@@ -176,7 +184,7 @@ class _Walk:
         return frozenset(reached)
 
 
-_AVERAGES = ADAPTIVE_AVG_POOLS | AVG_POOLS | words("mean nanmean sum nansum einsum")
+_AVERAGES = ADAPTIVE_AVG_POOLS | AVG_POOLS | words("mean nanmean sum nansum") | _PRODUCTS_OF_MAPS
 
 
 def _called(node: Node) -> str:
@@ -228,8 +236,8 @@ def _reduction(
         is_sum = name in ("sum", "nansum")
         return _Reduction(dims, float(math.prod(map(size, dims))) if is_sum else 1.0)
     count = axes_count(name)
-    if name == "einsum":
-        return _summed(node, before)
+    if name in _PRODUCTS_OF_MAPS:
+        return _summed(trace, node, before) if name == "einsum" else _weighed(trace, node, before)
     if not count or len(before) <= count or len(before) != len(after):
         return None
     old, new = before[-count:], after[-count:]
@@ -241,13 +249,28 @@ def _reduction(
     return _windows(node, sliding, old, new)
 
 
-def _summed(node: Node, before: Axes) -> _Reduction | None:
+def _summed(trace: Trace, node: Node, before: Axes) -> _Reduction | None:
+    """Return what an einsum of one map sums over, or of a map and a tensor of one number."""
     letters = einsum_letters(node)
-    if letters is None or len(letters[0]) != 1:
+    weights = [trace.constants.get(each) for each in reads(node)[1:]]
+    if letters is None or len(letters[0]) != len(weights) + 1:
         return None
+    times = 1.0
+    for weight in weights:
+        if weight is None:
+            return None
+        times *= weight
     pairs = zip(letters[0][0], before, strict=False)
     dims = [dim for letter, dim in pairs if letter not in letters[1]]
-    return _Reduction(dims, float(math.prod(map(size, dims))))
+    return _Reduction(dims, times * math.prod(map(size, dims)))
+
+
+def _weighed(trace: Trace, node: Node, before: Axes) -> _Reduction | None:
+    """Return what a product with a tensor of one number sums over."""
+    weight = trace.constants.get((reads(node) + [""] * 2)[1])
+    if weight is None or not before:
+        return None
+    return _Reduction([before[-1]], weight * size(before[-1]))
 
 
 def _left_over(before: Axes, after: Axes, times: float) -> _Reduction | str | None:

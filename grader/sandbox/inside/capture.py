@@ -13,6 +13,7 @@ from recorder import BATCH, Recorder
 from shadow import Shadow, ValueAsked
 from tensors import CONSTANTS, CannotCapture, list_tensors, owners, tensor_json, undo_overrides
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 Json = dict[str, Any]
@@ -170,6 +171,7 @@ def _accepting(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
 
     The first call also makes lazy modules and weights that are created in `forward`.
     """
+    buffers = {n: b.clone() for n, b in nn.Module.named_buffers(model) if not is_lazy(b)}
     candidates = [(model, shape) for shape in _INPUTS] + [(_Flat(model), (1, 28, 28))]
     first: Exception | None = None
     for candidate, shape in candidates:
@@ -180,9 +182,18 @@ def _accepting(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
         except Exception as error:  # the student's forward may raise anything
             first = first or error
         else:
+            _put_back(model, buffers)
             return candidate, shape
     assert first is not None
     raise first
+
+
+def _put_back(model: nn.Module, buffers: dict[str, torch.Tensor]) -> None:
+    """Let running statistics kept in bare buffers be as they were before the first call."""
+    with torch.no_grad():
+        for name, buffer in nn.Module.named_buffers(model):
+            if name in buffers and buffers[name].shape == buffer.shape:
+                buffer.copy_(buffers[name])
 
 
 def loss_json(

@@ -1,0 +1,45 @@
+"""The gallery: networks of many kinds, each with the answers it must get."""
+
+import math
+
+import pytest
+import torch
+
+from grader.training.probe import probe
+from tests.capturing import facts, model_of
+from tests.cases.networks.architectures import CASES
+
+_WINDOWS = ("convolution", "max pool", "average pool")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_honest_network_gets_its_answers(name: str) -> None:
+    """What acts, parameters, receptive field and output are what a person would say."""
+    case = CASES[name]
+    torch.manual_seed(0)
+    network = case.make()
+    found = facts(network)
+    windows = [layer for layer in found.layers if layer.kind in _WINDOWS and layer.on_path]
+    field = windows[-1].receptive_field if windows else None
+
+    assert found.parameters == case.parameters
+    assert found.parameters == sum(math.prod(p.shape) for p in network.parameters())
+    assert (max(field) if field else None) == case.sees
+    assert [
+        sum(finding.counts for finding in findings)
+        for findings in (found.batch_norm, found.dropout, found.global_average_pooling)
+    ] == [case.batch_norm, case.dropout, case.pooling]
+    assert found.output == case.output
+    assert (found.difference, found.mixing) == ([], [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_the_probe_does_not_doubt_an_honest_network(name: str) -> None:
+    """Run on random images, every layer that counts is seen to act."""
+    torch.manual_seed(0)
+    model = model_of(CASES[name].make())
+    found = probe(model, {tensor.name for tensor in model.tensors})
+
+    assert (found.failed, found.misshapen, found.independent) == ("", [], True)
+    assert [influence for influence in found.influences if not influence.acts] == []
