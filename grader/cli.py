@@ -21,6 +21,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.ipynb --quick               all but the training, in seconds
   grade net.py --model Net2 --out marks
   grade compare A B                     two submissions beside each other
+  grade doctor                          what protects this machine from submissions
   grade --help                          this text
   pytest {_PACKAGE} --help              all options, those of pytest included
 
@@ -43,6 +44,8 @@ def run(arguments: list[str]) -> int:
         return 0 if arguments else int(pytest.ExitCode.USAGE_ERROR)
     if arguments[0] == "compare":
         return compare(arguments[1:])
+    if arguments == ["doctor"]:
+        return doctor()
     submission, *options = arguments
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]
@@ -70,6 +73,19 @@ def compare(paths: list[str]) -> int:
         print(error, file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
     return 0
+
+
+def doctor() -> int:
+    """Print which protections this machine gives; return 0 if `--official` would run."""
+    from grader.sandbox.doctor import held, report
+
+    try:
+        found = held()
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return int(pytest.ExitCode.INTERNAL_ERROR)
+    print(report(found))
+    return int(pytest.ExitCode.TESTS_FAILED if found.lacks else pytest.ExitCode.OK)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,28 @@
 
     GradingError                 a message a person can act on, never a traceback
     ├── SubmissionError          the student's to fix: `failed` at the check it hits
-    │   └── LimitReached         a time, memory or output bound of the rubric was reached
+    │   ├── LimitReached         a bound was reached; its `fault` says which
+    │   ├── Crashed              the interpreter it ran in ended without an answer
+    │   └── Suspicious           it did what only a submission does that means to deceive
     └── GraderFault              ours, or the machine's: `not_judged`, never a zero
         └── UsageFault           the command line, the rubric or the data folder is wrong
 
-Every error says what was expected, what was found, where, and what to do.
+Every error says what was expected, what was found, where, and what to do. Its `fault` is the one
+word for it in records.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
+Fault = Literal["error", "time-out", "out-of-memory", "flooded", "crashed", "suspicious", "grader"]
+_OF_BOUND: dict[str, Fault] = {"time": "time-out", "memory": "out-of-memory"}
+
 
 class GradingError(Exception):
     """Base of all errors that end a run with words instead of a traceback."""
+
+    fault: Fault = "grader"
 
     def __init__(
         self, message: str, *, expected: str = "", found: str = "", where: str = "", help: str = ""
@@ -36,9 +46,33 @@ class GradingError(Exception):
 class SubmissionError(GradingError):
     """The submission is at fault; the student can mend it."""
 
+    fault: Fault = "error"
+
 
 class LimitReached(SubmissionError):
-    """The submission ran into a bound that the rubric sets."""
+    """The submission ran into a bound that the rubric sets, or the box."""
+
+    @classmethod
+    def of(
+        cls, bound: str, message: str, *, expected: str = "", found: str = "", where: str = "",
+        help: str = "",
+    ) -> LimitReached:  # fmt: skip
+        """Make the error for a `grader.process.Stopped` of this reason."""
+        error = cls(message, expected=expected, found=found, where=where, help=help)
+        error.fault = _OF_BOUND.get(bound, "flooded")
+        return error
+
+
+class Crashed(SubmissionError):
+    """The submission ended, or brought down, the interpreter it ran in."""
+
+    fault: Fault = "crashed"
+
+
+class Suspicious(SubmissionError):
+    """The submission did what honest ones do not do by accident."""
+
+    fault: Fault = "suspicious"
 
 
 class GraderFault(GradingError):

@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from pathlib import Path
 import msgspec
 
 from grader import record as records
+from grader import scratch
 from grader.datasets import mnist
-from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
+from grader.errors import GraderFault, GradingError, SubmissionError
 from grader.plan.assemble import SAMPLES, assemble, request_defaults, steps_per_epoch
 from grader.plan.facts import facts_of
 from grader.plan.schema import Flaw, Plan
@@ -55,6 +55,7 @@ class Request:
     data_dir: Path | None = None
     model: str | None = None
     seed: int | None = None
+    official: bool = False
 
 
 class Run:
@@ -62,6 +63,8 @@ class Run:
 
     def __init__(self, request: Request) -> None:
         """Check what can be checked at once; GraderFault when a run would be pointless.
+
+        That is also an official run where a required protection is missing.
 
         A box is started at once too: it loads PyTorch while the submission is read.
         """
@@ -72,6 +75,8 @@ class Run:
         self._box = Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe)
         with contextlib.ExitStack() as failing:
             failing.callback(self.close)
+            if request.official:
+                self._box.protections().require()
             mnist.verify(request.data_dir)
             self.record = _first_record(request)
             self.folder = request.out.resolve() / self.record.submission.name
@@ -148,12 +153,13 @@ class Run:
         except BaseException as error:
             self._note_problem(stage, GraderFault("the run was stopped", found=_brief(error)))
             self._update(status="interrupted")
-            self.save()
+            with contextlib.suppress(GraderFault):  # what stops the run must get through
+                self.save()
             raise
 
     def _note_problem(self, stage: records.Stage, error: GradingError) -> None:
         problem = records.Problem(
-            stage, _fault(error), error.message, error.expected, error.found, error.where,
+            stage, error.fault, error.message, error.expected, error.found, error.where,
             error.help,
         )  # fmt: skip
         self._update(problem=problem)
@@ -182,7 +188,7 @@ class Run:
             self._note_event(event)
             on_event(event)
 
-        with tempfile.TemporaryDirectory(prefix="grader-train-") as home:
+        with scratch.folder("grader-train-") as home:
             train(job, bounds, Path(home), note)
         if self.record.training is None or not self.record.training.finished:
             raise GraderFault("the training ended without a result", where="grader.training.worker")
@@ -251,12 +257,6 @@ def examine(record: Record, plan: Plan) -> Record:
     return records.update(record, model=facts_of(plan.model), recipe=recipe, notes=notes)
 
 
-def _fault(error: GradingError) -> records.Fault:
-    if isinstance(error, LimitReached):
-        return "limit"
-    return "submission" if isinstance(error, SubmissionError) else "grader"
-
-
 def _first_record(request: Request) -> Record:
     path = request.submission
     name = Path(os.path.abspath(path)).name  # noqa: PTH100 - a loop of links cannot be resolved
@@ -265,6 +265,7 @@ def _first_record(request: Request) -> Record:
         assignment=request.rubric.assignment,
         rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
         max_score=request.rubric.max_score,
+        official=request.official,
         environment=_environment(),
     )  # fmt: skip
 

@@ -45,6 +45,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the class or variable to grade, where a file holds several models",
     )  # fmt: skip
     group.addoption(
+        "--official", action="store_true",
+        help="refuse to run without every protection a submission must be kept in (grade doctor)",
+    )  # fmt: skip
+    group.addoption(
         "--seed", metavar="N", type=int,
         help="seed of the training (default: made from the submission's plan)",
     )  # fmt: skip

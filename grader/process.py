@@ -192,7 +192,7 @@ class Child:
 
     def _kill(self) -> None:
         family = [*self._family(), *self._marked()]
-        if hasattr(os, "killpg"):
+        if sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         for process in family:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from grader.errors import GraderFault
+from grader.errors import Fault, GraderFault
 from grader.plan.findings import Facts, Finding, Layer
 from grader.plan.schema import Fact, Flaw
 from grader.training.events import EpochDone, Probed
@@ -25,7 +25,6 @@ __all__ = [
 ]  # checks know the Record, nothing behind it
 
 Outcome = Literal["passed", "failed", "not_judged"]
-Fault = Literal["submission", "limit", "grader"]
 Stage = Literal["read", "describe", "train"]
 
 
@@ -42,7 +41,7 @@ class Submission(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """Why a stage did not finish; `fault` says whose it is."""
+    """Why a stage did not finish; `fault` says in one word how, and whose it is."""
 
     stage: Stage
     fault: Fault
@@ -130,7 +129,8 @@ class Record(Struct, frozen=True):
     """One run over one submission.
 
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
-    if some were not selected, `interrupted` if the run was stopped from outside.
+    if some were not selected, `interrupted` if the run was stopped from outside. `score` is None
+    where the grader is at fault, which is not a zero.
     """
 
     submission: Submission
@@ -148,7 +148,8 @@ class Record(Struct, frozen=True):
     training: Training | None = None
     accuracy: Accuracy | None = None
     checks: list[Check] = []
-    score: float = 0.0
+    score: float | None = 0.0
+    official: bool = False
     environment: dict[str, str] = {}
     sandbox: Protections = Protections([], [])
     set_aside: list[SetAside] = []

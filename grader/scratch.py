@@ -8,27 +8,28 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows, where nothing is swept
-    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
 def folder(prefix: str) -> Iterator[str]:
     """Make a folder for as long as the block lasts; remove those that nobody owns any more."""
     _sweep(prefix)
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as path:
-        handle = _locked(path)
-        try:
-            yield path
-        finally:
-            if handle is not None:
-                os.close(handle)
+    unowned = tempfile.mkdtemp(prefix=f".{prefix}")  # under a name that no sweep looks for
+    handle = _locked(unowned)
+    path = Path(unowned).rename(Path(unowned).with_name(Path(unowned).name[1:]))
+    try:
+        yield str(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
 
 
 def _sweep(prefix: str) -> None:
@@ -40,13 +41,16 @@ def _sweep(prefix: str) -> None:
 
 
 def _locked(path: str) -> int | None:
-    """Lock a folder and return the handle that holds the lock; OSError if somebody has it."""
-    if fcntl is None:
-        return None
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
+    """Lock a folder and return the handle that holds the lock; OSError if somebody has it.
+
+    None on Windows, where nothing is swept.
+    """
+    if sys.platform != "win32":
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
+    return None

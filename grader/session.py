@@ -34,6 +34,7 @@ class Grading:
         self.run = run
         self.checks: dict[str, Check] = {}
         self.trains = False
+        self.unsaved: GraderFault | None = None
 
     @classmethod
     def start(cls, config: pytest.Config) -> Grading:
@@ -45,10 +46,10 @@ class Grading:
             data_dir = base / option("data_dir") if option("data_dir") else None
             request = Request(
                 base / option("submission"), base / option("out"), rubric, data_dir,
-                option("model"), option("seed"),
+                option("model"), option("seed"), option("official"),
             )  # fmt: skip
-            run = Run(request)
             _heed_signals(config)
+            run = Run(request)
             config.add_cleanup(run.close)  # no check may come to ask for a description
             return cls(config, run)
         except GraderFault as fault:
@@ -160,10 +161,15 @@ class Grading:
 
     def _save(self, status: str) -> None:
         checks = [self.checks[name] for name in CHECKS if name in self.checks]
-        score = sum(check.points for check in checks)
+        score = _score(self.run.record, checks)
         keep = {} if self.run.record.status == "interrupted" else {"status": status}
         self.run.record = records.update(self.run.record, checks=checks, score=score, **keep)
-        self.run.save()
+        try:
+            self.run.save()
+        except GraderFault as fault:  # in the middle of a hook of pytest's: told at the end
+            self.unsaved = fault
+        else:
+            self.unsaved = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -173,6 +179,8 @@ class Grading:
         judged = [check.outcome for check in self.checks.values()]
         if session.exitstatus == pytest.ExitCode.OK and set(judged) != {"passed"}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.unsaved is not None:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Call a skipped check what it is."""
@@ -190,7 +198,15 @@ class Grading:
             )
             terminalreporter.ensure_newline()
             terminalreporter.write_line(text)
-            terminalreporter.write_line(f"record: {self.run.folder / 'record.json'}")
+            told = f"record: {self.run.folder / 'record.json'}"
+            terminalreporter.write_line(str(self.unsaved) if self.unsaved else told)
+
+
+def _score(record: Record, checks: list[Check]) -> float | None:
+    """Add up the points; None where the grader is at fault, which must not look like a zero."""
+    if record.problem is not None and record.problem.fault == "grader":
+        return None
+    return sum(check.points for check in checks)
 
 
 def _heed_signals(config: pytest.Config) -> None:

@@ -43,7 +43,7 @@ def test_changes_are_counted() -> None:
 
 def test_a_submission_that_did_not_load_is_shown_with_its_reason() -> None:
     """One side without a model does not keep the other from being shown."""
-    broken = record(model=None, problem=Problem("read", "submission", "nothing in it"))
+    broken = record(model=None, problem=Problem("read", "error", "nothing in it"))
     text = render(broken, record(60), RUBRIC)
 
     assert "nothing in it" in text

@@ -16,6 +16,8 @@ def test_loads(judge: Judge, described: Record) -> None:
     """Loads."""
     problem = described.problem
     early = problem is not None and problem.stage != "train"
+    if problem is not None and early and problem.fault == "grader":
+        judge.cannot(f"{problem.message}: {problem.found}")
     if problem is not None and early:
         judge(
             False, expected=problem.expected or "a model that can be built and traced",

@@ -7,12 +7,17 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grader.record import Check, Record
+from grader.record import Check, Problem, Record
 from grader.reports import layers
 from grader.reports.advice import advice
 from grader.reports.text import rendered, safe
 from grader.rubric import Rubric
 
+_FAULTS = {
+    "error": "error of the submission", "time-out": "time-out", "out-of-memory": "out of memory",
+    "flooded": "flooded", "crashed": "crashed", "suspicious": "suspicious",
+    "grader": "fault of the grader",
+}  # fmt: skip
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
 
 
@@ -36,8 +41,19 @@ def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
     parts += [Text(f"\nResults for {safe(record.submission.name)}"), _table(record)]
     if record.accuracy is not None:
         parts.append(Text(_noise_line(record, rubric)))
-    parts.append(Text(f"score: {record.score:g} of {record.max_score:g} points", style="bold"))
+    parts += [Text(_problem_line(record.problem))] if record.problem else []
+    parts.append(Text(_score_line(record), style="bold"))
     return parts
+
+
+def _problem_line(problem: Problem) -> str:
+    return f"{_FAULTS[problem.fault]} ({problem.stage}): {safe(problem.message)}"
+
+
+def _score_line(record: Record) -> str:
+    if record.score is None:
+        return "score: none, because the fault is the grader's"
+    return f"score: {record.score:g} of {record.max_score:g} points"
 
 
 def _table(record: Record) -> Table:

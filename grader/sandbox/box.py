@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from grader import process
-from grader.errors import GraderFault
+from grader.errors import GraderFault, UsageFault
 from grader.sandbox import protections
 from grader.sandbox.spec import Spec
 
@@ -65,6 +65,16 @@ class Held:
     def lacks(self) -> list[str]:
         """What an official run would need and this one does not have."""
         return [p.name for p in protections.ALL if p.required and p.name in self.missing]
+
+    def require(self) -> None:
+        """Raise UsageFault unless all is there that an official run needs."""
+        if self.lacks:
+            raise UsageFault(
+                "refused: this machine cannot run an official grading",
+                expected="every protection that is required", found="no " + ", ".join(self.lacks),
+                help="`grade doctor` says how to get them; without --official the record says what "
+                "was missing",
+            )  # fmt: skip
 
 
 class Boxed(process.Child):

@@ -26,6 +26,8 @@ launch.inside(sys.argv[1])
 """
 _SECONDS = 10
 
+assert sys.platform != "win32"  # where nothing imports this
+
 
 def start(spec: Spec, situation: Situation) -> int | None:
     """Fork bubblewrap with the command in it, or return None where that does not work."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from grader import process
-from grader.errors import LimitReached, SubmissionError
+from grader.errors import Crashed, LimitReached, SubmissionError, Suspicious
 from grader.plan.schema import Description
 from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
@@ -66,8 +66,8 @@ class Box:
         try:
             answer = b"".join(self._boxed.chunks(lambda: deadline))
         except process.Stopped as stopped:
-            raise LimitReached(
-                _STOPPED[stopped.reason],
+            raise LimitReached.of(
+                stopped.reason, _STOPPED[stopped.reason],
                 expected=f"at most {self._seconds:g} s and {self._megabytes:,} MB",
                 found=str(stopped), where=program.model.where,
                 help="keep training, downloads and endless loops out of what the model needs",
@@ -96,10 +96,16 @@ def _ending(running: process.Child) -> str:
 
 
 def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Description:
-    """Take exactly one whole frame; anything else means that the process ended too early."""
+    """Take exactly one whole frame; less means that the process ended too early."""
     length = int.from_bytes(answer[:8], "big")
-    if len(answer) < 8 or len(answer) != 8 + length:
-        raise SubmissionError(
+    if len(answer) > 8 + length:
+        raise Suspicious(
+            "the submission wrote to the channel its description goes through",
+            expected=f"one frame of {8 + length:,} bytes", found=f"{len(answer):,} bytes",
+            where=program.model.where, help="write to standard output only",
+        )  # fmt: skip
+    if len(answer) < 8 + length:
+        raise Crashed(
             "the submission ended the process before it was described",
             expected="a module that can be run to its end", found=ending(),
             where=program.model.where,
@@ -130,8 +136,12 @@ def _told(error: _Error) -> SubmissionError:
             help="write the model in a plainer way; if you think it is plain, please report this",
         )  # fmt: skip
     if error.kind == "MemoryError":
-        return LimitReached(
-            _STOPPED["memory"], found=error.message, where=error.where, help=_advice(error.kind)
+        return LimitReached.of(
+            "memory",
+            _STOPPED["memory"],
+            found=error.message,
+            where=error.where,
+            help=_advice(error.kind),
         )
     return SubmissionError(error.message, where=error.where, help=error.help or _advice(error.kind))
 

@@ -15,6 +15,7 @@ Before the command is executed, its process tries every protection and reports w
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -29,6 +30,8 @@ from grader import scratch
 from grader.sandbox import bubblewrap, kernel, lock, namespaces, protections, view
 from grader.sandbox.spec import Situation, Spec
 from grader.sandbox.view import Step
+
+assert sys.platform != "win32"  # where nothing imports this
 
 _PARENT_CHECK = 0.5  # seconds
 _MARK = "GRADER_CHILD"  # see `grader.process`
@@ -66,7 +69,8 @@ def _start(spec: Spec, situation: Situation) -> int:
     try:
         namespaces.leave(situation.steps)
     except OSError as error:
-        situation.refused = dict.fromkeys(protections.NAMESPACES, str(error))
+        why = "no more are allowed" if error.errno == errno.ENOSPC else str(error)
+        situation.refused = dict.fromkeys(protections.NAMESPACES, why)
         return bubblewrap.start(spec, situation) or _command(spec, situation)
     situation.namespaced = True
     reading, held = os.pipe()  # `held` stays open as long as this process lives
@@ -86,6 +90,7 @@ def _init(spec: Spec, situation: Situation, alive: int) -> NoReturn:
         os._exit(_FAILED)  # the launcher ended before it could be asked to take this one along
     command = _command(spec, situation)
     _let_go(spec)
+    os.closerange(3, 256)  # of the launcher's, which nobody in here has any business with
     namespaces.see_nothing()
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)

@@ -88,7 +88,8 @@ class _Clock:
             name, bound = "run", f"{bounds.run:g} s for the whole training (seconds.run)"
         else:
             name, bound = "epoch", f"{bounds.epoch:g} s for one epoch (seconds.epoch)"
-        return LimitReached(
+        return LimitReached.of(
+            stopped.reason,
             f"the training was stopped in epoch {self.epoch} by the bound on the {name}",
             expected=f"at most {bound}", found=str(stopped), where=f"epoch {self.epoch}",
             help="make the network cheaper: fewer channels at full resolution, earlier pooling",
