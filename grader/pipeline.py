@@ -37,10 +37,11 @@ from grader.training.events import (
     EpochDone,
     Failed,
     Finished,
+    Metered,
     Probed,
     Started,
 )
-from grader.training.supervise import Bounds, Job, train
+from grader.training.supervise import Bounds, Job, Own, train
 
 OnEvent = Callable[[AnyEvent], None]
 
@@ -69,6 +70,7 @@ class Run:
         A box is started at once too: it loads PyTorch while the submission is read.
         """
         self.request = request
+        self.program: Program | None = None
         self.plan: Plan | None = None
         self._done: set[str] = set()
         rubric = request.rubric
@@ -119,11 +121,11 @@ class Run:
     def _describe(self) -> None:
         self._update(sandbox=_protections(self._box.protections()))
         with self._problems_noted("read"):
-            program = read(self.request)
-            self._note_reading(program)
-        if self.record.problem is None:
+            self.program = read(self.request)
+            self._note_reading(self.program)
+        if self.program is not None:
             with self._problems_noted("describe"):
-                self.plan = make_plan(program, self.request, self._box)
+                self.plan = make_plan(self.program, self.request, self._box)
                 self.record = examine(self.record, self.plan)
                 self._write_plan(self.plan)
 
@@ -172,12 +174,13 @@ class Run:
     def _train(self, plan: Plan, on_event: OnEvent) -> None:
         request = self.request
         seed = request.seed if request.seed is not None else _seed(self.record.plan_sha256)
+        budget = request.rubric.limits.epochs - 1
         job = Job(
             plan=str(self.folder / "plan.json"),
             weights=str(self.folder / "weights.safetensors"),
             seed=seed,
             data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
-            max_epochs=request.rubric.limits.epochs - 1,
+            max_epochs=budget,
         )
         bounds = Bounds(
             request.rubric.seconds.epoch, request.rubric.seconds.run,
@@ -189,6 +192,14 @@ class Run:
             on_event(event)
 
         with scratch.folder("grader-train-") as home:
+            if plan.level == "sandboxed":
+                program = Path(home) / "program.json"
+                program.write_bytes(msgspec.json.encode(self.program))
+                own = Own(
+                    str(program), request_defaults(budget)["optimizer"], bounds.run,
+                    bounds.megabytes, canary=request.official,
+                )  # fmt: skip
+                job = msgspec.structs.replace(job, own=own)
             train(job, bounds, Path(home), note)
         if self.record.training is None or not self.record.training.finished:
             raise GraderFault("the training ended without a result", where="grader.training.worker")
@@ -202,8 +213,10 @@ class Run:
             )
         elif isinstance(event, Probed):
             self._update(probe=event)
+        elif isinstance(event, Metered):
+            self._update(metered=event)
         elif isinstance(event, EpochDone) and training is not None:
-            epochs = [*training.epochs, event]
+            epochs = [e for e in training.epochs if e.epoch != event.epoch] + [event]
             training = msgspec.structs.replace(
                 training, epochs=epochs, samples_seen=event.samples,
                 seconds=sum(e.seconds for e in epochs),
@@ -239,6 +252,9 @@ def make_plan(program: Program, request: Request, box: Box) -> Plan:
     budget = rubric.limits.epochs - 1
     found = box.describe(program, request_defaults(budget))
     plan = assemble(found, budget)
+    if plan.level == "sandboxed":
+        code = hashlib.sha256(msgspec.json.encode(program.train)).hexdigest()
+        plan = msgspec.structs.replace(plan, code_sha256=code)
     validate_model(plan.model)
     try:
         validate(plan, budget)
@@ -254,7 +270,8 @@ def examine(record: Record, plan: Plan) -> Record:
         plan.recipe.epochs, plan.recipe.batch_size, plan.provenance, plan.flaws
     )
     notes = record.notes + list(plan.notes)
-    return records.update(record, model=facts_of(plan.model), recipe=recipe, notes=notes)
+    facts = facts_of(plan.model)
+    return records.update(record, model=facts, recipe=recipe, notes=notes, level=plan.level)
 
 
 def _first_record(request: Request) -> Record:

@@ -14,15 +14,10 @@ import msgspec
 from grader.errors import Fault, GraderFault
 from grader.plan.findings import Facts, Finding, Layer
 from grader.plan.schema import Fact, Flaw
-from grader.training.events import EpochDone, Probed
+from grader.training.events import EpochDone, Metered, Probed
 
-__all__ = [
-    "Facts",
-    "Finding",
-    "Flaw",
-    "Layer",
-    "Probed",
-]  # checks know the Record, nothing behind it
+# Checks know the Record, and nothing behind it.
+__all__ = ["Facts", "Finding", "Flaw", "Layer", "Metered", "Probed"]
 
 Outcome = Literal["passed", "failed", "not_judged"]
 Stage = Literal["read", "describe", "train"]
@@ -145,6 +140,7 @@ class Record(Struct, frozen=True):
     plan_sha256: str = ""
     recipe: RecipeSummary | None = None
     probe: Probed | None = None
+    metered: Metered | None = None
     training: Training | None = None
     accuracy: Accuracy | None = None
     checks: list[Check] = []

@@ -9,14 +9,15 @@ import pytest
 from grader import record as records
 from grader.plan import findings
 from grader.rubric import CHECKS
-from grader.training.events import EpochDone, Influence, Misshapen, Probed
+from grader.training.events import EpochDone, Influence, Metered, Misshapen, Probed, Replaced
 from tests.grading import EXAMPLES, REPO, grade
 
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 STRUCTS = [
     records.Record, records.Submission, records.Problem, records.RecipeSummary, records.Training,
     records.Flaw, records.Accuracy, records.Check, records.SetAside, findings.Facts,
-    findings.TensorCount, findings.Layer, findings.Finding, EpochDone, Probed, Misshapen, Influence,
+    findings.TensorCount, findings.Layer, findings.Finding, EpochDone, Metered, Replaced,
+    Probed, Misshapen, Influence,
 ]  # fmt: skip
 
 

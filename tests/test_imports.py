@@ -12,7 +12,17 @@ ALLOWED = {
     "plan": {"plan", "errors"},
     "submission": {"submission", "plan", "errors"},
     "sandbox": {"sandbox", "submission", "plan", "errors", "process", "scratch"},
-    "training": {"training", "plan", "datasets", "errors", "process", "record"},
+    # A training by the submission's own loop starts the box it runs in.
+    "training": {
+        "training",
+        "sandbox",
+        "submission.program",
+        "plan",
+        "datasets",
+        "errors",
+        "process",
+        "record",
+    },
     "datasets": {"datasets", "errors"},
     "checks": {"checks", "record", "rubric"},
     "reports": {"reports", "record", "rubric", "training.events"},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from grader.checks.judge import Judge
-from grader.record import Facts, Finding, Flaw, Probed, Problem, Record
+from grader.checks.sandboxed import suspicions
+from grader.record import Facts, Finding, Flaw, Probed, Problem, Record, Training
 from grader.rubric import Rubric
 
 
@@ -110,13 +112,17 @@ def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
     declared = record.recipe.epochs
     source = next((f.where for f in record.recipe.facts if f.about == "epochs"), "")
     trained = record.training
-    counted = f", {len(trained.epochs)} counted" if trained and trained.epochs else ""
+    counted = _counted(trained) if trained else 0
+    more = record.metered is not None and record.metered.past_budget
+    found = f"{declared} declared" + (f", {counted} counted" if counted else "")
     judge(
-        declared < limit and (trained is None or len(trained.epochs) < limit),
+        declared < limit and counted < limit and not more,
         expected=f"fewer than {limit}",
-        found=f"{declared} declared{counted}",
+        found=found + (", and more asked for" if more else ""),
         where=source,
-        message=f"the recipe takes {declared} epochs",
+        message=f"the recipe takes {declared} epochs"
+        if declared >= limit
+        else f"the training asks for more than {limit - 1} times all images; it was ended there",
         help=f"set EPOCHS to {limit - 1} or less; let the learning rate fall to its end by then",
     )
 
@@ -128,7 +134,9 @@ def test_integrity(judge: Judge, record: Record) -> None:
     doubts = list(_doubts(facts))
     if record.probe is not None:
         doubts += _contradictions(record.probe)
-    if trained is not None and trained.epochs:
+    if record.metered is not None:
+        doubts += suspicions(record.metered)
+    elif trained is not None and trained.epochs:
         expected = len(trained.epochs) * trained.samples_per_epoch
         if trained.samples_seen != expected:
             doubts.append(f"{trained.samples_seen:,} samples were drawn instead of {expected:,}")
@@ -147,6 +155,11 @@ def _facts(judge: Judge, record: Record) -> Facts:
     if record.model is None:
         judge.cannot("the submission did not load")
     return record.model
+
+
+def _counted(trained: Training) -> int:
+    """Return how many times all training images were drawn, rounded up."""
+    return math.ceil(trained.samples_seen / trained.samples_per_epoch)
 
 
 def _judge_layer(

@@ -77,7 +77,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     ]
     model = Fact(about="model", value=found.model.class_name, where=found.model.where)
     facts = [model, *found.provenance, *defaults]
-    return Plan(found.model, recipe, facts, found.notes, found.flaws)
+    return Plan(found.model, recipe, facts, found.notes, found.flaws, found.level)
 
 
 def steps_per_epoch(batch_size: int, drop_last: bool) -> int:

@@ -363,14 +363,23 @@ class Flaw(Struct, frozen=True):
 Flaws = Annotated[list[Flaw], Meta(max_length=100)]
 
 
+Level = Literal["rebuilt", "sandboxed"]
+
+
 class Plan(Struct, frozen=True):
-    """A submission, reduced to data; one with flaws has no recipe of its own to be trained by."""
+    """A submission, reduced to data; one with flaws has no recipe of its own to be trained by.
+
+    At the level `sandboxed` its own loop trains it, in the box: `code_sha256` tells one such loop
+    from another.
+    """
 
     model: Model
     recipe: Recipe
     provenance: Annotated[list[Fact], Meta(max_length=100)]
     notes: Annotated[list[Text], Meta(max_length=1_000)] = []
     flaws: Flaws = []
+    level: Level = "rebuilt"
+    code_sha256: Annotated[str, Meta(max_length=64)] = ""
     version: Literal[1] = 1
 
 
@@ -391,3 +400,4 @@ class Description(Struct, frozen=True):
     provenance: Annotated[list[Fact], Meta(max_length=100)] = []
     notes: Annotated[list[Text], Meta(max_length=1_000)] = []
     flaws: Flaws = []
+    level: Level = "rebuilt"

@@ -29,10 +29,16 @@ def epoch_line(event: EpochDone, epochs: int) -> str:
     """Return one epoch in one line."""
     accuracy = 100 * (1 - event.test_errors / event.test_samples)
     return (
-        f"epoch {event.epoch:>2}/{epochs}  loss {event.train_loss:.4f}  lr {event.lr:.5f}  "
+        f"epoch {event.epoch:>2}/{epochs}  {_rates(event.train_loss, event.lr)}"
         f"train {100 * event.train_accuracy:.2f}%  test {accuracy:.2f}% "
         f"({event.test_errors} errors)  {event.seconds:.1f} s"
     )
+
+
+def _rates(loss: float | None, lr: float | None) -> str:
+    """Return what is known of both: a loop of the submission's own tells neither."""
+    known = ("" if loss is None else f"loss {loss:.4f}  ", "" if lr is None else f"lr {lr:.5f}  ")
+    return "".join(known)
 
 
 class _Lines:
@@ -86,10 +92,8 @@ class _Bar:
             self.steps, self.epochs = event.steps_per_epoch, event.epochs
             self.task = self.progress.add_task("training", total=self.steps * self.epochs)
         elif isinstance(event, Step):
-            text = (
-                f"epoch {event.epoch}/{self.epochs}  loss {event.loss:.4f}  lr {event.lr:.5f}  "
-                f"accuracy {self.accuracy}"
-            )
+            rates = _rates(event.loss, event.lr)
+            text = f"epoch {event.epoch}/{self.epochs}  {rates}accuracy {self.accuracy}"
             done = (event.epoch - 1) * self.steps + event.step
             self.progress.update(self.task, completed=done, description=text)
         elif isinstance(event, EpochDone):

@@ -15,7 +15,7 @@ from grader.plan.schema import Description
 from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
 
-_INSIDE = Path(__file__).parent / "inside"
+INSIDE = Path(__file__).parent / "inside"
 _MAX_ANSWER = 200 << 20  # bytes
 _LOADING = 120  # seconds of CPU that loading PyTorch may take, on any machine
 _THREADS = 4  # cores a description may keep busy all of its time
@@ -48,7 +48,7 @@ class Box:
         limits = Limits(
             memory=megabytes * 1_000_000, output=_MAX_ANSWER, cpu=_LOADING + _THREADS * seconds
         )
-        self._boxed = Boxed(process.python(str(_INSIDE)), limits, reads=[_INSIDE])
+        self._boxed = Boxed(process.python(str(INSIDE)), limits, reads=[INSIDE])
         self._open = True
 
     def protections(self) -> Held:

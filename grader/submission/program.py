@@ -68,6 +68,24 @@ class Flaw(Struct, frozen=True):
     help: str = ""
 
 
+class Train(Struct, frozen=True):
+    """The submission's own training as a function, for one pass over the data or for all.
+
+    `function` evaluates to it. `roles` say what the grader hands to a parameter: `model`,
+    `optimizer`, `scheduler`, `train_loader`, `test_loader`, `device`, `loss`, `epochs`, `epoch`
+    (the number of the pass, counted from `first_epoch`), `batch_size`, `log_interval`;
+    `arguments` are expressions for other parameters, in which `epoch` may be bound too. What is
+    left has a default. `modules` and `placeholders` are the Program's, with what this needs.
+    """
+
+    function: Part
+    roles: dict[str, str]
+    arguments: dict[str, Part]
+    modules: list[Module]
+    placeholders: list[str] = []
+    first_epoch: int = 1
+
+
 class SetAside(Struct, frozen=True):
     """A statement that is not run, and why."""
 
@@ -85,7 +103,8 @@ class Program(Struct, frozen=True):
     `optimizer`, `scheduler`, `loss`. `scheduler_steps` says when the submission steps its
     scheduler, where its text shows it. `placeholders` are the modules that may be missing:
     importing one that is not installed gives a stand-in that raises, with the package's name,
-    when it is used.
+    when it is used. `train` is there if the submission trains in a function that can be
+    called.
     """
 
     modules: list[Module]  # imported ones before those that import them; __submission__ last
@@ -94,6 +113,7 @@ class Program(Struct, frozen=True):
     recipe: dict[str, Part] = {}
     scheduler_steps: Literal["batch", "epoch"] | None = None
     placeholders: list[str] = []
+    train: Train | None = None
     set_aside: list[SetAside] = []
     notes: list[str] = []
     flaws: list[Flaw] = []

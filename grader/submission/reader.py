@@ -7,6 +7,8 @@ import re
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from grader.errors import SubmissionError
 from grader.submission.archive import unpack
 from grader.submission.choose import Choice, Chooser
@@ -19,6 +21,7 @@ from grader.submission.render import Modules
 from grader.submission.slice import effectful
 from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit
 from grader.submission.trace import Trace, Undecided
+from grader.submission.training import find_training
 
 MAX_SET_ASIDE = 2_000
 KINDS = "a .py file, a .ipynb notebook, a folder or a .zip"
@@ -108,6 +111,8 @@ def program_of(entry: Unit, modules: Modules, model: str | None) -> tuple[Progra
         notes=notes,
         flaws=finder.flaws,
     )
+    # Last, and with modules of its own: what only the training needs cannot break the model.
+    program = msgspec.structs.replace(program, train=find_training(finder))
     return program, choice.optimizer is not None
 
 

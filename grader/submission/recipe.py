@@ -55,6 +55,9 @@ class Finder:
     recipe: dict[str, Part] = field(default_factory=dict)
     steps: Literal["batch", "epoch"] | None = None
     flaws: list[Flaw] = field(default_factory=list)
+    optimizer: Site | None = None
+    scheduler: Site | None = None
+    backward: Site | None = None
 
     @property
     def trace(self) -> Trace:
@@ -125,7 +128,7 @@ class Finder:
         if key in self.recipe:
             return
         try:
-            part = self.parts.part(value, self._role, form)
+            part = self.parts.part(value, self.role, form)
         except Undecided as reason:
             if declared:
                 self.flaws.append(Flaw(key, reason.reason, reason.where, "give it a plain value"))
@@ -138,11 +141,11 @@ class Finder:
     # What feeds the training
 
     def _inferred(self) -> None:
-        optimizer = self._optimizer_site()
+        optimizer = self.optimizer = self._optimizer_site()
         if optimizer is not None:
             self._try("optimizer", Value(optimizer.call, optimizer))
             self._scheduler(optimizer)
-        backward = self._backward(optimizer)
+        backward = self.backward = self._backward(optimizer)
         if backward is not None:
             self._loss(backward)
             self._epochs(backward)
@@ -168,7 +171,7 @@ class Finder:
                     return True
         return False
 
-    def _role(self, name: str, site: Site) -> str | None:
+    def role(self, name: str, site: Site) -> str | None:
         """Give what the grader hands over for a name: the model, the optimiser, a loader."""
         if hasattr(builtins, name):
             return None
@@ -198,6 +201,7 @@ class Finder:
         if not steps:
             self.notes.append(f"scheduler: never stepped, so left out ({site.where})")
             return
+        self.scheduler = site
         self._try("scheduler", Value(site.call, site))
         if part := self.recipe.get("scheduler"):
             self.recipe["scheduler"] = msgspec.structs.replace(part, source=_quiet(part.source))

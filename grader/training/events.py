@@ -69,8 +69,8 @@ class Progress(Event, frozen=True, tag="progress"):
     epoch: int  # counted from 1
     step: int  # steps done in this epoch
     samples: int  # samples drawn since the start of the run
-    loss: float  # mean over this epoch so far
-    lr: float  # of the first parameter group
+    loss: float | None  # mean over this epoch so far
+    lr: float | None  # of the first parameter group
 
 
 class EpochDone(Event, frozen=True, tag="epoch_done"):
@@ -78,6 +78,8 @@ class EpochDone(Event, frozen=True, tag="epoch_done"):
 
     `train_accuracy` is a fraction, measured on the augmented samples as they were trained on;
     `test_errors` counts wrong answers in the whole test set; `seconds` holds training and test.
+    Where the submission's own loop trains, loss and accuracy are measured after the epoch, on
+    some training images, and `lr` is not known.
     """
 
     epoch: int
@@ -87,8 +89,36 @@ class EpochDone(Event, frozen=True, tag="epoch_done"):
     test_loss: float | None  # None when it is not a finite number
     test_errors: int
     test_samples: int
-    lr: float
+    lr: float | None
     seconds: float
+
+
+class Replaced(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Weights that changed after the last step of an epoch: test errors before and after."""
+
+    epoch: int
+    before: int
+    after: int
+
+
+class Metered(Event, frozen=True, tag="metered"):
+    """What was measured while the submission's own loop trained, for the checks to judge.
+
+    `past_budget` says that it asked for more images than the budget holds, and was ended there.
+    `cpu_seconds` are those of its box for one image, `plain_cpu_seconds` those of a plain loop on
+    the same graph. Errors are of `tested` test images: `untrained_errors` of the weights before
+    the first step, `canary_errors` of a short training on shuffled labels (None if there was
+    none, or it did not finish).
+    """
+
+    samples: int
+    past_budget: bool
+    cpu_seconds: float
+    plain_cpu_seconds: float
+    untrained_errors: int
+    tested: int
+    replaced: list[Replaced] = []
+    canary_errors: int | None = None
 
 
 class Finished(Event, frozen=True, tag="finished"):
@@ -118,4 +148,4 @@ class Failed(Event, frozen=True, tag="failed"):
     help: str = ""
 
 
-AnyEvent = Probed | Started | Progress | EpochDone | Finished | Diverged | Failed
+AnyEvent = Probed | Started | Progress | EpochDone | Metered | Finished | Diverged | Failed

@@ -63,7 +63,7 @@ def train(
     Events: Started, then Progress and EpochDone, and Diverged if the loss stops being finite.
     Raises SubmissionError when the network or its recipe cannot be carried out.
     """
-    run = _Run(plan, seed, data, on_event)
+    run = Run(plan, seed, data, on_event)
     epochs = min(plan.recipe.epochs, max_epochs or plan.recipe.epochs)
     run.start(epochs)
     for epoch in range(1, epochs + 1):
@@ -76,7 +76,7 @@ def train(
 
 
 @dataclass
-class _Tally:
+class Tally:
     """Sums over the samples of an epoch."""
 
     samples: int = 0
@@ -84,17 +84,29 @@ class _Tally:
     correct: int = 0
 
     def add(self, loss: float, correct: int, samples: int) -> None:
+        """Add a batch, with its mean loss."""
         self.samples += samples
         self.loss += loss * samples
         self.correct += correct
 
     @property
     def mean_loss(self) -> float:
+        """The mean over all samples."""
         return self.loss / max(self.samples, 1)
+
+    @property
+    def errors(self) -> int:
+        """How many answers are wrong."""
+        return self.samples - self.correct
+
+    @property
+    def finite_loss(self) -> float | None:
+        """The mean loss, or None if it is not a finite number."""
+        return self.mean_loss if np.isfinite(self.mean_loss) else None
 
 
 @dataclass
-class _Run:
+class Run:
     """A training under way."""
 
     plan: schema.Plan
@@ -136,6 +148,7 @@ class _Run:
         return self.average.applied() if self.average else contextlib.nullcontext()
 
     def start(self, epochs: int) -> None:
+        """Say that everything is ready for so many epochs."""
         self.on_event(
             events.Started(
                 device=str(self.device),
@@ -150,10 +163,10 @@ class _Run:
     def epoch(self, epoch: int) -> None:
         """Train on every sample once, then test; stops early when the loss is not finite."""
         began = reported = time.perf_counter()
-        tally = _Tally()
+        tally = Tally()
         self.network.train()
         left = self.plan.recipe.epochs - epoch
-        for step, (images, target) in enumerate(self._batches(left), start=1):
+        for step, (images, target) in enumerate(self.batches(left), start=1):
             loss = self._step(images, target, tally)
             if not np.isfinite(loss):
                 self.diverged = events.Diverged(epoch=epoch, step=step, loss=str(loss))
@@ -166,8 +179,11 @@ class _Run:
                 self._report_progress(epoch, step, tally)
         self._finish_epoch(epoch, tally, began)
 
-    def _batches(self, left: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the epoch's batches in a new random order, augmented, float32 [B, C, H, W]."""
+    def batches(self, left: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the epoch's batches in a new random order, augmented, float32 [B, C, H, W].
+
+        `left` epochs are planned after this one.
+        """
         recipe = self.plan.recipe
         transforms = recipe.test_transform if left < recipe.plain_epochs else recipe.train_transform
         order = self.order.permutation(len(self.images))
@@ -175,7 +191,7 @@ class _Run:
             images = augment(self.images[chosen], transforms, self.augmentation)
             yield images, self.labels[chosen]
 
-    def _step(self, images: torch.Tensor, target: torch.Tensor, tally: _Tally) -> float:
+    def _step(self, images: torch.Tensor, target: torch.Tensor, tally: Tally) -> float:
         self.samples += len(target)
         output = _scores(self.network(images), len(target))
         correct = _correct(output, target)
@@ -200,7 +216,7 @@ class _Run:
             )
         return loss
 
-    def _report_progress(self, epoch: int, step: int, tally: _Tally) -> None:
+    def _report_progress(self, epoch: int, step: int, tally: Tally) -> None:
         self.on_event(
             events.Progress(
                 epoch=epoch,
@@ -211,17 +227,17 @@ class _Run:
             )
         )
 
-    def _finish_epoch(self, epoch: int, tally: _Tally, began: float) -> None:
+    def _finish_epoch(self, epoch: int, tally: Tally, began: float) -> None:
         self.optimizer.follow("epoch", tally.mean_loss, tally.correct / max(tally.samples, 1))
         with self.averaged():
-            tested = self._test()
+            tested = self.test()
         done = events.EpochDone(
             epoch=epoch,
             samples=self.samples,
             train_loss=tally.mean_loss,
             train_accuracy=tally.correct / max(tally.samples, 1),
-            test_loss=tested.mean_loss if np.isfinite(tested.mean_loss) else None,
-            test_errors=tested.samples - tested.correct,
+            test_loss=tested.finite_loss,
+            test_errors=tested.errors,
             test_samples=tested.samples,
             lr=self.optimizer.lr,
             seconds=time.perf_counter() - began,
@@ -229,23 +245,26 @@ class _Run:
         self.done.append(done)
         self.on_event(done)
 
-    def _test(self) -> _Tally:
+    def test(self) -> Tally:
         """Run the whole test set through the evaluation graph."""
-        tally = _Tally()
+        transforms = self.plan.recipe.test_transform
+        return self.score(self.test_images, self.test_labels, transforms)
+
+    def score(
+        self, images: torch.Tensor, labels: torch.Tensor, transforms: list[schema.Transform]
+    ) -> Tally:
+        """Run images [N, 1, 28, 28] through the evaluation graph."""
+        tally = Tally()
         self.network.eval()
         with torch.no_grad():
-            for images, target in self._test_batches():
-                output = _scores(self.network(images), len(target))
+            for start in range(0, len(images), TEST_BATCH):
+                batch = slice(start, start + TEST_BATCH)
+                target = labels[batch]
+                seen = augment(images[batch], transforms, self.augmentation)
+                output = _scores(self.network(seen), len(target))
                 correct = _correct(output, target)
                 tally.add(float(self._loss(output, target)), correct, len(target))
         return tally
-
-    def _test_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        transforms = self.plan.recipe.test_transform
-        for start in range(0, len(self.test_images), TEST_BATCH):
-            batch = slice(start, start + TEST_BATCH)
-            images = augment(self.test_images[batch], transforms, self.augmentation)
-            yield images, self.test_labels[batch]
 
 
 def _scores(output: torch.Tensor, count: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,8 +16,25 @@ from grader.training.events import AnyEvent, EpochDone, Started
 _OUTPUT = 200 << 20  # bytes; a progress event is 200 bytes, and a few come a second
 
 
+class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the box is told where the submission's own loop trains.
+
+    `program` is a path; `optimizer` the one for a submission that has none; `seconds` and
+    `megabytes` bound the box; `canary` asks for a second training, short, on shuffled labels.
+    """
+
+    program: str
+    optimizer: dict[str, Any]
+    seconds: float
+    megabytes: int
+    canary: bool = False
+
+
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the worker is told. Paths are absolute; `max_epochs` ends a longer recipe early."""
+    """What the worker is told. Paths are absolute; `max_epochs` ends a longer recipe early.
+
+    `own` is there where the submission's own loop trains.
+    """
 
     plan: str
     weights: str
@@ -24,6 +42,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str | None = None
     max_epochs: int | None = None
     threads: int | None = None
+    own: Own | None = None
 
 
 class Bounds(msgspec.Struct, frozen=True):

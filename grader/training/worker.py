@@ -21,12 +21,15 @@ import psutil
 from grader.datasets import mnist
 from grader.errors import GradingError, SubmissionError
 from grader.plan import schema
+from grader.submission.program import Program
 from grader.training import events
 from grader.training.supervise import Job
 from grader.training.tuning import tune
 
 if TYPE_CHECKING:
     import torch
+
+    from grader.training.loop import OnEvent, Result
 
 _PARENT_CHECK_SECONDS = 0.5
 
@@ -55,7 +58,6 @@ def _work(job: Job, stream: BinaryIO) -> None:
     tune()
     import torch
 
-    from grader.training.loop import train
     from grader.training.probe import probe, taught
 
     if job.threads:
@@ -63,9 +65,7 @@ def _work(job: Job, stream: BinaryIO) -> None:
     plan = msgspec.json.decode(Path(job.plan).read_bytes(), type=schema.Plan)
     data = mnist.load(None if job.data_dir is None else Path(job.data_dir))
     _say(stream, probe(plan.model, taught(plan.recipe)))
-    result = train(
-        plan, job.seed, data, lambda event: _say(stream, event), max_epochs=job.max_epochs
-    )
+    result = _trained(job, plan, data, lambda event: _say(stream, event))
     if result.diverged:
         return
     digest = _save(result.state, Path(job.weights))
@@ -78,6 +78,17 @@ def _work(job: Job, stream: BinaryIO) -> None:
             weights_sha256=digest,
         ),
     )
+
+
+def _trained(job: Job, plan: schema.Plan, data: mnist.Mnist, on_event: OnEvent) -> Result:
+    """Train by our loop, or let the submission train by its own."""
+    from grader.training import loop, metered
+
+    if job.own is None:
+        return loop.train(plan, job.seed, data, on_event, max_epochs=job.max_epochs)
+    program = msgspec.json.decode(Path(job.own.program).read_bytes(), type=Program)
+    budget = job.max_epochs or plan.recipe.epochs
+    return metered.train(plan, program, job.own, job.seed, data, on_event, max_epochs=budget)
 
 
 def _failed(error: SubmissionError) -> events.Failed:

@@ -1,9 +1,10 @@
 """Runs in the box: executes a Program, and answers with a Description or an error.
 
-Run as `python -I .../inside`. The job comes as JSON on standard input, which PyTorch is loaded
-ahead of, and which is empty for the submission. The answer is one frame on what was standard
-output: eight bytes of length, then JSON. Whatever the submission prints goes to standard error
-instead. Nothing of the grader is imported here: an answer is a claim, which the grader checks.
+Run as `python -I .../inside`, or with the word `train` to train, for which see `metered`. The job
+comes as JSON on standard input, which PyTorch is loaded ahead of, and which is empty for the
+submission. The answer is one frame on what was standard output: eight bytes of length, then JSON.
+Whatever the submission prints goes to standard error instead. Nothing of the grader is imported
+here: an answer is a claim, which the grader checks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 from explain import explain, places
 
@@ -26,6 +27,8 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _load()
+    if sys.argv[1:] == ["train"]:
+        _be_trained(channel)
     given = sys.stdin.buffer.read()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if not given:
@@ -36,6 +39,14 @@ def main() -> None:
     channel.close()
     sys.stdout.flush()
     os._exit(0)  # threads and exit handlers of the submission have nothing more to say
+
+
+def _be_trained(writing: BinaryIO) -> NoReturn:
+    import metered
+
+    reading = os.fdopen(os.dup(0), "rb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    metered.main(metered.Channel(reading, writing))
 
 
 def _load() -> None:

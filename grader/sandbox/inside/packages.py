@@ -17,7 +17,11 @@ def stand_in_for_the_unneeded() -> None:
     Together they take longer than PyTorch itself, and a capture needs only a few constants and
     exceptions of the compiler, a schedule none of either.
     """
-    _stand_in("torch._dynamo", disable=lambda function, *args, **kwargs: function)
+    _stand_in(
+        "torch._dynamo",
+        disable=lambda function, *args, **kwargs: function,
+        graph_break=lambda *args, **kwargs: None,  # which every step of an optimiser calls
+    )
     _stand_in("torch._inductor")
     _stand_in("torch.distributed.tensor", DTensor=type("DTensor", (), {}))  # asked by isinstance
     _stand_in("torchvision")

@@ -1,0 +1,43 @@
+"""What the meter says against a training by the submission's own loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grader.record import Metered
+
+MOST_WORK = 4.0
+"""CPU time an image may take, as a multiple of a plain loop's: see docs/sandboxed.md."""
+_CHANCE = 0.6
+"""Weights that know nothing make at least so large a share of errors; nine in ten are usual."""
+_MANY = 0.1  # a share of errors so large that no exchange of weights by averaging explains it
+_FEWER = 10  # times
+
+
+def suspicions(metered: Metered) -> Iterator[str]:
+    """Say, with the numbers, what an honest training would not do."""
+    work = metered.cpu_seconds / metered.plain_cpu_seconds if metered.plain_cpu_seconds else 0.0
+    if work > MOST_WORK:
+        yield (
+            f"its training took {work:.1f} times the computing time of a plain loop over the same "
+            f"images ({1e3 * metered.cpu_seconds:.2f} ms an image instead of "
+            f"{1e3 * metered.plain_cpu_seconds:.2f} ms; at most {MOST_WORK:g} times is usual): "
+            "images may have been used more often than they were drawn"
+        )
+    if metered.untrained_errors < _CHANCE * metered.tested:
+        yield (
+            f"before its first step it made only {metered.untrained_errors:,} errors in "
+            f"{metered.tested:,} test images: its weights were trained elsewhere"
+        )
+    for each in metered.replaced:
+        if each.before > max(_MANY * metered.tested, _FEWER * each.after):
+            yield (
+                f"after the last step of epoch {each.epoch} its weights were exchanged: "
+                f"{each.before:,} errors before, {each.after:,} after"
+            )
+    canary = metered.canary_errors
+    if canary is not None and canary < _CHANCE * metered.tested:
+        yield (
+            f"trained on a few images with shuffled labels it made only {canary:,} errors in "
+            f"{metered.tested:,} test images: what it knows is not learned from its images"
+        )

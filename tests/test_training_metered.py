@@ -1,0 +1,261 @@
+"""A training by the submission's own loop: what is counted, what is tested, what is refused."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from torch import nn
+
+from grader.checks.sandboxed import suspicions
+from grader.errors import SubmissionError
+from grader.training import loop, metered
+from grader.training.events import AnyEvent, EpochDone, Metered, Replaced
+from grader.training.loop import Result
+from grader.training.returned import read_weights, room
+from grader.training.supervise import Own
+from tests.capturing import model_of
+from tests.plans import patterns, plan_of
+from tests.reading import script
+
+NET = """\
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 4, stride=4)
+        self.bn = nn.BatchNorm2d(4)
+        self.out = nn.Linear(196, 10)
+    def forward(self, x):
+        return self.out(F.relu(self.bn(self.conv(x))).flatten(1))
+MODEL = Net()
+"""
+ONE_PASS = """\
+def train(model, train_loader, optimizer, epoch):
+    for x, y in train_loader:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y) + 1e-5 * sum(p.abs().sum() for p in model.parameters())
+        loss.backward()
+        optimizer.step()
+"""
+
+
+class Net(nn.Module):
+    """The network of the scripts here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 4, stride=4)
+        self.bn = nn.BatchNorm2d(4)
+        self.out = nn.Linear(196, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Score images [B, 1, 28, 28]."""
+        scores: torch.Tensor = self.out(F.relu(self.bn(self.conv(x))).flatten(1))
+        return scores
+
+
+class Trained:
+    """A training that is over: its result and what it said."""
+
+    def __init__(self, result: Result, events: list[AnyEvent]) -> None:
+        self.result, self.events = result, events
+
+    @property
+    def meter(self) -> Metered:
+        """What was measured."""
+        return next(e for e in self.events if isinstance(e, Metered))
+
+    @property
+    def errors(self) -> list[int]:
+        """Wrong answers after each epoch."""
+        return [e.test_errors for e in self.result.epochs]
+
+
+Train = Callable[..., Trained]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Give a function that trains a script on 300 images and tests it on 100."""
+
+    def run(text: str, *, epochs: int = 2, most: int = 19, canary: bool = False) -> Trained:
+        program = script(tmp_path, NET, text)
+        assert program.train is not None, program.notes
+        plan = msgspec.structs.replace(plan_of(Net(), epochs=epochs), level="sandboxed")
+        own = Own("", {"name": "SGD", "options": {"lr": 0.1}}, 60, 3_000, canary)
+        events: list[AnyEvent] = []
+        result = metered.train(plan, program, own, 1, patterns(), events.append, max_epochs=most)
+        return Trained(result, events)
+
+    return run
+
+
+def refused(train: Train, text: str, **options: int) -> SubmissionError:
+    """Train what must be refused, and return the error."""
+    with pytest.raises(SubmissionError) as error:
+        train(text, **options)
+    return error.value
+
+
+def test_a_loop_of_its_own_learns_and_is_counted(train: Train) -> None:
+    """Every epoch is drawn from the meter and tested here, and nothing speaks against it."""
+    trained = train(ONE_PASS, epochs=9, canary=True)
+    assert [e.samples for e in trained.result.epochs] == list(range(300, 3000, 300))
+    assert trained.errors[-1] < 30
+    assert trained.meter.untrained_errors > 60
+    assert not trained.meter.past_budget
+    assert trained.meter.cpu_seconds > 0
+    assert trained.meter.plain_cpu_seconds > 0
+    assert [e.epoch for e in trained.events if isinstance(e, EpochDone)] == list(range(1, 10))
+    assert trained.meter.replaced == []
+    assert trained.meter.canary_errors is not None
+    assert trained.meter.canary_errors > 60
+
+
+@pytest.mark.slow
+def test_more_than_the_budget_is_not_handed_out(train: Train) -> None:
+    """A loop that goes on is ended at the budget, with the weights of the last whole epoch."""
+    text = ONE_PASS.replace("epoch):\n", "epochs):\n  for _ in range(99):\n").replace(
+        "    for x", "   for x"
+    )
+    trained = train(textwrap.dedent(text), most=2)
+    assert trained.meter.past_budget
+    assert trained.result.samples == 600
+    assert len(trained.result.epochs) == 2
+
+
+@pytest.mark.slow
+def test_trained_weights_from_elsewhere_show(train: Train) -> None:
+    """Weights that are there before the first step, or put in after the last, leave evidence."""
+    learned = loop.train(plan_of(Net(), epochs=9), 5, patterns(), lambda _: None).state
+    known = {name: tensor.tolist() for name, tensor in learned.items()}
+    head = f"KNOWN = {known}\ndef know(model):\n    model.load_state_dict("
+    head += "{name: torch.tensor(values) for name, values in KNOWN.items()})\n"
+    early = ONE_PASS.replace("    for x", "    know(model)\n    for x", 1)
+    late = ONE_PASS.replace("optimizer.step()", "pass") + "    know(model)\n"
+    assert train(head + early, epochs=1).meter.untrained_errors < 60
+    exchanged = train(head + late, epochs=1, canary=True).meter
+    assert exchanged.untrained_errors > 60
+    assert exchanged.replaced[0].after < 30 < exchanged.replaced[0].before
+    assert exchanged.canary_errors is not None
+    assert exchanged.canary_errors < 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return", "no batch was asked for"),
+        ("import os; os._exit(0)", "status 0"),
+        ("raise SystemExit(0)", "SystemExit"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_training_that_does_not_end_well(train: Train, body: str, said: str) -> None:
+    """Whatever ends it early is a verdict in words."""
+    error = refused(train, f"def train(model, train_loader):\n    {body}\n")
+    assert said in str(error)
+
+
+FORGED = """\
+def train(model, train_loader):
+    import os
+    for fd in range(3, 20):
+        try:
+            os.write(fd, FRAME)
+        except OSError:
+            pass
+    for x, y in train_loader:
+        pass
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        ("b'z' + bytes(8)", "unknown kind"),
+        ("b'd' + (1 << 60).to_bytes(8, 'big')", "bytes where at most"),
+        ("b'n' + bytes(8)", "outside a pass"),
+        ("b'd' + bytes(8)", "cannot be read"),
+        ("b'x' + (2).to_bytes(8, 'big') + b'{}'", "an explanation that is none"),
+    ],
+)
+def test_forged_messages_are_refused(train: Train, frame: str, said: str) -> None:
+    """Who writes to the channel itself gets a verdict, and nothing else."""
+    assert said in str(refused(train, FORGED.replace("FRAME", frame)))
+
+
+@pytest.mark.slow
+def test_weights_that_are_not_finite_are_refused(train: Train) -> None:
+    """NaN in a parameter ends the training with its name."""
+    text = ONE_PASS + "    model.out.weight.data.fill_(float('nan'))\n"
+    assert "out.weight" in str(refused(train, text))
+
+
+@pytest.mark.slow
+def test_a_flood_is_stopped(train: Train) -> None:
+    """A loop that begins pass after pass without end reaches a bound."""
+    text = "def train(model, train_loader):\n    while True:\n        next(iter(train_loader))\n"
+    assert "400 passes" in str(refused(train, text, most=10**6))
+
+
+MODEL = model_of(Net())
+GOOD = {t.name: torch.zeros(t.shape, dtype=getattr(torch, t.dtype[6:])) for t in MODEL.tensors}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"more": torch.zeros(1)}, "not the model's"),
+        ({"out.bias": torch.zeros(9)}, "shape [9]"),
+        ({"out.bias": torch.zeros(10, dtype=torch.float64)}, "float64"),
+        ({"out.bias": torch.full((10,), torch.inf)}, "infinity"),
+    ],
+)
+def test_weights_that_are_not_as_agreed(change: dict[str, torch.Tensor], said: str) -> None:
+    """Names, shapes, types and finiteness of what comes back are checked one by one."""
+    with pytest.raises(SubmissionError, match=r"refused|finite") as error:
+        read_weights(MODEL, save(GOOD | change))
+    assert said in str(error.value)
+
+
+def test_weights_as_agreed_are_read() -> None:
+    """What keeps to the agreement is taken, and fits into the room there is for it."""
+    content = save(GOOD)
+    assert read_weights(MODEL, content).keys() == GOOD.keys()
+    assert len(content) <= room(MODEL)
+    missing = save({name: tensor for name, tensor in GOOD.items() if name != "out.bias"})
+    with pytest.raises(SubmissionError, match="refused"):
+        read_weights(MODEL, missing)
+
+
+HONEST = Metered(
+    samples=60_000, past_budget=False, cpu_seconds=2e-3, plain_cpu_seconds=1e-3,
+    untrained_errors=9_000, tested=10_000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"cpu_seconds": 9e-3}, "9.0 times the computing time"),
+        ({"untrained_errors": 300}, "before its first step"),
+        ({"replaced": [Replaced(3, 5_000, 50)]}, "weights were exchanged"),
+        ({"replaced": [Replaced(3, 300, 60)]}, None),  # an average of weights
+        ({"canary_errors": 8_900}, None),
+        ({"canary_errors": 100}, "shuffled labels"),
+    ],
+)
+def test_what_the_meter_says_is_judged(change: dict[str, object], said: str | None) -> None:
+    """Each measurement that no honest training gives is named, with its numbers."""
+    found = list(suspicions(msgspec.structs.replace(HONEST, **change)))
+    assert len(found) == (said is not None)
+    assert (said or "") in "".join(found)
