@@ -11,18 +11,15 @@ each warms up and does not count. Printed are times scaled to a whole epoch.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.turns import Turns, ratios, setting, spread, take_turns
 from grader.datasets.mnist import Bytes, Mnist, load
 
 BATCH = 512
@@ -107,9 +104,9 @@ def our_way(data: Mnist) -> Callable[[], None]:
     return lambda: (train(plan, 1, data, lambda _: None), None)[1]
 
 
-def serve(side: str, options: argparse.Namespace, pipe: Connection) -> None:
-    """Run in a process of its own: an epoch for every message, answered by its seconds."""
-    if side == "ours":
+def side(name: str, options: argparse.Namespace) -> Callable[[], None]:
+    """Get one side ready, in a process of its own."""
+    if name == "ours":
         from grader.training.tuning import tune
 
         tune()
@@ -118,15 +115,7 @@ def serve(side: str, options: argparse.Namespace, pipe: Connection) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     data = part_of_mnist(options.share)
-    epoch = our_way(data) if side == "ours" else seed_way(data, options.workers)
-    scale = 60_000 / len(data.train_images)
-    epoch()
-    pipe.send("ready")
-    while pipe.recv():
-        wall, cpu = time.perf_counter(), time.process_time()
-        epoch()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        pipe.send((wall * scale, cpu * scale))
+    return our_way(data) if name == "ours" else seed_way(data, options.workers)
 
 
 def main() -> None:
@@ -137,50 +126,23 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="the seed's DataLoader processes")
     parser.add_argument("--threads", type=int, help="PyTorch's threads, by default one a core")
     options = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    pipes = {}
-    for side in SIDES:
-        pipes[side], theirs = context.Pipe()
-        arguments = (side, options, theirs)
-        context.Process(target=serve, args=arguments, daemon=True).start()
-        theirs.close()  # so that the pipe breaks if the process does
-        pipes[side].recv()
-    seconds: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
-    for _ in range(options.rounds):
-        for side in SIDES:
-            pipes[side].send(True)
-            seconds[side].append(pipes[side].recv())
-    report(seconds, options)
+    turns = take_turns({name: partial(side, name, options) for name in SIDES}, options.rounds)
+    report(turns, options)
 
 
-def report(seconds: dict[str, list[tuple[float, float]]], options: argparse.Namespace) -> None:
+def report(turns: Turns, options: argparse.Namespace) -> None:
     """Print both sides' seconds an epoch (wall, CPU), the ratio, and what they ran on."""
-    import torch
-    import torchvision
-
-    print(f"{processor()}, {os.cpu_count()} cores, {platform.system()}")
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, ", end="")
-    print(f"torchvision {torchvision.__version__}, DataLoader workers {options.workers}, ", end="")
-    print(f"{options.threads or torch.get_num_threads()} threads")
+    threads = options.threads or os.cpu_count()
+    print(setting())
+    print(f"{threads} threads, DataLoader workers {options.workers}")
     print(
         f"{options.rounds} turns each of {options.share:g} of an epoch; seconds an epoch, median:"
     )
-    for index, clock in enumerate(("wall", "CPU")):
-        columns = {side: [pair[index] for pair in seconds[side]] for side in SIDES}
-        for side, values in columns.items():
-            spread = f"{min(values):.1f} to {max(values):.1f}"
-            print(f"  {clock:4} {side:5} {statistics.median(values):7.2f}  ({spread})")
-        ratios = [a / b for a, b in zip(columns["seed"], columns["ours"], strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"  {clock:4} ratio {statistics.median(ratios):7.2f}  ({spread})")
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    for clock in ("wall", "cpu"):
+        for name in SIDES:
+            seconds = [getattr(turn, clock) / options.share for turn in turns[name]]
+            print(f"  {clock:4} {name:5} {spread(seconds)}")
+        print(f"  {clock:4} ratio {spread(ratios(turns, 'seed', 'ours', clock))}")
 
 
 if __name__ == "__main__":

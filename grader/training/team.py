@@ -1,7 +1,7 @@
-"""Threads that share the pieces of one job; inside a piece PyTorch keeps to one thread.
+"""Threads that share the pieces of one job, the caller's among them.
 
-Work on pieces that fit a core's cache scales better this way than with PyTorch's own threads,
-which share every single operation. Results come in the order of the pieces, whoever did them.
+The work on a piece is compiled code without Python's lock. Who is late finds nothing left to do:
+on a busy machine the caller never waits for a thread to wake up.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ _Result = TypeVar("_Result")
 
 
 class Team:
-    """`threads` workers."""
+    """`threads` workers, of which one is whoever calls."""
 
     def __init__(self, threads: int) -> None:
-        self._threads = threads
-        # OpenMP's number of threads belongs to the thread that sets it: others keep theirs.
-        self._pool = ThreadPoolExecutor(threads, "piece", torch.set_num_threads, (1,))
+        self._others = threads - 1
+        self._pool = ThreadPoolExecutor(max(self._others, 1), "piece")
 
     def run(self, work: Callable[[int], _Result], count: int) -> list[_Result]:
         """Return [work(0), …, work(count - 1)], each done by whoever is free."""
@@ -31,12 +30,15 @@ class Team:
         tickets = itertools.count()
 
         def take() -> None:
-            with torch.no_grad():
+            with torch.no_grad():  # a thread has its own setting
                 while (index := next(tickets)) < count:
                     results[index] = work(index)
 
-        for future in [self._pool.submit(take) for _ in range(min(self._threads, count))]:
-            future.result()
+        helpers = [self._pool.submit(take) for _ in range(min(self._others, count - 1))]
+        take()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
         return [results[index] for index in range(count)]
 
 
