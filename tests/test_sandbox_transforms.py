@@ -13,10 +13,16 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from grader.datasets.mnist import Bytes, load
-from grader.plan.schema import Transforms
+from grader.plan.schema import Affine, Erase, Pad, Transforms
 from grader.training.augment import augment
 from grader.training.draw import Draw
 from tests.boxed import boxed
+
+
+def recorded(name: str, *args: Any, **options: Any) -> Any:
+    """Record a call as the stand-in for albumentations does."""
+    return boxed("recorded").Recorded(name, args, options)
+
 
 # Each leaves nothing to chance, so that one image can be compared with another.
 FIXED: dict[str, Callable[[Any], Any]] = {
@@ -73,7 +79,12 @@ def test_mapped_transform_gives_torchvisions_pixels(library: Any, name: str) -> 
         (v1.RandomPosterize(4), "no vectorised equal"),
         (v1.RandomRotation(5, expand=True), "without expansion"),
         (v1.Pad(2, padding_mode="reflect"), "padding mode"),
-        (v1.Lambda(lambda x: x), "no vectorised equal"),
+        (v1.Lambda(lambda x: x**2), "has no equal for it"),
+        (v1.Lambda(lambda x: x + torch.randn(x.shape)), "has no equal for it"),
+        (v1.Lambda(lambda x: x.nothing), "AttributeError"),
+        (recorded("GridDistortion"), "no vectorised equal"),
+        (recorded("CoarseDropout", max_holes=8, min_holes=1), "one number and one size"),
+        (recorded("Rotate", 5, interpolation=2), "nearest and bilinear"),
         (object(), "not one of torchvision's"),
         (v1.RandomApply([v1.RandomRotation(5), v1.CenterCrop(3)]), "RandomApply of one"),
     ],
@@ -84,6 +95,85 @@ def test_what_cannot_be_mapped_is_named(transform: Any, reason: str) -> None:
 
     assert [type(step).__name__ for step in steps] == ["ToFloat"]
     assert reason in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "kinds"),
+    [
+        (lambda x: x, []),
+        (lambda x: x.repeat(3, 1, 1), ["Channels"]),
+        (torch.flatten, []),
+        (lambda x: (x - 0.5) / 0.25, ["Normalize"]),
+    ],
+)
+def test_a_function_that_repeats_or_scales_is_recognised(function: Any, kinds: list[str]) -> None:
+    """What a Lambda does to an image is found out by trying."""
+    steps, notes = mapped(v1.Compose([v1.ToTensor(), v1.Lambda(function)]))
+
+    assert notes == []
+    assert [type(step).__name__ for step in steps] == ["ToFloat", *kinds]
+
+
+RECORDED: dict[str, tuple[list[Any], str]] = {
+    "what everybody does": (
+        [
+            recorded("ShiftScaleRotate", shift_limit=0.1, scale_limit=0.2, rotate_limit=7, p=0.3),
+            recorded("PadIfNeeded", min_height=32, min_width=34),
+            recorded("RandomCrop", 28, 28),
+            recorded("CoarseDropout", 1, 14, 7, 1, 14, 7, p=0.4),
+            recorded("HorizontalFlip"),
+            recorded("Normalize", mean=(0.1307,), std=(0.3081,)),
+            recorded("ToTensorV2"),
+        ],
+        "Affine Pad Crop Erase Flip ToFloat Normalize",
+    ),
+    "old names": (
+        [
+            recorded("Rotate", (-7, 7), interpolation=0),
+            recorded("Cutout", 2, 4, 4, 0),
+            recorded("ToTensor", normalize={"mean": 0.5, "std": 0.5}),
+        ],
+        "Affine Erase Erase ToFloat Normalize",
+    ),
+    "new names": (
+        [
+            recorded("Affine", scale=(0.9, 1.1), translate_percent=0.1, rotate=(-5, 5)),
+            recorded("CoarseDropout", num_holes_range=(1, 1), hole_height_range=(4, 4), fill=3),
+            recorded("ColorJitter", 0.2, 0.2, p=1.0),
+            recorded("Resize", 32, 32),
+            recorded("ToFloat", max_value=255),
+        ],
+        "Affine Erase Jitter Resize ToFloat",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_transforms_of_a_package_that_is_not_installed_are_mapped(name: str) -> None:
+    """Calls of albumentations are recorded by a stand-in, and become what they describe."""
+    calls, kinds = RECORDED[name]
+    steps, notes = mapped(recorded("Compose", calls))
+
+    assert notes == []
+    assert [type(step).__name__ for step in steps] == kinds.split()
+
+
+def test_shifts_scales_and_holes_keep_their_sizes() -> None:
+    """Limits become ranges around one, lengths of holes become shares of the image."""
+    calls = RECORDED["what everybody does"][0]
+    affine, pad, _, hole, *_ = mapped(recorded("Compose", calls))[0]
+
+    assert affine == Affine((-7, 7), (0.1, 0.1), (0.8, 1.2), interpolation="bilinear", p=0.3)
+    assert pad == Pad((3, 2, 3, 2))
+    assert hole == Erase(0.4, (0.125, 0.125), (2, 2), 0)
+
+
+def test_a_function_that_only_calls_a_transform_is_looked_through() -> None:
+    """The package wants to be called by keyword, so that people wrap it."""
+    augment = recorded("Compose", [recorded("Rotate", 7)])
+    steps, _ = mapped(lambda image: augment(image=np.array(image))["image"])
+
+    assert [type(step).__name__ for step in steps] == ["Affine", "ToFloat"]
 
 
 def test_a_list_and_nested_composes_are_flattened() -> None:

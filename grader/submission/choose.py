@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
-from grader.errors import SubmissionError
+from grader.submission import refusals
 from grader.submission.names import bound_by_import, dotted, last, parameters, root
 from grader.submission.parts import Parts
 from grader.submission.program import ENTRY, Part
+from grader.submission.refusals import Candidate
 from grader.submission.sites import Site
 from grader.submission.slice import effectful
 from grader.submission.source import Stmt
-from grader.submission.trace import Made, Trace, Undecided, Value, default, model_root
+from grader.submission.trace import Trace
+from grader.submission.trained import handed_over, is_optimizer
+from grader.submission.values import Made, Undecided, Value, default
 
-OPTIMIZERS = frozenset(
-    {
-        "SGD",
-        "Adam",
-        "AdamW",
-        "NAdam",
-        "RAdam",
-        "Adamax",
-        "Adagrad",
-        "Adadelta",
-        "RMSprop",
-        "ASGD",
-        "Rprop",
-        "LBFGS",
-        "SparseAdam",
-        "Adafactor",
-        "Muon",
-        "Ranger",
-        "Lion",
-        "LAMB",
-        "AdamP",
-        "SGDP",
-    }
-)
-_TRAINS = re.compile(
-    r"^(train|fit|run|learn|trainer|learner)|(train|fit)(er|ing|ed)?$|_train|train_", re.I
-)
 # Packages from which a whole model may come.
 PACKAGES = frozenset(
-    {
+    [
         "torch",
         "torchvision",
         "timm",
@@ -57,9 +32,8 @@ PACKAGES = frozenset(
         "fastai",
         "transformers",
         "efficientnet_pytorch",
-    }
+    ]
 )
-HELP = "Add one line to the file, `MODEL = {name}()`, or run with `--model {name}`."
 
 
 @dataclass(frozen=True)
@@ -71,21 +45,6 @@ class Choice:
     explicit: bool
     made: Made | None = None
     optimizer: Site | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model class of the submission: its name, place, and whether another one uses it."""
-
-    name: str
-    module: str
-    statement: Stmt
-    node: ast.ClassDef
-
-    @property
-    def where(self) -> str:
-        """Its place in words."""
-        return self.statement.where
 
 
 @dataclass
@@ -101,6 +60,10 @@ class Chooser:
         """Where values come from."""
         return self.parts.trace
 
+    @property
+    def _label(self) -> str:
+        return self.trace.modules.library.entry.label
+
     def choose(self, name: str | None) -> Choice:
         """Find the submission's model. Raises SubmissionError if there is not just one."""
         if name is not None:
@@ -109,7 +72,7 @@ class Chooser:
             found = look()
             if found is not None:
                 return found
-        raise self._none_found()
+        raise refusals.none_found(self.trace.modules.library.entry, self.lost)
 
     # What the person or the file says
 
@@ -125,14 +88,7 @@ class Chooser:
         if trace.assignment(name, end):
             class_name = trace.model_class(Value(ast.Name(name, ast.Load()), end)) or name
             return Choice(self._name_part(name), class_name, True)
-        known = [c.name for c in self.candidates()]
-        raise SubmissionError(
-            f"there is no model called {name[:100]}",
-            expected="the name of a class, function or variable of the submission",
-            found=f"models: {', '.join(known)}" if known else "no model",
-            where=trace.modules.library.entry.label,
-            help="Check the spelling, or leave --model out.",
-        )
+        raise refusals.unknown(name, [c.name for c in self.candidates()], self._label)
 
     def explicit(self) -> Choice | None:
         """`MODEL = …`, or `def build_model()` that needs no arguments."""
@@ -183,9 +139,9 @@ class Chooser:
                 )
             return choice
         if undecided is not None:
-            raise self._undecided(undecided)
+            raise refusals.undecided(undecided, self.candidates())
         if self.lost:
-            raise self._not_beside()
+            raise refusals.not_beside(self.lost, self._label)
         return None
 
     def _refuse_sweep(self, chosen: Made, others: list[Made]) -> None:
@@ -196,18 +152,11 @@ class Chooser:
             if made.class_name == chosen.class_name and apart:
                 rivals.setdefault(ast.dump(made.core), made)
         if len(rivals) > 1:
-            listed = [(ast.unparse(m.core)[:80], _where(m.value)) for m in rivals.values()]
-            raise SubmissionError(
-                f"{chosen.class_name} is trained in {len(rivals)} versions side by side",
-                expected="one model that the file trains",
-                found="; ".join(f"{text} ({where})" for text, where in listed[:20]),
-                where=_where(chosen.value),
-                help=f"Add one line to the file: `MODEL = {listed[0][0]}`, or another of these.",
-            )
+            raise refusals.sweep(chosen, list(rivals.values()))
 
     def _evidence(self) -> Iterator[tuple[Site, Made]]:
         for site in self.trace.calls.sites:
-            for expr in _handed_over(site):
+            for expr in handed_over(site):
                 made = self.made(Value(expr, site))
                 if made is not None:
                     yield site, made
@@ -298,13 +247,47 @@ class Chooser:
             kept = [c for c in candidates if c.name in ("Net", "Model")]
             candidates = kept if len(kept) == 1 else candidates
         if not candidates:
-            return None
+            return self._unnamed()
         if len(candidates) > 1:
-            raise self.ambiguous(candidates)
+            raise refusals.ambiguous(candidates, self._label)
         one = candidates[0]
         return self._best([m for m in made if m.class_name == one.name]) or self._class(
             one.name, one.name
         )
+
+    def _unnamed(self) -> Choice | None:
+        """Without any class of a model: a variable that holds one, or a function that makes one."""
+        holders = self._holders()
+        if len(holders) > 1:
+            holders = [h for h in holders if h.name in ("model", "net")] or holders
+        if len(holders) > 1:
+            raise refusals.ambiguous(holders, self._label)
+        if not holders:
+            return None
+        value = Value(ast.Name(holders[0].name, ast.Load()), self.trace.end(ENTRY))
+        class_name = self.trace.model_class(value) or holders[0].name
+        return Choice(self._name_part(holders[0].name), class_name, False)
+
+    def _holders(self) -> list[Candidate]:
+        """Variables of the entry that hold a model no other one is made of; else functions."""
+        end = self.trace.end(ENTRY)
+        statements = [s for s in self.trace.modules.flow(ENTRY).statements if s.ran]
+        held = {
+            name: s
+            for s in statements
+            if isinstance(s.node, (ast.Assign, ast.AnnAssign))
+            for name in s.names.binds
+            if self.trace.model_class(Value(ast.Name(name, ast.Load()), end))
+        }
+        used = {name for s in held.values() for name in s.names.now - s.names.binds}
+        makers = {
+            s.node.name: s
+            for s in statements
+            if isinstance(s.node, ast.FunctionDef) and _needs_nothing(s.node)
+            if self.trace.model_class(Value(_call(s.node.name), end))
+        }
+        found = {name: s for name, s in held.items() if name not in used} or makers
+        return [Candidate(name, ENTRY, statement) for name, statement in found.items()]
 
     def _class(self, name: str, class_name: str) -> Choice:
         return Choice(self._name_part(name), class_name, False)
@@ -322,68 +305,15 @@ class Chooser:
         for (module, name), places in self.trace.calls.classes.items():
             for statement, node in places:
                 if statement.ran and self.trace.is_model(module, node):
-                    yield Candidate(name, module, statement, node)
+                    yield Candidate(name, module, statement)
 
     def _uses(self, candidate: Candidate) -> Iterable[str]:
-        named = {n.id for n in ast.walk(candidate.node) if isinstance(n, ast.Name)}
+        named = {n.id for n in ast.walk(candidate.statement.node) if isinstance(n, ast.Name)}
         return named - {candidate.name}
 
-    # Errors
 
-    def ambiguous(self, candidates: list[Candidate]) -> SubmissionError:
-        """More than one model, and nothing that decides."""
-        listed = "; ".join(f"{c.name} ({c.where})" for c in candidates[:20])
-        return SubmissionError(
-            f"there are {len(candidates)} models and nothing says which one counts",
-            expected="one model, or one that the file trains",
-            found=listed,
-            where=self.trace.modules.library.entry.label,
-            help=HELP.format(name=candidates[-1].name),
-        )
-
-    def _undecided(self, reason: Undecided) -> SubmissionError:
-        candidates = self.candidates()
-        listed = "; ".join(f"{c.name} ({c.where})" for c in candidates[:20])
-        name = candidates[-1].name if candidates else "Net"
-        return SubmissionError(
-            "the arguments of the trained model are not settled by the text",
-            expected="one model that the file trains, made from values it states",
-            found=f"{reason.reason}; models: {listed}",
-            where=reason.where,
-            help=f"Add one line to the file, such as `MODEL = {name}(...)` with its arguments.",
-        )
-
-    def _not_beside(self) -> SubmissionError:
-        entry = self.trace.modules.library.entry.label
-        module, statement = next(iter(self.lost.items()))
-        return SubmissionError(
-            f"the model comes from `{module}`, which was not handed in",
-            expected=f"{module.replace('.', '/')}.py beside {entry}",
-            found=statement.brief,
-            where=statement.where,
-            help="Hand in the folder with all its modules, or a .zip of it.",
-        )
-
-    def _none_found(self) -> SubmissionError:
-        entry = self.trace.modules.library.entry
-        if self.lost:
-            return self._not_beside()
-        for error, source in entry.broken:
-            if re.search(r"\bclass\b|nn\.", source):
-                return error
-        if entry.broken:
-            return entry.broken[0][0]
-        return SubmissionError(
-            "no model was found",
-            expected="a class derived from torch.nn.Module",
-            found="none in the code that was read",
-            where=entry.label,
-            help="Define the network as `class Net(nn.Module)`, or say `MODEL = ...`.",
-        )
-
-
-def _where(value: Value) -> str:
-    return value.site.stmt.text.where(value.expr.lineno)
+def _call(name: str) -> ast.Call:
+    return ast.Call(ast.Name(name, ast.Load()), [], [])
 
 
 def _needs_nothing(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -392,24 +322,3 @@ def _needs_nothing(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
         for name in parameters(node)
         if name not in (getattr(node.args.vararg, "arg", ""), getattr(node.args.kwarg, "arg", ""))
     )
-
-
-def is_optimizer(call: ast.Call) -> bool:
-    """Tell whether the call makes an optimiser, as far as its name tells."""
-    name = dotted(call.func)
-    module = name.startswith(("optim.", "torch.optim.")) and "lr_scheduler" not in name
-    return last(call.func) in OPTIMIZERS or module
-
-
-def _handed_over(site: Site) -> Iterator[ast.expr]:
-    """Expressions of a call that are the model, if it builds an optimiser or trains."""
-    call = site.call
-    if is_optimizer(call):
-        for node in ast.walk(call):
-            if isinstance(node, ast.Call) and last(node.func) in ("parameters", "named_parameters"):
-                owner = model_root(node.func, site.scope)
-                if owner is not None:
-                    yield owner
-    elif _TRAINS.search(last(call.func)):
-        yield from call.args
-        yield from (k.value for k in call.keywords)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from grader.submission.names import last
 from grader.submission.sites import Site
 from grader.submission.source import Stmt
-from grader.submission.trace import Trace, Value
+from grader.submission.trace import Trace
+from grader.submission.values import Value
 
 _DATASETS = re.compile(r"mnist", re.I)
 _SETS = frozenset({"Subset", "ConcatDataset", "random_split"})

@@ -13,16 +13,8 @@ from grader.submission.render import Modules
 from grader.submission.sites import Scope, Site
 from grader.submission.slice import Slice, backward
 from grader.submission.source import Stmt, segment
-from grader.submission.trace import (
-    MAX_DEPTH,
-    Trace,
-    Undecided,
-    Value,
-    argument,
-    default,
-    end_of,
-    is_self,
-)
+from grader.submission.trace import MAX_DEPTH, Trace
+from grader.submission.values import Undecided, Value, argument, default, end_of, is_self
 
 # What the grader hands over for a name at a place (`model`, `train_loader`), or None.
 Role = Callable[[str, Site], str | None]
@@ -49,10 +41,11 @@ class Parts:
 
         Raises Undecided when what it needs takes data, files, training or a turn of a loop.
         """
-        if _asks_command_line(ast.Expr(value.expr)):
-            raise Undecided(value.site, "it depends on the command line")
         setup = Setup(self, role, attributes=_attributes([value.expr], value.site.scope))
+        setup.note(value.expr)
         statements = setup.run(value.site, set(reads(value.expr)))
+        if named := setup.demanded & setup.named:
+            raise Undecided(value.site, f"it depends on `{min(named)}` of the command line")
         text = value.site.stmt.text
         source = form.format(flat(segment(value.expr, text), value.expr))
         setup.commit()
@@ -80,6 +73,18 @@ class Setup:
     wanted: list[tuple[str, Slice]] = field(default_factory=list)
     follows: list[tuple[str, ast.stmt, set[str]]] = field(default_factory=list)
     attributes: set[str] = field(default_factory=set)  # of `self`, as far as needed
+    demanded: set[str] = field(default_factory=set)  # options without a default
+    named: set[str] = field(default_factory=set)  # attributes of anything
+
+    def note(self, node: ast.AST) -> None:
+        """Note what part of the command line a kept piece of code asks for."""
+        self.demanded |= required_options(node)
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Attribute):
+                self.named.add(dotted(inner) if dotted(inner) == "sys.argv" else inner.attr)
+            if isinstance(inner, ast.Subscript) and isinstance(inner.slice, ast.Constant):
+                self.named.add(str(inner.slice.value))  # vars(args)["name"]
+        self.demanded |= self.named & {"sys.argv"}
 
     def commit(self) -> None:
         """Add what the Part needs to the modules."""
@@ -123,8 +128,8 @@ class Setup:
         for name, statement in found.withheld.items():
             raise Undecided(statement, f"it needs `{name}`, which takes data, files or training")
         for statement in found.kept:
-            if _asks_command_line(statement.node):
-                raise Undecided(statement, "it depends on the command line")
+            if not isinstance(statement.node, (*FUNCTIONS, ast.ClassDef)):
+                self.note(statement.node)
         return found, names
 
     def _statements(self, module: str, found: Slice) -> list[Statement]:
@@ -167,6 +172,7 @@ class Setup:
             if given is None:
                 raise Undecided(caller, f"`{name}` of `{scope.called}` is not known")
             outer |= reads(given)
+            self.note(given)
             source = flat(segment(given, text), given)
             if source != name:
                 assigns.append(Statement(f"{name} = {source}", text.label, given.lineno))
@@ -239,18 +245,19 @@ def _sets_others(statement: Stmt, wanted: set[str], scope: Scope) -> bool:
     return bool(set_here) and not set_here & wanted
 
 
-def _asks_command_line(node: ast.stmt) -> bool:
-    """Tell whether a statement reads `sys.argv`, or demands an argument without a default."""
-    for inner in ast.walk(node) if not isinstance(node, (*FUNCTIONS, ast.ClassDef)) else ():
-        if isinstance(inner, ast.Attribute) and dotted(inner) == "sys.argv":
-            return True
+def required_options(node: ast.AST) -> set[str]:
+    """Names under which options of a command line arrive that have no default."""
+    found = set()
+    for inner in ast.walk(node):
         if isinstance(inner, ast.Call) and last(inner.func) == "add_argument" and inner.args:
-            options = {k.arg for k in inner.keywords}
-            first = inner.args[0]
-            named = isinstance(first, ast.Constant) and str(first.value).startswith("-")
-            if "default" not in options and (not named or "required" in options):
-                return True
-    return False
+            options = {k.arg: k.value for k in inner.keywords}
+            flags = [str(a.value) for a in inner.args if isinstance(a, ast.Constant)]
+            named = any(flag.startswith("-") for flag in flags)
+            if flags and "default" not in options and (not named or "required" in options):
+                longest = max(flags, key=lambda flag: flag.startswith("--"))
+                dest = options.get("dest", ast.Constant(longest.lstrip("-").replace("-", "_")))
+                found.add(str(dest.value) if isinstance(dest, ast.Constant) else longest)
+    return found
 
 
 def _spreads(call: ast.Call) -> bool:

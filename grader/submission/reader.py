@@ -14,14 +14,15 @@ from grader.submission.archive import unpack
 from grader.submission.choose import Choice, Chooser
 from grader.submission.folder import Reading, choose_entry
 from grader.submission.library import Library
-from grader.submission.parts import Parts
+from grader.submission.parts import Parts, required_options
 from grader.submission.program import ENTRY, Program, SetAside
 from grader.submission.recipe import Finder
 from grader.submission.render import Modules
 from grader.submission.slice import effectful
 from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit
-from grader.submission.trace import Trace, Undecided
+from grader.submission.trace import Trace
 from grader.submission.training import find_training
+from grader.submission.values import Undecided
 
 MAX_SET_ASIDE = 2_000
 KINDS = "a .py file, a .ipynb notebook, a folder or a .zip"
@@ -108,7 +109,7 @@ def program_of(entry: Unit, modules: Modules, model: str | None) -> tuple[Progra
         scheduler_steps=finder.steps,
         placeholders=sorted(modules.placeholders),
         set_aside=_set_aside(entry, modules),
-        notes=notes,
+        notes=notes + _command_line(modules),
         flaws=finder.flaws,
     )
     # Last, and with modules of its own: what only the training needs cannot break the model.
@@ -149,6 +150,15 @@ def _set_aside(entry: Unit, modules: Modules) -> list[SetAside]:
     ]
     broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
     return [*entry.commands, *broken, *left][:MAX_SET_ASIDE]
+
+
+def _command_line(modules: Modules) -> list[str]:
+    """Say which options the author's command line would have to give."""
+    kept = modules.slices[ENTRY].kept if ENTRY in modules.slices else {}
+    needed = sorted({name for s in kept for name in required_options(s.node)})
+    if not needed:
+        return []
+    return [f"the command line is taken to be empty: {', '.join(needed)} have no value"]
 
 
 def _says_nothing(node: ast.stmt) -> bool:

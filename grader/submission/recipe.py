@@ -18,14 +18,16 @@ from typing import Literal
 
 import msgspec
 
-from grader.submission.choose import Choice, is_optimizer
+from grader.submission.choose import Choice
 from grader.submission.loaders import Loaders, argument_of, site_of
 from grader.submission.names import FUNCTIONS, last, reads, root
 from grader.submission.parts import Parts
 from grader.submission.program import ENTRY, Flaw, Part
 from grader.submission.sites import Site
 from grader.submission.source import Stmt, segment
-from grader.submission.trace import Trace, Undecided, Value, at, model_root
+from grader.submission.trace import Trace
+from grader.submission.trained import is_optimizer
+from grader.submission.values import Undecided, Value, at, model_root
 
 SCHEDULERS = re.compile(r"LR$|^ReduceLROnPlateau$|^CosineAnnealing|WarmRestarts$|Scheduler$")
 _EPOCH_WORDS = ("epochs", "num_epochs", "n_epochs", "max_epochs", "epoch", "nb_epochs")

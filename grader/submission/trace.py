@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from grader.errors import SubmissionError
-from grader.submission.names import COMPOUND, bound_by_import, dotted, last, parameters, root
+from grader.submission.names import COMPOUND, bound_by_import, dotted, last, root
 from grader.submission.program import ENTRY
 from grader.submission.render import Modules
 from grader.submission.sites import Calls, Scope, Site
 from grader.submission.slice import loads_data
 from grader.submission.source import Stmt
-from grader.submission.text import Text
+from grader.submission.values import (
+    NOWHERE,
+    Value,
+    argument,
+    assigned,
+    at,
+    end_of,
+    is_definition,
+    is_self,
+)
 
 MAX_DEPTH = 12
 MODULE_BASES = frozenset({"Module", "Sequential", "LightningModule", "ModuleList", "ScriptModule"})
@@ -34,37 +43,6 @@ _WRAPS = frozenset(
 
 
 Binder = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom
-
-
-@dataclass(frozen=True)
-class Value:
-    """An expression, and the call before which it is evaluated."""
-
-    expr: ast.expr
-    site: Site
-
-
-@dataclass(frozen=True)
-class Made:
-    """Where a model is made: the expression, its site, and its class as far as text tells."""
-
-    value: Value
-    core: ast.AST
-    class_name: str
-    handed: Value | None = None  # the expression that was handed to the training
-
-    @property
-    def variable(self) -> str:
-        """The name under which it was handed to the training, if it has one."""
-        expr = self.handed.expr if self.handed else None
-        return expr.id if isinstance(expr, ast.Name) else ""
-
-    @property
-    def touched(self) -> bool:
-        """Tell whether the model is changed after it is made, as by `model.apply(init)`."""
-        if self.handed is None or not self.variable:
-            return False
-        return any(self.variable in s.names.touches for s in self.handed.site.before() if s.ran)
 
 
 @dataclass
@@ -123,13 +101,37 @@ class Trace:
         name, site = value.expr.id, value.site
         if statement := self.assignment(name, site):
             return self._from_statement(statement, name, site, depth) or value
+        if site.scope.node is None:
+            return self._from_star(name, site, depth) or value
         return self._from_caller(value, name, depth) if site.scope.node is not None else value
 
     def _from_statement(self, statement: Stmt, name: str, site: Site, depth: int) -> Value | None:
+        if isinstance(statement.node, ast.ImportFrom):
+            module = self.modules.target(site.scope.module, statement.node)
+            aliases = [a.name for a in statement.node.names if bound_by_import(a) == name]
+            return self._from_sibling(module, aliases[-1], depth)
         place = at(site, statement)
-        if (assigned := _assigned(statement.node, name)) is not None:
-            return self.resolve(Value(assigned, place), depth + 1)
+        if (given := assigned(statement.node, name)) is not None:
+            return self.resolve(Value(given, place), depth + 1)
         return self._unpacked(statement.node, name, place, depth)
+
+    def _from_star(self, name: str, site: Site, depth: int) -> Value | None:
+        """Follow a name that `from sibling import *` binds."""
+        for statement in reversed(site.before()):
+            node = statement.node
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                module = self.modules.target(site.scope.module, node)
+                if name in self.modules.library.star_names(module):
+                    return self._from_sibling(module, name, depth)
+        return None
+
+    def _from_sibling(self, module: str, name: str, depth: int) -> Value | None:
+        """Follow a variable of a sibling to where it is set there."""
+        if module not in self.read:
+            return None
+        end = self.end(module)
+        statement = self.assignment(name, end)
+        return self._from_statement(statement, name, end, depth + 1) if statement else None
 
     def _attribute(self, expr: ast.Attribute, site: Site, depth: int) -> Value | None:
         """Follow `self.name` to where a method of the class sets it, `__init__` above all."""
@@ -143,7 +145,7 @@ class Trace:
                     for target in statement.node.targets:
                         if ast.unparse(target) == ast.unparse(expr):
                             place = Site(
-                                _NOWHERE, scope, ((scope.body, scope.body.index(statement)),)
+                                NOWHERE, scope, ((scope.body, scope.body.index(statement)),)
                             )
                             return self.resolve(Value(statement.node.value, place), depth + 1)
         return None
@@ -169,7 +171,7 @@ class Trace:
         found = self.definition(site.scope.module, dotted(call.func))
         for scope in self.calls.scopes:
             if found is not None and scope.node is found[1] and scope.body:
-                place = Site(_NOWHERE, scope, ((scope.body, len(scope.body) - 1),))
+                place = Site(NOWHERE, scope, ((scope.body, len(scope.body) - 1),))
                 for node in ast.walk(scope.node):
                     if isinstance(node, ast.Return) and node.value is not None:
                         yield Value(node.value, place)
@@ -229,7 +231,7 @@ class Trace:
             return None
         place = at(site, statement)
         for node in ast.walk(statement.node):
-            given = _assigned(node, name) if isinstance(node, ast.stmt) else None
+            given = assigned(node, name) if isinstance(node, ast.stmt) else None
             if given and (found := self.model_class(Value(given, place), depth + 1)):
                 return found
         return None
@@ -254,12 +256,28 @@ class Trace:
             return None
         if dotted(func).endswith("nn.Sequential"):
             return "Sequential"
+        func = self._picked(func, site)
         found = self.definition(site.scope.module, dotted(func))
         if found and isinstance(found[1], ast.ClassDef) and self.is_model(found[0], found[1]):
             return found[1].name
         if isinstance(func, ast.Name) and (one := self._alias(func, site)) is not None:
             return self.class_called(one, site, depth + 1)
         return None
+
+    def _picked(self, func: ast.expr, site: Site) -> ast.expr:
+        """`Net` of `{"net": Net}["net"]`, `models.Net` of `getattr(models, "Net")`."""
+        if isinstance(func, ast.Subscript):
+            table = self.resolve(Value(func.value, site)).expr
+            key = self.resolve(Value(func.slice, site)).expr
+            if isinstance(table, ast.Dict) and isinstance(key, ast.Constant):
+                for name, value in zip(table.keys, table.values, strict=True):
+                    if isinstance(name, ast.Constant) and name.value == key.value:
+                        return value
+        if isinstance(func, ast.Call) and last(func.func) == "getattr" and len(func.args) > 1:
+            name = self.resolve(Value(func.args[1], site)).expr
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                return ast.Attribute(func.args[0], name.value, ast.Load())
+        return func
 
     def _alias(self, func: ast.Name, site: Site) -> ast.expr | None:
         """`Net` of `cls = Net`, for a plain assignment."""
@@ -349,100 +367,10 @@ class Trace:
 
 
 def _binds(statement: ast.stmt) -> Iterator[tuple[str, Binder]]:
-    inner = [statement] if _is_definition(statement) else ast.walk(statement)
+    inner = [statement] if is_definition(statement) else ast.walk(statement)
     for node in inner:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node.name, node
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
                 yield bound_by_import(alias), node
-
-
-class Undecided(Exception):
-    """What the text says does not settle a value; `reason` says why."""
-
-    def __init__(self, site: Site | Stmt, reason: str) -> None:
-        super().__init__(reason)
-        self.where, self.reason = site.where, reason
-
-
-_NOWHERE = ast.Call(ast.Name("nowhere"), [], [], lineno=1, col_offset=0)
-
-
-def end_of(scope: Scope, label: str = "") -> Site:
-    """Give a place after all statements of a scope."""
-    nothing = ast.Pass(lineno=1, col_offset=0, end_lineno=1, end_col_offset=4)
-    text = scope.body[-1].text if scope.body else Text(label, [""])
-    after = max((s.order[0] for s in scope.body), default=0) + 1
-    body = [*scope.body, Stmt(nothing, text, (after,))]
-    return Site(_NOWHERE, scope, ((body, len(scope.body)),))
-
-
-def at(site: Site, statement: Stmt) -> Site:
-    """Give the place of a statement that stands before a call in the same scope."""
-    before = [s for s in site.before() if s is not statement and s.order < statement.order]
-    return Site(site.call, site.scope, (([*before, statement], len(before)),))
-
-
-def _is_definition(node: ast.AST) -> bool:
-    return isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-
-
-def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
-    """Give the expression a statement gives to the name, if it says so plainly."""
-    match node:
-        case ast.AnnAssign(target=ast.Name(id=bound), value=value) if bound == name:
-            return value
-        case ast.Assign(targets=targets, value=value):
-            for target in targets:
-                if isinstance(target, ast.Name) and target.id == name:
-                    return value
-                if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-                    for one, given in zip(target.elts, value.elts, strict=False):
-                        if isinstance(one, ast.Name) and one.id == name:
-                            return given
-    return None
-
-
-def argument(scope: Scope, name: str, call: ast.Call) -> ast.expr | None:
-    """Give what a call passes for a parameter; None when it leaves it to the default."""
-    assert scope.node is not None
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value
-    heads = [a.arg for a in (*scope.node.args.posonlyargs, *scope.node.args.args)]
-    if scope.owner is not None and heads:
-        heads = heads[1:]
-    if any(isinstance(a, ast.Starred) for a in call.args) or name not in heads:
-        return None
-    index = heads.index(name)
-    return call.args[index] if index < len(call.args) else None
-
-
-def default(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.expr | None:
-    """Give the default of a parameter, or None."""
-    positional = [*node.args.posonlyargs, *node.args.args]
-    for arg, value in zip(reversed(positional), reversed(node.args.defaults), strict=False):
-        if arg.arg == name:
-            return value
-    for arg, given in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-        if arg.arg == name:
-            return given
-    return None
-
-
-def is_self(node: ast.AST, scope: Scope) -> bool:
-    """Tell whether a name is the first parameter of the method it stands in."""
-    heads = parameters(scope.node) if scope.node is not None and scope.owner is not None else []
-    return isinstance(node, ast.Name) and node.id in heads[:1]
-
-
-def model_root(expr: ast.expr, scope: Scope) -> ast.expr | None:
-    """`model` of `model.parameters()`, `model.fc`; `self.model` of `self.model.parameters()`."""
-    node: ast.expr = expr
-    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
-        inner = node.func if isinstance(node, ast.Call) else node.value
-        if isinstance(node, ast.Attribute) and node is not expr and is_self(inner, scope):
-            return node
-        node = inner
-    return node if isinstance(node, ast.Name) else None

@@ -18,7 +18,7 @@ from grader.submission.program import ENTRY, Part, Train
 from grader.submission.recipe import Finder
 from grader.submission.sites import Scope, Site
 from grader.submission.source import segment
-from grader.submission.trace import Undecided, Value, argument, default
+from grader.submission.values import Undecided, Value, argument, default
 
 _NAMES = {
     "model": "model net network cnn mymodel my_model",

@@ -9,6 +9,7 @@ from building import build_model
 from capture import capture
 from modules import PlaceholderFinder, Submission
 from recipe import Recipe
+from recorded import RecordedFinder
 from trial import judge
 
 Json = dict[str, Any]
@@ -19,7 +20,7 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
 
     Raises CannotCapture, or whatever the submission's code raises.
     """
-    sys.meta_path.append(PlaceholderFinder(program["placeholders"]))
+    sys.meta_path += [RecordedFinder(), PlaceholderFinder(program["placeholders"])]
     submission = Submission(program["modules"])
     namespace = vars(submission.load("__submission__"))
     model = build_model(program, namespace)

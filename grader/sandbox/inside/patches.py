@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 from collections.abc import Callable
@@ -26,7 +27,24 @@ def apply() -> None:
     for name in ("ones", "zeros", "full", "rand", "randn", "tensor", "arange", "eye", "empty"):
         setattr(torch, name, _made_on_cpu(getattr(torch, name)))
     _no_gpu()
+    argparse.ArgumentParser.parse_known_args = _forgiving(  # type: ignore[method-assign]
+        argparse.ArgumentParser.parse_known_args
+    )
     torch.set_num_threads(1)  # waking others takes longer than running four images
+
+
+def _forgiving(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command line be parsed that lacks what it requires: that stays None."""
+
+    @functools.wraps(parse)
+    def parsed(self: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
+        for action in self._actions:
+            action.required = False
+            if not action.option_strings and action.nargs is None:
+                action.nargs = "?"
+        return parse(self, *args, **kwargs)
+
+    return parsed
 
 
 def _no_gpu() -> None:

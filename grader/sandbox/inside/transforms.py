@@ -1,16 +1,20 @@
-"""torchvision transforms become the JSON of `grader.plan.schema.Transforms`. Runs in the box."""
+"""Transforms of torchvision and albumentations become the JSON of `grader.plan.schema`.
+
+Runs in the box.
+"""
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
+from albumentation import Albumentations, NotMapped
+from recorded import Recorded
+
 Json = dict[str, Any]
 _INTERPOLATIONS = {"nearest": "nearest", "nearest-exact": "nearest", "bilinear": "bilinear"}
-
-
-class NotMapped(Exception):
-    """A transform that the grader's own augmentation has no equal for."""
 
 
 def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
@@ -20,9 +24,10 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
     floats (an augmentation without `ToTensor`) gets the assignment's own ending.
     """
     mapped: list[Json] = []
+    recorded = Albumentations()
     for step in _flatten(transform):
         try:
-            mapped += _map(step)
+            mapped += recorded.map(step) if isinstance(step, Recorded) else _map(step)
         except NotMapped as reason:
             notes.append(f"transform {_name(step)} is not applied: {reason}")
     if not any(step["type"] == "to_float" for step in mapped):
@@ -33,26 +38,59 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
 
 
 def _flatten(transform: Any) -> Iterable[Any]:
+    """Open what holds other transforms: lists, composes, and functions that wrap one of them."""
     if transform is None:
         return
-    if isinstance(transform, (list, tuple)) or _name(transform) == "Compose":
-        steps = transform if isinstance(transform, (list, tuple)) else transform.transforms
-        for step in steps:
+    if isinstance(transform, (list, tuple)):
+        for step in transform:
             yield from _flatten(step)
+    elif _name(transform) in ("Compose", "Sequential"):
+        yield from _flatten(_steps(transform))
+    elif (inner := _wrapped(transform)) is not None:
+        yield from _flatten(inner)
     else:
         yield transform
 
 
+def _steps(transform: Any) -> Any:
+    given = getattr(transform, "transforms", None)
+    return list(transform) if given is None else list(given)
+
+
+def _wrapped(transform: Any) -> Any:
+    """Return the only transform that a function, or an object of the file's own, works with.
+
+    `lambda image: augment(image=np.array(image))["image"]` is what albumentations asks for.
+    """
+    if isinstance(transform, Recorded) or _known(transform):
+        return None
+    held: list[Any] = []
+    if isinstance(transform, types.FunctionType):
+        names = transform.__code__.co_names
+        held += [transform.__globals__[n] for n in names if n in transform.__globals__]
+        held += [cell.cell_contents for cell in transform.__closure__ or ()]
+        held += [*(transform.__defaults__ or ()), *(transform.__kwdefaults__ or {}).values()]
+    else:
+        held += vars(transform).values() if hasattr(transform, "__dict__") else []
+    found = [h for h in held if isinstance(h, Recorded) or (_known(h) and callable(h))]
+    return found[0] if len(found) == 1 and not isinstance(found[0], type) else None
+
+
+def _known(thing: Any) -> bool:
+    """Tell whether it is an object of torchvision's."""
+    return type(thing).__module__.startswith("torchvision.transforms")
+
+
 def _name(step: Any) -> str:
-    return type(step).__name__
+    return step.name if isinstance(step, Recorded) else type(step).__name__
 
 
 def _map(step: Any) -> list[Json]:
-    if not type(step).__module__.startswith("torchvision.transforms"):
-        raise NotMapped(f"it is not one of torchvision's ({type(step).__module__})")
-    if _name(step) not in _MAPPERS:
+    if not _known(step):
+        return _measured(step)
+    if _name(step) not in MAPPERS:
         raise NotMapped("the grader has no vectorised equal for it")
-    return _MAPPERS[_name(step)](step)
+    return MAPPERS[_name(step)](step)
 
 
 def _pair(value: Any, centre: float | None = None) -> list[float]:
@@ -195,6 +233,49 @@ def _with_probability(step: Any) -> list[Json]:
     return [{**inner[0], "p": float(step.p)}]
 
 
+def _measured(function: Any) -> list[Json]:
+    """Find out what a function of the file's own does to an image: repeat it, scale it, nothing.
+
+    Raises NotMapped for anything else.
+    """
+    if not callable(function):
+        raise NotMapped(f"it is not one of torchvision's ({type(function).__module__})")
+    low, high = torch.rand(1, 28, 28), torch.rand(1, 28, 28) + 1
+    try:
+        first, second = function(low.clone()), function(high.clone())
+        again = function(low.clone())
+    except Exception as error:  # the submission's own code
+        raise NotMapped(f"the grader has no equal for it ({type(error).__name__})") from None
+    if not isinstance(first, torch.Tensor) or not torch.equal(first, again):
+        raise NotMapped("the grader has no equal for it")
+    return _as_scaling(low, high, first, second)
+
+
+def _as_scaling(low: Any, high: Any, first: Any, second: Any) -> list[Json]:
+    mapped: list[Json] = []
+    if first.numel() == low.numel():
+        first, second = first.reshape(low.shape), second.reshape(low.shape)
+    elif first.dim() == 3 and first.shape[1:] == low.shape[1:] and first.shape[0] <= 4:
+        mapped.append({"type": "channels", "count": int(first.shape[0])})
+        if not (torch.equal(first, first[:1].expand_as(first))):
+            raise NotMapped("the grader has no equal for it")
+        first, second = first[:1], second[:1]
+    if first.shape != low.shape or not first.is_floating_point():
+        raise NotMapped("the grader has no equal for it")
+    slope = float((second.mean() - first.mean()) / (high.mean() - low.mean()))
+    offset = float(first.mean() - slope * low.mean())
+    close = torch.allclose(first, slope * low + offset, atol=1e-4)
+    if not close or not torch.allclose(second, slope * high + offset, atol=1e-4) or slope <= 0:
+        raise NotMapped("the grader has no equal for it")
+    if abs(slope - 1) < 1e-4 and abs(offset) < 1e-4:
+        return mapped
+    return [*mapped, {"type": "normalize", "mean": [-offset / slope], "std": [1 / slope]}]
+
+
+def _lambda(step: Any) -> list[Json]:
+    return _measured(step.lambd)
+
+
 def _constant(**mapped: Any) -> Callable[[Any], list[Json]]:
     return lambda step: [mapped]
 
@@ -208,7 +289,7 @@ def _grey(step: Any) -> list[Json]:
     return [] if count == 1 else [{"type": "channels", "count": count}]
 
 
-_MAPPERS: dict[str, Callable[[Any], list[Json]]] = {
+MAPPERS: dict[str, Callable[[Any], list[Json]]] = {
     "RandomRotation": _rotation,
     "RandomAffine": _affine,
     "RandomPerspective": _perspective,
@@ -227,9 +308,19 @@ _MAPPERS: dict[str, Callable[[Any], list[Json]]] = {
     "ToDtype": _to_dtype,
     "Normalize": _normalize,
     "RandomApply": _with_probability,
-    # These change the container, not the picture.
+    "Lambda": _lambda,
+    # These change the container, or colours that a grey picture does not have.
     "ToPILImage": lambda step: [],
     "PILToTensor": lambda step: [],
     "ToImage": lambda step: [],
+    "ToPureTensor": lambda step: [],
     "Identity": lambda step: [],
+    "RandomGrayscale": lambda step: [],
+    "RandomChannelPermutation": lambda step: [],
+    "ClampBoundingBoxes": lambda step: [],
+    "ClampKeyPoints": lambda step: [],
+    "ConvertBoundingBoxFormat": lambda step: [],
+    "SanitizeBoundingBoxes": lambda step: [],
+    "SanitizeKeyPoints": lambda step: [],
+    "RGB": lambda step: [{"type": "channels", "count": 3}],
 }
