@@ -29,7 +29,7 @@ from grader.record import Record
 from grader.rubric import Rubric
 from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
-from grader.submission.program import Program
+from grader.submission.program import Program, RecipeChoice
 from grader.submission.reader import read_program
 from grader.training.events import (
     AnyEvent,
@@ -55,6 +55,7 @@ class Request:
     rubric: Rubric
     data_dir: Path | None = None
     model: str | None = None
+    recipe: RecipeChoice | None = None
     seed: int | None = None
     official: bool = False
 
@@ -243,7 +244,7 @@ class Run:
 
 def read(request: Request) -> Program:
     """Parse the submission and keep the statements its model and recipe need; runs nothing."""
-    return read_program(request.submission, model=request.model)
+    return read_program(request.submission, model=request.model, recipe=request.recipe)
 
 
 def make_plan(program: Program, request: Request, box: Box) -> Plan:

@@ -49,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="refuse to run without every protection a submission must be kept in (grade doctor)",
     )  # fmt: skip
     group.addoption(
+        "--recipe", choices=("own", "default"),
+        help="train with the submission's own recipe, or with the grader's (default: its own as "
+        "far as it has one)",
+    )  # fmt: skip
+    group.addoption(
         "--seed", metavar="N", type=int,
         help="seed of the training (default: made from the submission's plan)",
     )  # fmt: skip

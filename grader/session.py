@@ -46,7 +46,7 @@ class Grading:
             data_dir = base / option("data_dir") if option("data_dir") else None
             request = Request(
                 base / option("submission"), base / option("out"), rubric, data_dir,
-                option("model"), option("seed"), option("official"),
+                option("model"), option("recipe"), option("seed"), option("official"),
             )  # fmt: skip
             _heed_signals(config)
             run = Run(request)

@@ -102,7 +102,18 @@ class Chooser:
         if found and not isinstance(found[1], ast.ClassDef) and _needs_nothing(found[1]):
             call = ast.parse("build_model()", mode="eval").body
             class_name = self.trace.model_class(Value(call, end)) or "build_model"
-            return Choice(self._name_part("build_model"), class_name, True)
+            made = self._trained_call("build_model", class_name)
+            return Choice(self._name_part("build_model"), class_name, True, made)
+        return None
+
+    def _trained_call(self, name: str, class_name: str) -> Made | None:
+        """Give the call of a function whose result is handed to an optimiser."""
+        for site in self.trace.calls.sites:
+            for expr in handed_over(site):
+                value = self.trace.resolve(Value(expr, site))
+                core = self.trace.core(value)
+                if isinstance(core, ast.Call) and last(core.func) == name:
+                    return Made(value, core, class_name, Value(expr, site))
         return None
 
     def _name_part(self, name: str) -> Part:

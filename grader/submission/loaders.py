@@ -6,11 +6,11 @@ import ast
 import re
 from dataclasses import dataclass
 
-from grader.submission.names import last
+from grader.submission.names import COMPOUND, last
 from grader.submission.sites import Site
 from grader.submission.source import Stmt
 from grader.submission.trace import Trace
-from grader.submission.values import Value
+from grader.submission.values import Value, assigned, at
 
 _DATASETS = re.compile(r"mnist", re.I)
 _SETS = frozenset({"Subset", "ConcatDataset", "random_split"})
@@ -62,6 +62,8 @@ class Loaders:
         """Give the call of DataLoader behind an expression."""
         value = self.trace.resolve(value)
         expr = value.expr
+        if isinstance(expr, ast.Name) and depth <= 6:
+            return self._in_block(expr.id, value.site, depth)
         if depth > 6 or not isinstance(expr, ast.Call):
             return None
         if last(expr.func) == "DataLoader":
@@ -70,6 +72,17 @@ class Loaders:
             return self.behind(Value(expr.args[0], value.site), depth + 1)
         for returned in self.trace.returned(expr, value.site):
             if found := self.behind(returned, depth + 1):
+                return found
+        return None
+
+    def _in_block(self, name: str, site: Site, depth: int) -> Value | None:
+        """Give the loader that an `if` or `try` before the place binds to a name."""
+        statement = self.trace.assignment(name, site)
+        if statement is None or not isinstance(statement.node, COMPOUND):
+            return None
+        for node in ast.walk(statement.node):
+            given = assigned(node, name) if isinstance(node, ast.stmt) else None
+            if given and (found := self.behind(Value(given, at(site, statement)), depth + 1)):
                 return found
         return None
 
@@ -99,7 +112,7 @@ class Loaders:
             assert isinstance(dataset.expr, ast.Call)
             flag = argument_of(dataset.expr, "train", 1)
             if isinstance(flag, ast.Constant) and isinstance(flag.value, bool):
-                return flag.value
+                return flag.value and not re.search(r"test|val", name, re.I)  # a part split off
         words = f"{name} {ast.unparse(loader.expr)}".lower()
         if re.search(r"test|val", words):
             return False
@@ -128,6 +141,32 @@ class Loaders:
             if found := self._mnist(returned, depth + 1):
                 return found
         return self._mnist(Value(expr.args[0], value.site), depth + 1) if expr.args else None
+
+    def transforms(self, loader: Value) -> list[Value]:
+        """Give the transforms between the images and a loader, the dataset's own first."""
+        assert isinstance(loader.expr, ast.Call)
+        given = argument_of(loader.expr, "dataset", 0)
+        found: list[Value] = []
+        value = self.trace.resolve(Value(given, loader.site)) if given is not None else loader
+        for _ in range(6):
+            if not isinstance(value.expr, ast.Call) or last(value.expr.func) == "DataLoader":
+                break
+            found = [*self.transforms_of(value), *found]
+            if not value.expr.args:
+                break
+            value = self.trace.resolve(Value(value.expr.args[0], value.site))
+        return found
+
+    def transforms_of(self, dataset: Value) -> list[Value]:
+        """Give the transform that a call of a dataset, or of what wraps one, is handed."""
+        assert isinstance(dataset.expr, ast.Call)
+        mnist = bool(_DATASETS.search(last(dataset.expr.func)))
+        given = argument_of(dataset.expr, "transform", 2 if mnist else 99)
+        if given is None and not mnist:
+            given = next((a for a in dataset.expr.args if "transform" in ast.unparse(a)), None)
+        if given is None or (isinstance(given, ast.Constant) and given.value is None):
+            return []
+        return [Value(given, dataset.site)]
 
     def last_dataset(self, *, train: bool) -> Value | None:
         """Give the last dataset made with this `train=`, for files without a loader."""

@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+RecipeChoice = Literal["own", "default"]
+"""Which recipe a person asks for, whatever the submission holds."""
+
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base: immutable and strict."""

@@ -15,7 +15,7 @@ from grader.submission.choose import Choice, Chooser
 from grader.submission.folder import Reading, choose_entry
 from grader.submission.library import Library
 from grader.submission.parts import Parts, required_options
-from grader.submission.program import ENTRY, Program, SetAside
+from grader.submission.program import ENTRY, Flaw, Program, RecipeChoice, SetAside
 from grader.submission.recipe import Finder
 from grader.submission.render import Modules
 from grader.submission.slice import effectful
@@ -28,12 +28,28 @@ MAX_SET_ASIDE = 2_000
 KINDS = "a .py file, a .ipynb notebook, a folder or a .zip"
 
 
-def read_program(path: Path, *, model: str | None = None) -> Program:
+def read_program(
+    path: Path, *, model: str | None = None, recipe: RecipeChoice | None = None
+) -> Program:
     """Read a submission and reduce it to what has to run; nothing of it is executed.
 
     `path` is a `.py` file, a notebook, a folder or a `.zip`; `model` names the model to take.
+    With `recipe` "default" the submission's own is not looked at; with "own" it must have one.
     Raises SubmissionError for everything its author can mend.
     """
+    program = _read(path, model)
+    if recipe == "default":
+        set_aside = "the grader's recipe is used, because --recipe default asks for it"
+        return msgspec.structs.replace(
+            program, recipe={}, scheduler_steps=None, flaws=[], notes=[*program.notes, set_aside]
+        )
+    if recipe == "own" and "optimizer" not in program.recipe:
+        missing = Flaw("optimizer", "no optimiser for the model was found", program.model.where)
+        return msgspec.structs.replace(program, flaws=[*program.flaws, missing])
+    return program
+
+
+def _read(path: Path, model: str | None) -> Program:
     path = path.absolute()
     if path.is_dir():
         return _read_folder(path, model)

@@ -181,7 +181,8 @@ class Finder:
         made = self.choice.made
         if made is not None and self.trace.core(value) is made.core:
             return "model"
-        if isinstance(value.expr, ast.Call) and is_optimizer(value.expr):
+        origin = self.trace.origin(value).expr
+        if isinstance(origin, ast.Call) and is_optimizer(origin):
             return "optimizer"
         loader = self.loaders.behind(value)
         if loader is not None:
@@ -215,7 +216,7 @@ class Finder:
             *site.call.args[:1],
             *(k.value for k in site.call.keywords if k.arg == "optimizer"),
         ]
-        return any(self.trace.resolve(Value(g, site)).expr is optimizer.call for g in given)
+        return any(self.trace.origin(Value(g, site)).expr is optimizer.call for g in given)
 
     def _named_calls(self, name: str) -> list[Site]:
         return self.trace.calls.by_name.get(name, [])
@@ -225,7 +226,7 @@ class Finder:
         func = site.call.func
         if not isinstance(func, ast.Attribute):
             return None
-        return self.trace.resolve(Value(func.value, site)).expr
+        return self.trace.origin(Value(func.value, site)).expr
 
     def _backward(self, optimizer: Site | None) -> Site | None:
         """Give the call of `backward` in the training, the last that runs."""
@@ -323,10 +324,15 @@ class Finder:
         dataset = dataset or self.loaders.last_dataset(train=train)
         if dataset is None:
             return
-        assert isinstance(dataset.expr, ast.Call)
-        given = argument_of(dataset.expr, "transform", 2)
-        if given is not None and not (isinstance(given, ast.Constant) and given.value is None):
-            self._try(key, Value(given, dataset.site))
+        found = self.loaders.transforms(loader) if loader is not None else []
+        found = found or self.loaders.transforms_of(dataset)
+        if found:
+            self._try(key, found[0])
+        for other in found[1:]:
+            self.notes.append(
+                f"{key}: `{ast.unparse(other.expr)[:80]}` comes on top of it and is not applied"
+                f" ({other.site.where})"
+            )
 
 
 def _name(name: str) -> ast.Name:

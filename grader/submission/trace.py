@@ -166,6 +166,14 @@ class Trace:
                 return self.resolve(Value(part, value.site), depth + 1)
         return None
 
+    def origin(self, value: Value, depth: int = 0) -> Value:
+        """Follow a value to the call that makes it, also out of functions that return it."""
+        value = self.resolve(value)
+        if isinstance(value.expr, ast.Call) and depth < MAX_DEPTH:
+            for inner in self.returned(value.expr, value.site):
+                return self.origin(inner, depth + 1)
+        return value
+
     def returned(self, call: ast.Call, site: Site) -> Iterator[Value]:
         """Give the expressions that a function of the submission returns when called so."""
         found = self.definition(site.scope.module, dotted(call.func))
@@ -261,7 +269,7 @@ class Trace:
         if found and isinstance(found[1], ast.ClassDef) and self.is_model(found[0], found[1]):
             return found[1].name
         if isinstance(func, ast.Name) and (one := self._alias(func, site)) is not None:
-            return self.class_called(one, site, depth + 1)
+            return self.class_called(one.expr, one.site, depth + 1)
         return None
 
     def _picked(self, func: ast.expr, site: Site) -> ast.expr:
@@ -279,11 +287,11 @@ class Trace:
                 return ast.Attribute(func.args[0], name.value, ast.Load())
         return func
 
-    def _alias(self, func: ast.Name, site: Site) -> ast.expr | None:
-        """`Net` of `cls = Net`, for a plain assignment."""
+    def _alias(self, func: ast.Name, site: Site) -> Value | None:
+        """`Net` of `cls = Net`, for a plain assignment or a class that is passed on."""
         value = self.resolve(Value(func, site))
         plain = isinstance(value.expr, (ast.Name, ast.Attribute))
-        return value.expr if plain and dotted(value.expr) != func.id else None
+        return value if plain and dotted(value.expr) != func.id else None
 
     def _returned(self, call: ast.Call, site: Site, depth: int) -> str | None:
         for value in self.returned(call, site):

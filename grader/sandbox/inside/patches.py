@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ def apply() -> None:
     for name in ("ones", "zeros", "full", "rand", "randn", "tensor", "arange", "eye", "empty"):
         setattr(torch, name, _made_on_cpu(getattr(torch, name)))
     _no_gpu()
+    importlib.reload = _itself  # type: ignore[assignment]
     argparse.ArgumentParser.parse_known_args = _forgiving(  # type: ignore[method-assign]
         argparse.ArgumentParser.parse_known_args
     )
