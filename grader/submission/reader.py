@@ -125,9 +125,10 @@ def program_of(entry: Unit, modules: Modules, model: str | None) -> tuple[Progra
         scheduler_steps=finder.steps,
         placeholders=sorted(modules.placeholders),
         set_aside=_set_aside(entry, modules),
-        notes=notes + _command_line(modules),
+        notes=notes,
         flaws=finder.flaws,
     )
+    notes += _command_line(modules)
     # Last, and with modules of its own: what only the training needs cannot break the model.
     program = msgspec.structs.replace(program, train=find_training(finder))
     return program, choice.optimizer is not None
