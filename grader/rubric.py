@@ -25,13 +25,18 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(Struct, frozen=True):
-    """What the assignment demands; `parameters` and `epochs` are the first numbers too many."""
+    """What the assignment demands; `parameters` and `epochs` are the first numbers too many.
+
+    With `rebuilt` every network is trained by the grader's own loop, whatever the submission's
+    does beyond its recipe.
+    """
 
     parameters: Count
     epochs: Count
     accuracy: Percent
     judged_on: Literal["last", "best"]
     trained_parameters: Count
+    rebuilt: bool = False
 
 
 class Bounds(Struct, frozen=True):

@@ -237,7 +237,7 @@ def test_weights_as_agreed_are_read() -> None:
 
 
 HONEST = Metered(
-    samples=60_000, past_budget=False, cpu_seconds=2e-3, plain_cpu_seconds=1e-3,
+    samples=60_000, batches=469, past_budget=False, cpu_seconds=2e-3, plain_cpu_seconds=1e-3,
     untrained_errors=9_000, tested=10_000,
 )  # fmt: skip
 

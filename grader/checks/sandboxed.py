@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from grader.record import Metered
 
-MOST_WORK = 4.0
-"""CPU time an image may take, as a multiple of a plain loop's: see docs/sandboxed.md."""
+MOST_WORK = 3.5
+"""CPU time a training may take, as a multiple of a plain loop's: see docs/sandboxed.md."""
+_BATCH = 0.003  # CPU seconds, for what a loop does with every batch, however small the network
 _CHANCE = 0.6
 """Weights that know nothing make at least so large a share of errors; nine in ten are usual."""
 _MANY = 0.1  # a share of errors so large that no exchange of weights by averaging explains it
@@ -16,12 +17,12 @@ _FEWER = 10  # times
 
 def suspicions(metered: Metered) -> Iterator[str]:
     """Say, with the numbers, what an honest training would not do."""
-    work = metered.cpu_seconds / metered.plain_cpu_seconds if metered.plain_cpu_seconds else 0.0
-    if work > MOST_WORK:
+    handling = _BATCH * metered.batches / metered.samples if metered.samples else 0.0
+    if metered.cpu_seconds > MOST_WORK * metered.plain_cpu_seconds + handling:
         yield (
-            f"its training took {work:.1f} times the computing time of a plain loop over the same "
-            f"images ({1e3 * metered.cpu_seconds:.2f} ms an image instead of "
-            f"{1e3 * metered.plain_cpu_seconds:.2f} ms; at most {MOST_WORK:g} times is usual): "
+            f"its training took {metered.cpu_seconds / metered.plain_cpu_seconds:.1f} times the "
+            f"computing time of a plain loop ({1e3 * metered.cpu_seconds:.2f} ms an image instead "
+            f"of {1e3 * metered.plain_cpu_seconds:.2f} ms; up to {MOST_WORK:g} times is usual): "
             "images may have been used more often than they were drawn"
         )
     if metered.untrained_errors < _CHANCE * metered.tested:

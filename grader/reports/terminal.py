@@ -18,6 +18,10 @@ _FAULTS = {
     "flooded": "flooded", "crashed": "crashed", "suspicious": "suspicious",
     "grader": "fault of the grader",
 }  # fmt: skip
+_SANDBOXED = (
+    "level sandboxed: the submission's own loop trained the network, in the box, on images it was "
+    "handed and counted for; the grader tested the weights it gave back"
+)
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
 
 
@@ -31,6 +35,8 @@ def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
     if record.model is not None:
         parts += [Text("The network"), layers.table(record.model.layers)]
         parts += [Text(f"advice: {safe(text)}") for text in advice(record.model)]
+    if record.level == "sandboxed":
+        parts.append(Text(_SANDBOXED))
     if record.recipe is not None:
         parts += [
             Text(f"{f.about}: {safe(f.value)} ({safe(f.where)})") for f in record.recipe.facts

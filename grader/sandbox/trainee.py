@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from grader import process
-from grader.errors import LimitReached, SubmissionError
+from grader.errors import Crashed, LimitReached, Suspicious
 from grader.sandbox.box import Boxed, Limits
 from grader.sandbox.describe import INSIDE
 
 _HEAD = 9  # bytes: one letter and a length
+_GOODBYE = 10  # seconds it has to end by itself when it is done
 _MOST_WORDS = 20_000  # bytes of an explanation
 _CORES = 4  # that a training may keep busy all of its time
 _PASSES = 400  # weights come with each pass, twice; more than these are a flood
@@ -49,7 +52,8 @@ class Trainee:
             cpu=_CORES * seconds,
         )  # fmt: skip
         self._box = Boxed(process.python(str(INSIDE), "train"), limits, reads=[INSIDE])
-        self._chunks = self._box.chunks(_no_deadline)
+        self._until = math.inf
+        self._chunks = self._box.chunks(lambda: self._until)
         self._heard = bytearray()
         self.say(b"j", json.dumps(job).encode())
         self.say(b"w", initial)
@@ -65,8 +69,8 @@ class Trainee:
         """End it and all that it started; Stopped becomes LimitReached."""
         self._box.end()
         if isinstance(error, process.Stopped):
-            raise LimitReached(
-                _STOPPED[error.reason], found=str(error), where="train",
+            raise LimitReached.of(
+                error.reason, _STOPPED[error.reason], found=str(error), where="train",
                 help="let train ask for one batch after the other, and keep no more than it needs",
             ) from None  # fmt: skip
 
@@ -80,7 +84,7 @@ class Trainee:
         self._box.send(kind + len(content).to_bytes(8, "big") + content, _no_deadline)
 
     def frames(self) -> Iterator[Frame]:
-        """Yield what it says until it says `d` or `x`; SubmissionError for anything else."""
+        """Yield what it says, without end; SubmissionError for what is not agreed."""
         passes = 0
         while passes <= _PASSES:
             head = self._take(_HEAD)
@@ -94,11 +98,20 @@ class Trainee:
             yield Frame(kind, self._take(length))
         raise junk(f"more than {_PASSES} passes over the data were begun")
 
+    def finish(self) -> None:
+        """Give it a moment to end; SubmissionError if it has more to say."""
+        self._until = time.monotonic() + _GOODBYE
+        with contextlib.suppress(process.Stopped):
+            for chunk in self._chunks:
+                self._heard += chunk
+        if self._heard:
+            raise junk("more messages after it said that it was done")
+
     def _take(self, count: int) -> bytes:
         while len(self._heard) < count:
             chunk = next(self._chunks, None)
             if chunk is None:
-                raise SubmissionError(
+                raise Crashed(
                     "the training ended before it was done", expected="a train that returns",
                     found=self._ending(), where="train",
                     help="remove exit() and os._exit(), and whatever can crash the interpreter",
@@ -121,9 +134,9 @@ _STOPPED = {
 }
 
 
-def junk(found: str) -> SubmissionError:
+def junk(found: str) -> Suspicious:
     """Make the error for a box that does not keep to what is agreed."""
-    return SubmissionError(
+    return Suspicious(
         "what the training sends is refused", where="train", found=found,
         expected="batches asked for, and weights of the model",
         help="let train use its model and its loader, and nothing else",

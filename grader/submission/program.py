@@ -79,6 +79,7 @@ class Train(Struct, frozen=True):
     (the number of the pass, counted from `first_epoch`), `batch_size`, `log_interval`;
     `arguments` are expressions for other parameters, in which `epoch` may be bound too. What is
     left has a default. `modules` and `placeholders` are the Program's, with what this needs.
+    `settles` are notes of the Program's that do not hold where this trains.
     """
 
     function: Part
@@ -87,6 +88,7 @@ class Train(Struct, frozen=True):
     modules: list[Module]
     placeholders: list[str] = []
     first_epoch: int = 1
+    settles: list[str] = []
 
 
 class SetAside(Struct, frozen=True):

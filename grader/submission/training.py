@@ -124,6 +124,7 @@ class _Training:
         return Train(
             function, self.roles, self.arguments, modules.build(), sorted(modules.placeholders),
             self._first_epoch(),
+            [note for note in self.finder.notes if note.startswith(("loss:", "scheduler:"))],
         )  # fmt: skip
 
     def _function(self) -> Part:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from grader.errors import Fault
+
 Mode = Literal["train", "eval"]
 
 
@@ -104,14 +106,15 @@ class Replaced(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Metered(Event, frozen=True, tag="metered"):
     """What was measured while the submission's own loop trained, for the checks to judge.
 
-    `past_budget` says that it asked for more images than the budget holds, and was ended there.
-    `cpu_seconds` are those of its box for one image, `plain_cpu_seconds` those of a plain loop on
-    the same graph. Errors are of `tested` test images: `untrained_errors` of the weights before
-    the first step, `canary_errors` of a short training on shuffled labels (None if there was
-    none, or it did not finish).
+    `samples` were handed out, in `batches`. `past_budget` says that it asked for more images than
+    the budget holds, and was ended there. `cpu_seconds` are those of its box for one image,
+    `plain_cpu_seconds` those of a plain loop on the same graph. Errors are of `tested` test
+    images: `untrained_errors` of the weights before the first step, `canary_errors` of a short
+    training on shuffled labels (None if there was none, or it did not finish).
     """
 
     samples: int
+    batches: int
     past_budget: bool
     cpu_seconds: float
     plain_cpu_seconds: float
@@ -146,6 +149,7 @@ class Failed(Event, frozen=True, tag="failed"):
     expected: str = ""
     found: str = ""
     help: str = ""
+    fault: Fault = "error"
 
 
 AnyEvent = Probed | Started | Progress | EpochDone | Metered | Finished | Diverged | Failed

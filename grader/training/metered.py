@@ -133,6 +133,7 @@ def _converse(box: Trainee, run: Run, listener: _Listener) -> None:
         else:
             tell[frame.kind](read_weights(run.plan.model, frame.content), box.cpu_seconds)
             if frame.kind == b"d":
+                box.finish()
                 return
             batches = listener.batches() if frame.kind == b"p" else None
         ahead = _packed(batches)  # while the box is at work
@@ -172,6 +173,7 @@ class _Lesson:
     run: Run
     max_epochs: int
     samples: int = 0
+    drawn: int = 0  # batches
     past_budget: bool = False
     untrained_errors: int | None = None
     replaced: list[events.Replaced] = field(default_factory=list)
@@ -192,6 +194,7 @@ class _Lesson:
             self.past_budget = True
             return False
         self.samples += samples
+        self.drawn += 1
         self._report()
         return True
 
@@ -219,7 +222,7 @@ class _Lesson:
     def evidence(self, canary: int | None) -> events.Metered:
         first, last = self._cpu
         return events.Metered(
-            samples=self.samples, past_budget=self.past_budget,
+            samples=self.samples, batches=self.drawn, past_budget=self.past_budget,
             cpu_seconds=(last - first) / self.samples,
             plain_cpu_seconds=self.yardstick.seconds,
             untrained_errors=self.untrained_errors or 0, tested=len(self.run.test_images),

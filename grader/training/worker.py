@@ -92,7 +92,9 @@ def _trained(job: Job, plan: schema.Plan, data: mnist.Mnist, on_event: OnEvent) 
 
 
 def _failed(error: SubmissionError) -> events.Failed:
-    return events.Failed(error.message, error.where, error.expected, error.found, error.help)
+    return events.Failed(
+        error.message, error.where, error.expected, error.found, error.help, error.fault
+    )
 
 
 def _save(state: dict[str, torch.Tensor], path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -84,7 +85,7 @@ class Training:
         self.scheduler.step = counted
         mine = self.parts["scheduler"]["how"] == "hook" and "scheduler" not in self._roles()
         if mine and self.sizes["by_batch"]:
-            self.optimizer.register_step_post_hook(lambda *_: self.scheduler.step())
+            self.loader.after_batch = self._step_by_batch
 
     def _roles(self) -> list[str]:
         return list(self.train["roles"].values())
@@ -102,6 +103,10 @@ class Training:
                 return
             if self._steps == steps:
                 self._step_by_epoch()
+
+    def _step_by_batch(self) -> None:
+        with contextlib.suppress(ValueError):  # a one-cycle schedule that is at its end
+            self.scheduler.step()
 
     def _step_by_epoch(self) -> None:
         """Do what the submission does after its call, as far as it can be known."""

@@ -34,7 +34,8 @@ class Images:
 class Loader:
     """Stands for a `DataLoader`; each pass takes its batches from a new `source()`.
 
-    `passes` counts those that were begun, `finished` those that came to their end.
+    `passes` counts those that were begun, `finished` those that came to their end; `after_batch`
+    is called when the next batch is asked for.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Loader:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.passes = self.finished = 0
+        self.after_batch: Callable[[], None] = _nothing
         self._source = source
 
     def __len__(self) -> int:
@@ -55,8 +57,14 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         """Begin a pass."""
         self.passes += 1
-        yield from self._source()
+        for batch in self._source():
+            yield batch
+            self.after_batch()
         self.finished += 1
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Bar:

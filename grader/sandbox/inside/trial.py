@@ -57,7 +57,7 @@ def judge(program: Json, described: Json, defaults: Json, files: set[str]) -> tu
         ]
     if plain:
         return "rebuilt", []
-    return "sandboxed", [f"`{name}` is not a plain loop of the recipe, so it runs itself"]
+    return "sandboxed", [f"`{name}` is not a plain loop of the recipe, so it trains itself"]
 
 
 class _Trial:
