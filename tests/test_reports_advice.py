@@ -1,5 +1,6 @@
 """Advice names the layer and the saving, and is silent where there is nothing to say."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,6 +8,7 @@ from torch import nn
 from grader.reports.advice import advice
 from reference_solution.model import Net as Reference
 from tests.capturing import Net, conv, facts
+from tests.cases.networks.architectures import CASES
 
 
 def told(module: nn.Module) -> str:
@@ -61,10 +63,90 @@ def test_a_linear_layer_over_a_whole_map_is_named_with_its_saving() -> None:
 
 
 def test_the_layer_that_makes_a_network_too_large_is_named() -> None:
-    """One layer with more than half of too many parameters is named with its share."""
+    """The layers that hold most of too many parameters are named with their shares."""
     head = nn.Linear(784, 64)
     net = Net(
         lambda m, x: m.out(torch.relu(m.head(x.flatten(1)))), head=head, out=nn.Linear(64, 10)
     )
 
-    assert "head holds 50,240 of 50,890 parameters (99%)" in told(net)
+    assert "of 50,890 parameters head holds 99%, out holds 1%" in told(net)
+    assert "save about 25,120" in told(net)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_bias_is_called_idle_only_where_it_is(name: str) -> None:
+    """Without the biases that the advice names, an honest network gives the same scores."""
+    torch.manual_seed(0)
+    network = CASES[name].make()
+    (line,) = [text for text in advice(facts(network)) if "bias=False" in text] or [""]
+    if not line:
+        return
+    network.train()
+    for part in network.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm | nn.Dropout | nn.Dropout2d):
+            part.train(isinstance(part, nn.modules.batchnorm._BatchNorm))
+    images = torch.rand(8, 1, 28, 28)
+    before = network(images)
+    for layer in line.partition(":")[0].split(", "):
+        bias = network.get_submodule(layer).bias
+        assert isinstance(bias, torch.Tensor)
+        nn.init.zeros_(bias)
+
+    assert torch.allclose(network(images), before, atol=1e-4)
+
+
+def test_a_bias_that_is_read_twice_is_left_alone() -> None:
+    """A bias in front of batch norm matters where the convolution is read beside it as well."""
+    net = Net(
+        lambda m, x: ((y := m.first(x)) + m.bn(y)).mean((2, 3)), first=conv(), bn=nn.BatchNorm2d(10)
+    )
+
+    assert "bias=False" not in told(net)
+
+
+def test_a_branch_that_goes_nowhere_is_named_with_its_saving() -> None:
+    """What is computed and dropped is named with its multiply-accumulates."""
+    net = Net(
+        lambda m, x: (m.first(x).mean((2, 3)), m.again(x).relu())[0], first=conv(), again=conv()
+    )
+
+    assert "again, relu: computed, but the result goes nowhere" in told(net)
+    assert "saves 60,840 of 121,680 multiply-accumulates" in told(net)
+
+
+def test_pooling_right_before_the_average_is_named() -> None:
+    """Max pooling behind the last 3×3 convolution is named; a 1×1 convolution changes nothing."""
+    near = Net(
+        lambda m, x: m.last(F.max_pool2d(m.first(x), 2)).mean((2, 3)),
+        first=conv(outputs=4), last=conv(4, 10, 1),
+    )  # fmt: skip
+    far = Net(
+        lambda m, x: m.last(F.max_pool2d(m.first(x), 2)).mean((2, 3)),
+        first=conv(outputs=4), last=conv(4, 10, 3),
+    )  # fmt: skip
+
+    assert "max_pool2d stands right before the global average: it throws away 75%" in told(near)
+    assert "right before the global average" not in told(far)
+
+
+def test_dropout_right_before_the_last_layer_is_named() -> None:
+    """Dropout on the ten or hundred numbers that make the scores is named."""
+    net = Net(
+        lambda m, x: m.last(m.drop(m.first(x).mean((2, 3)))),
+        first=conv(outputs=16), drop=nn.Dropout(0.1), last=nn.Linear(16, 10),
+    )  # fmt: skip
+
+    assert "drop stands right before last, the last layer: each score is a sum over 16" in told(net)
+
+
+def test_work_at_full_resolution_is_named() -> None:
+    """A network that never pools spends all of its work on the largest map."""
+    layers = [conv(1, 32, padding=1), conv(32, 32, padding=1), conv(32, 10, padding=1)]
+    net = Net(lambda m, x: m.body(x).mean((2, 3)), body=nn.Sequential(*layers))
+
+    assert "of the 9,709,056 multiply-accumulates are spent at 28×28" in told(net)
+
+
+def test_attention_over_the_map_needs_no_larger_field() -> None:
+    """Patches that see 7 pixels are no fault where all patches look at each other."""
+    assert "a digit is 20 wide" not in told(CASES["tokens"].make())

@@ -1,6 +1,7 @@
 """A captured network is the student's own: same tensors, same outputs."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -275,3 +276,25 @@ def test_arithmetic_on_the_batch_size_stays_a_formula() -> None:
     nodes = captured(Running(lambda m, x: m.head(x) / (x.size(0) * 2 + 1))).train.nodes
 
     assert [n.op for n in nodes[2:5]] == ["aten.sym_size.int", "operator.mul", "operator.add"]
+
+
+class Guessing(nn.Module):
+    """Leaves the dimension of its softmax to PyTorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(784, 10)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return nn.functional.log_softmax(self.layer(x.flatten(1)))
+
+
+def test_a_softmax_without_dim_is_noted() -> None:
+    """PyTorch guesses the dimension and warns; one note names the operation and its line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in the box
+        captured = boxed("capture").capture(Guessing(), "Net", "here", {__file__})
+    (note,) = captured.notes
+
+    assert note.startswith("log_softmax is called without dim (")
+    assert "test_sandbox_capture.py, line" in note

@@ -40,7 +40,8 @@ class Layer(Struct, frozen=True):
     that no earlier layer has. `macs` are multiply-accumulates and `activations` elements of the
     result, both for one image. `receptive_field` and `jump` are pixels of the image, (height,
     width); None means the whole image. kernel, stride, padding and dilation are None where the
-    layer has none.
+    layer has none. `reads` are the places, in the list of layers, of those whose results it works
+    on, as they are or after operations that are no layers.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Layer(Struct, frozen=True):
     padding: list[int] | None = None
     dilation: list[int] | None = None
     where: str = ""
+    reads: list[int] = []
 
 
 class Finding(Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import islice
 
 import msgspec
 
@@ -17,6 +18,8 @@ from grader.plan.path import Trace
 from grader.plan.receptive import Field, fields_of
 from grader.plan.schema import Node
 from grader.plan.sizes import MOST, capped, per_image
+
+_BEHIND = 32  # rows that one value is followed back to
 
 _KINDS = {
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -44,14 +47,22 @@ def layers_of(trace: Trace, axes: dict[str, Axes], averaging: frozenset[str]) ->
     fields = fields_of(trace, axes)
     taken: set[str] = set()
     rows: list[Layer] = []
+    behind: dict[str, frozenset[int]] = {}  # the rows behind each value
     for node in trace.flow.nodes:
+        sources = frozenset().union(*(behind.get(name, ()) for name in trace.inputs[node.name]))
+        behind[node.name] = sources = frozenset(islice(sources, _BEHIND))
         own = _own_parameters(trace, node, taken)
         cost = macs(trace, node, axes)
         kind = "global average pool" if node.name in averaging else _KIND.get(name_of(node), "")
         if own or cost or kind:
             row = _row(trace, node, kind or "other", fields.get(node.name))
             count = sum(math.prod(trace.tensors[name].shape) for name in own)
-            rows.append(msgspec.structs.replace(row, parameters=count, macs=capped(cost)))
+            behind[node.name] = frozenset([len(rows)])
+            rows.append(
+                msgspec.structs.replace(
+                    row, parameters=count, macs=capped(cost), reads=sorted(sources)
+                )
+            )
     return rows
 
 

@@ -5,141 +5,210 @@ Every rule reads the Record and returns words, or nothing. Advice never changes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from itertools import pairwise
 
 from grader.record import Facts, Layer
 
 _LEARNS = ("convolution", "linear")
 _DIGIT = 20  # pixels: MNIST's digits were scaled to fit a box of 20×20 before they were centred
+_MANY = 20_000  # parameters from which on it matters where they sit
+_DEAR = 5_000_000  # multiply-accumulates from which on it matters where they are spent
+
+
+class Network:
+    """The layers on the path, and how they hang together."""
+
+    def __init__(self, facts: Facts) -> None:
+        """Read the facts once for all rules."""
+        self.facts = facts
+        self.path = [layer for layer in facts.layers if layer.on_path]
+        self._readers: dict[int, list[Layer]] = {}
+        for layer in self.path:
+            for place in layer.reads:
+                self._readers.setdefault(place, []).append(layer)
+        self._place = {id(layer): i for i, layer in enumerate(facts.layers)}
+
+    def before(self, layer: Layer) -> list[Layer]:
+        """Return the layers whose results a layer works on."""
+        return [self.facts.layers[place] for place in layer.reads]
+
+    def behind(self, layer: Layer) -> list[Layer]:
+        """Return the layers that work on a layer's result."""
+        return self._readers.get(self._place[id(layer)], [])
+
+    def last(self, *kinds: str) -> Layer | None:
+        """Return the last layer of some kinds."""
+        return next((layer for layer in reversed(self.path) if layer.kind in kinds), None)
+
+    def nearest(self, layer: Layer, *kinds: str) -> Layer | None:
+        """Go back from a layer, always to the latest it reads, to the first of some kinds."""
+        while layer.kind not in kinds and layer.reads:
+            layer = self.facts.layers[layer.reads[-1]]
+        return layer if layer.kind in kinds else None
 
 
 def advice(facts: Facts) -> list[str]:
     """Return what to try, the largest saving first in each rule."""
-    path = [layer for layer in facts.layers if layer.on_path]
-    return [text for rule in _RULES for text in rule(facts, path)]
+    network = Network(facts)
+    return [text for rule in _RULES for text in rule(network)]
 
 
-def _heavy_layers(facts: Facts, path: list[Layer]) -> list[str]:
-    """Name a layer that holds more than half of all parameters of a network that is too large."""
-    top = max(facts.layers, key=lambda layer: layer.parameters, default=None)
-    if top is None or facts.parameters < 20_000 or top.parameters <= facts.parameters / 2:
+def _heavy_layers(network: Network) -> list[str]:
+    """Say where the parameters of a network sit that has too many."""
+    total = network.facts.parameters
+    if total < _MANY:
         return []
-    share = top.parameters / facts.parameters
+    top = sorted(network.path, key=lambda layer: layer.parameters, reverse=True)[:3]
+    shares = ", ".join(
+        f"{layer.name} holds {layer.parameters / total:.0%}" for layer in top if layer.parameters
+    )
+    if not shares:
+        return []
     return [
-        f"{top.name} holds {top.parameters:,} of {facts.parameters:,} parameters ({share:.0%}): "
-        f"half as many channels there would save about {top.parameters // 2:,}"
+        f"of {total:,} parameters {shares}: half as many outputs of {top[0].name} would save "
+        f"about {top[0].parameters // 2:,} there"
     ]
 
 
-def _unused(facts: Facts, path: list[Layer]) -> list[str]:
-    names = sorted(
-        {t.layer or t.name for t in facts.tensors if t.role == "parameter" and not t.used}
-    )
+def _unused(network: Network) -> list[str]:
+    facts = network.facts
+    names = {t.layer or t.name for t in facts.tensors if t.role == "parameter" and not t.used}
     if not names:
         return []
     return [
-        f"{', '.join(names[:5])}: declared, but nothing of it reaches the output; deleting it "
+        f"{_listed(sorted(names))}: declared, but nothing of it reaches the output; deleting it "
         f"saves {facts.unused:,} parameters"
     ]
 
 
-def _bias_before_norm(facts: Facts, path: list[Layer]) -> list[str]:
-    """Name biases that the mean which batch norm subtracts takes away again."""
-    biases = {t.layer: t.count for t in facts.tensors if t.name.endswith("bias") and t.used}
-    found = [
-        before.name
-        for before, after in pairwise(path)
-        if before.kind in _LEARNS and after.kind == "batch norm" and before.name in biases
+def _dead_branches(network: Network) -> list[str]:
+    """Name what is computed for nothing."""
+    dead = [la for la in network.facts.layers if not la.on_path and la.receptive_field != (0, 0)]
+    if not dead:
+        return []
+    macs = sum(layer.macs for layer in dead)
+    return [
+        f"{_listed([layer.name for layer in dead])}: computed, but the result goes nowhere; "
+        f"leaving it out of forward saves {macs:,} of {network.facts.macs:,} multiply-accumulates"
     ]
-    names = list(dict.fromkeys(found))
+
+
+def _bias_before_norm(network: Network) -> list[str]:
+    """Name biases that the mean which batch norm subtracts takes away again."""
+    biases = {t.layer: t.count for t in network.facts.tensors if t.name.endswith("bias") and t.used}
+    names = {
+        layer.name
+        for layer in network.path
+        if layer.kind in _LEARNS and layer.name in biases
+        if (behind := network.behind(layer))
+        if all(norm.kind == "batch norm" and len(norm.reads) == 1 for norm in behind)
+    }
     if not names:
         return []
     saved = sum(biases[name] for name in names)
+    ordered = [layer.name for layer in network.path if layer.name in names]
     return [
-        f"{', '.join(names[:5])}: bias=False changes nothing, because the batch norm behind adds "
+        f"{_listed(ordered)}: bias=False changes nothing, because the batch norm behind adds "
         f"its own; it saves {saved:,} parameters"
     ]
 
 
-def _small_field(facts: Facts, path: list[Layer]) -> list[str]:
-    """Name a last convolution that sees less than a whole digit."""
-    spatial = [la for la in path if la.receptive_field is not None and la.kind == "convolution"]
-    if not spatial:
+def _small_field(network: Network) -> list[str]:
+    """Say so when what is averaged sees less than a digit: scores of parts, never of the whole."""
+    pool = network.last("global average pool")
+    pooled = network.before(pool) if pool is not None else []
+    fields = [layer.receptive_field for layer in pooled]
+    widest = max((min(field) for field in fields if field is not None), default=_DIGIT)
+    if pool is None or None in fields or widest >= _DIGIT:
         return []
-    last = spatial[-1]
-    seen = min(last.receptive_field or (_DIGIT,))
-    if seen >= _DIGIT:
-        return []
+    source = network.nearest(pooled[-1], *_LEARNS) or pooled[-1]
     return [
-        f"{last.name} sees {seen} pixels of the image, a digit is {_DIGIT} wide: pool earlier, or "
-        "add a convolution before the last pooling"
+        f"{source.name} sees {widest} pixels of the image, a digit is {_DIGIT} wide: pool earlier, "
+        "or add a convolution before the last pooling"
     ]
 
 
-def _late_pooling(facts: Facts, path: list[Layer]) -> list[str]:
+def _late_pooling(network: Network) -> list[str]:
     """Say so when most of the work is done at full resolution."""
-    full = sum(layer.macs for layer in path if layer.shape[-2:] == [28, 28])
-    if facts.macs == 0 or full / facts.macs < 0.8 or facts.macs < 5_000_000:
+    areas = {id(la): math.prod(la.shape[-2:]) for la in network.path if len(la.shape) == 3}
+    largest = max(areas.values(), default=0)
+    full = [la for la in network.path if areas.get(id(la)) == largest and la.macs]
+    spent, macs = sum(layer.macs for layer in full), network.facts.macs
+    if macs < _DEAR or spent < 0.8 * macs or len(full) < 2:
+        return []
+    size = "×".join(map(str, full[-1].shape[-2:]))
+    return [
+        f"{spent / macs:.0%} of the {macs:,} multiply-accumulates are spent at {size}: pooling "
+        f"before {full[-1].name} would save about {3 * full[-1].macs // 4:,} of them"
+    ]
+
+
+def _pool_before_output(network: Network) -> list[str]:
+    """Name max pooling with no convolution over places between it and the average."""
+    pool = network.last("global average pool")
+    before = network.before(pool)[-1:] if pool is not None else []
+    while before and before[0].kind != "max pool":
+        slides = before[0].kind == "convolution" and max(before[0].kernel or [1]) > 1
+        before = [] if slides else network.before(before[0])[-1:]
+    return [
+        f"{layer.name} stands right before the global average: it throws away "
+        f"{1 - 1 / math.prod(layer.stride or layer.kernel or [1]):.0%} of what could be averaged; "
+        "leave it out, or put a convolution behind it"
+        for layer in before
+    ]
+
+
+def _dropout_at_the_end(network: Network) -> list[str]:
+    last = network.last(*_LEARNS)
+    drops = [la for la in network.before(last) if la.kind == "dropout"] if last else []
+    if last is None or not drops:
         return []
     return [
-        f"{full / facts.macs:.0%} of the {facts.macs:,} multiply-accumulates are spent at 28×28: "
-        "pooling one layer earlier would save up to three quarters of that"
+        f"{drops[0].name} stands right before {last.name}, the last layer: each score is a sum "
+        f"over {math.prod(drops[0].shape)} numbers, and what is dropped there is missed; drop "
+        "earlier, or less"
     ]
 
 
-def _pool_before_output(facts: Facts, path: list[Layer]) -> list[str]:
-    """Name max pooling right in front of the averaging, which loses what it would have used."""
-    found = [
-        before.name
-        for before, after in pairwise(path)
-        if before.kind == "max pool" and after.kind == "global average pool"
-    ]
-    return [f"{name}: pooling right before the global average adds nothing" for name in found]
-
-
-def _dropout_at_the_end(facts: Facts, path: list[Layer]) -> list[str]:
-    last = next((i for i in reversed(range(len(path))) if path[i].kind in _LEARNS), None)
-    if last is None or last == 0 or path[last - 1].kind != "dropout":
-        return []
-    return [
-        f"{path[last - 1].name} stands right before {path[last].name}, the last layer: in networks "
-        "this small it costs more than it helps; drop earlier, or less"
-    ]
-
-
-def _relu_at_the_end(facts: Facts, path: list[Layer]) -> list[str]:
+def _relu_at_the_end(network: Network) -> list[str]:
     """Name a ReLU that cuts the scores themselves: a class can then never be argued against."""
-    ending = [layer for layer in path if layer.op not in ("log_softmax", "softmax")][-2:]
-    if not ending or ending[-1].op not in ("relu", "relu6") or _is_pooled(path, ending[-1]):
+    ending = [layer for layer in network.path if layer.op not in ("log_softmax", "softmax")]
+    if not ending or ending[-1].op not in ("relu", "relu6"):
         return []
-    name = ending[-2].name if len(ending) > 1 else "the last layer"
+    before = network.before(ending[-1])
+    name = before[-1].name if before else "the last layer"
     return [
         f"a ReLU stands between {name} and the output: scores below zero are cut off, and with "
         "them their gradients; end with the scores themselves"
     ]
 
 
-def _is_pooled(path: list[Layer], relu: Layer) -> bool:
-    """Tell whether an average follows, which turns a map of activations into scores."""
-    behind = path[path.index(relu) + 1 :]
-    return any(layer.kind in ("global average pool", "average pool") for layer in behind)
-
-
-def _wide_head(facts: Facts, path: list[Layer]) -> list[str]:
+def _wide_head(network: Network) -> list[str]:
     """Name a linear layer over a flattened map, where an average would do."""
-    for before, layer in pairwise(path):
-        inputs = layer.parameters // max(layer.shape[-1], 1) if layer.kind == "linear" else 0
-        if inputs > 64 and not facts.global_average_pooling and len(before.shape) == 3:
-            saved = layer.parameters - layer.shape[-1] * (before.shape[0] + 1)
+    if any(finding.counts for finding in network.facts.global_average_pooling):
+        return []
+    for layer in network.path:
+        maps = [la.shape for la in network.before(layer) if len(la.shape) == 3]
+        outputs = layer.shape[-1] if layer.shape else 0
+        if layer.kind != "linear" or len(maps) != 1 or not outputs:
+            continue
+        channels, height, width = maps[0]
+        saved = layer.parameters - outputs * (channels + 1)
+        if height * width > 1 and saved > 0:
             return [
-                f"{layer.name} reads a whole {before.shape[-2]}×{before.shape[-1]} map: averaging "
-                f"it first saves {saved:,} parameters"
+                f"{layer.name} reads a whole {height}×{width} map: averaging it first saves "
+                f"{saved:,} parameters"
             ]
     return []
 
 
-_RULES: tuple[Callable[[Facts, list[Layer]], list[str]], ...] = (
-    _heavy_layers, _unused, _bias_before_norm, _wide_head, _relu_at_the_end, _small_field,
-    _late_pooling, _pool_before_output, _dropout_at_the_end,
+def _listed(names: list[str]) -> str:
+    names = [*dict.fromkeys(names)]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+_RULES: tuple[Callable[[Network], list[str]], ...] = (
+    _heavy_layers, _unused, _dead_branches, _bias_before_norm, _wide_head, _relu_at_the_end,
+    _small_field, _late_pooling, _pool_before_output, _dropout_at_the_end,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
     notes = _settled(model)
     module, shape = _accepting(model)
     paths = {id(owner): path for path, owner in owners(model)}
-    capturing = _Capturing(module, shape, paths, files, Tensors(model))
+    capturing = _Capturing(module, shape, paths, files, Tensors(model), notes)
     graphs = {mode: capturing.graph(mode) for mode in ("train", "eval")}
     tensors = capturing.tensors
     if sum(len(e["init"].get("values", ())) for e in tensors.entries.values()) > CONSTANTS:
@@ -110,13 +111,14 @@ def _settled(model: nn.Module) -> list[str]:
 
 @dataclass
 class _Capturing:
-    """Records a module in both modes; `tensors` grows by what the recordings find."""
+    """Records a module in both modes; `tensors` and `notes` grow by what the recordings find."""
 
     module: nn.Module
     shape: tuple[int, ...]
     paths: dict[int, str]
     files: set[str]
     tensors: Tensors
+    notes: list[str]
     classes: int = 0
 
     def graph(self, mode: str) -> Json:
@@ -148,11 +150,29 @@ class _Capturing:
             self.tensors.name, self.paths, self.files, gradients=mode == "train",
             taken=set(before.entries), shadow=shadow,
         )  # fmt: skip
-        with _restored(self.module, recorder), _told():
+        with _restored(self.module, recorder), _told(), self._guesses_noted(recorder):
             result = recorder.record(self.module, x=(self.shape, torch.float32))
         scores = _pick_output(result)
         self.classes = _classes(scores, recorder.nodes)
         return {"inputs": ["x"], "nodes": recorder.nodes, "output": recorder.name(scores)}
+
+    @contextlib.contextmanager
+    def _guesses_noted(self, recorder: Recorder) -> Iterator[None]:
+        """Note a softmax without `dim`: PyTorch warns, and guesses."""
+        guessed: list[int] = []
+
+        def show(message: Warning | str, *_: Any) -> None:
+            if str(message).startswith("Implicit dimension choice for"):
+                guessed.append(len(recorder.nodes))
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = show
+            yield
+        for node in (recorder.nodes[index] for index in guessed):
+            name, place = node["op"].split(".")[1], node["where"] or node["module"]
+            note = f"{name} is called without dim ({place}), so PyTorch guesses it: write dim=1"
+            self.notes.extend([note] if note not in self.notes else [])
 
 
 class _Flat(nn.Module):
