@@ -4,11 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from grader import rubric
-from grader.record import Problem
+from grader.plan.schema import Fact
+from grader.record import Problem, RecipeSummary
 from grader.reports.compare import changes, render
+from tests.capturing import facts as shape_of
+from tests.cases.networks.architectures import CASES
 from tests.grading import REPO
 from tests.making import facts, record
 
@@ -39,6 +43,28 @@ def test_changes_are_counted() -> None:
         "parameters: 20,000 → 5,000 (4.0 times fewer)",
         "dropout: 1 → 0 that act on the output",
     ]
+
+
+def test_layers_fields_and_recipes_that_differ_are_told() -> None:
+    """What the tables show side by side is summed up: kinds of layers, fields, and the recipe."""
+    two = CASES["one axis after the other"].make(), CASES["plain"].make()
+    left, right = (record(model=shape_of(network)) for network in two)
+    longer = RecipeSummary(
+        19, 128, [Fact("epochs", "19", "net.py"), Fact("loss", "mine", "net.py")]
+    )
+    text = render(left, msgspec.structs.replace(right, recipe=longer), RUBRIC)
+
+    assert "layers of kind convolution: 3 → 2" in text
+    assert "layers of kind activation: 1 → 2" in text
+    assert "epochs: 12 → 19" in text
+    assert "also in the recipe: loss" in text
+
+
+def test_the_field_before_the_average_is_told() -> None:
+    """Two networks that differ in a dilation differ in what they see."""
+    left, right = (shape_of(CASES[name].make()) for name in ("plain", "dilated"))
+
+    assert "receptive field before the whole image is taken in: 7×7 → 27×27" in changes(left, right)
 
 
 def test_a_submission_that_did_not_load_is_shown_with_its_reason() -> None:

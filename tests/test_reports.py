@@ -11,7 +11,7 @@ from grader import rubric
 from grader.record import SetAside
 from grader.reports import progress, terminal
 from grader.training.events import Progress, Started
-from tests.making import check, epoch, record
+from tests.making import check, epoch, facts, record
 
 RUBRIC = rubric.load()
 
@@ -95,3 +95,13 @@ def test_a_check_that_was_not_judged_says_why() -> None:
 
     assert "– Dropout acts" in text
     assert "the process died: status 1" in text
+
+
+def test_a_difference_between_training_and_evaluation_is_shown_as_a_diff() -> None:
+    """Each line that only one of the two graphs has stands on a line of its own, with its place."""
+    lines = ["- relu(·) → 8×14×14  (net.py, line 9)", "+ tanh(·) → 8×14×14  (net.py, line 11)"]
+    text = summary(model=facts(same_network=False, difference=lines))
+
+    assert "(- only in training, + only in evaluation)" in text
+    assert "\n  - relu(·) → 8×14×14  (net.py, line 9)\n  + tanh(·)" in text
+    assert "only in training" not in summary()

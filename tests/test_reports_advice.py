@@ -136,7 +136,9 @@ def test_dropout_right_before_the_last_layer_is_named() -> None:
         first=conv(outputs=16), drop=nn.Dropout(0.1), last=nn.Linear(16, 10),
     )  # fmt: skip
 
-    assert "drop stands right before last, the last layer: each score is a sum over 16" in told(net)
+    assert "drop stands right before last, the last layer: what it gives are sums over 16" in told(
+        net
+    )
 
 
 def test_work_at_full_resolution_is_named() -> None:

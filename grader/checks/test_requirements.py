@@ -235,8 +235,9 @@ def _how_to_improve(was_better: bool, last: int, most: int) -> str:
 def _doubts(facts: Facts) -> list[str]:
     doubts = []
     if not facts.same_network:
-        shown = "; ".join(facts.difference[:4])
-        doubts.append(f"in evaluation mode the network differs from the one trained: {shown}")
+        shown = "; ".join(facts.difference[:2])
+        more = f" and {len(facts.difference) - 2} more" if len(facts.difference) > 2 else ""
+        doubts.append(f"in evaluation the network is not the one trained: {shown}{more}")
     if not facts.batch_independent:
         mixed = ", ".join(f"{m.op} ({m.where or m.name}): {m.why}" for m in facts.mixing[:3])
         doubts.append(f"images of a batch affect each other: {mixed}")

@@ -96,6 +96,8 @@ def _dead_branches(network: Network) -> list[str]:
 
 def _bias_before_norm(network: Network) -> list[str]:
     """Name biases that the mean which batch norm subtracts takes away again."""
+    if not all(norm.counts for norm in network.facts.batch_norm):
+        return []
     biases = {t.layer: t.count for t in network.facts.tensors if t.name.endswith("bias") and t.used}
     names = {
         layer.name
@@ -164,10 +166,10 @@ def _dropout_at_the_end(network: Network) -> list[str]:
     drops = [la for la in network.before(last) if la.kind == "dropout"] if last else []
     if last is None or not drops:
         return []
+    summed = last.macs // max(math.prod(last.shape), 1)
     return [
-        f"{drops[0].name} stands right before {last.name}, the last layer: each score is a sum "
-        f"over {math.prod(drops[0].shape)} numbers, and what is dropped there is missed; drop "
-        "earlier, or less"
+        f"{drops[0].name} stands right before {last.name}, the last layer: what it gives are sums "
+        f"over {summed:,} numbers, and what is dropped there is missed; drop earlier, or less"
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 
 from rich import box
 from rich.console import RenderableType
@@ -13,6 +14,8 @@ from grader.record import Facts, Finding, Layer, Record
 from grader.reports.layers import drawn, field_text, kind_text, shape_text
 from grader.reports.text import rendered, safe
 from grader.rubric import Rubric
+
+_NUMBERS = ("epochs", "batch_size", "drop_last")
 
 
 def render(
@@ -26,7 +29,8 @@ def render(
     if left.model is not None and right.model is not None:
         parts += [_layers(left.model, right.model), _recipes(left, right)]
         parts += [Text("What changed", style="bold")]
-        parts += [Text(f"  {line}") for line in changes(left.model, right.model)]
+        lines = changes(left.model, right.model) + _recipe_changes(left, right)
+        parts += [Text(f"  {line}") for line in lines or ["nothing that the graphs show"]]
     return rendered(parts, width=width, color=color)
 
 
@@ -111,12 +115,9 @@ def _cells(layer: Layer | None) -> tuple[str, str, str, str]:
 
 def _recipes(left: Record, right: Record) -> Table:
     table = _titled(left, right, "Recipe")
-    sides = [
-        {f.about: f.value for f in record.recipe.facts} if record.recipe else {}
-        for record in (left, right)
-    ]
+    sides = [_recipe_of(record) for record in (left, right)]
     for about in dict.fromkeys([*sides[0], *sides[1]]):
-        table.add_row(about, *(safe(side.get(about, "")) for side in sides))
+        table.add_row(about, *(side.get(about, "") for side in sides))
     return table
 
 
@@ -140,7 +141,40 @@ def changes(left: Facts, right: Facts) -> list[str]:
             lines.append(f"{name}: {a} → {b} that act on the output")
     if left.output != right.output:
         lines.append(f"output: {left.output} → {right.output}")
-    return lines or ["nothing that the graphs show"]
+    return [*lines, *_field_change(left, right), *_layer_changes(left, right)]
+
+
+def _field_change(left: Facts, right: Facts) -> list[str]:
+    """Say what the last layers that do not see the whole image see of it."""
+    seen = [
+        [la for la in facts.layers if la.on_path and la.receptive_field] for facts in (left, right)
+    ]
+    a, b = (field_text(rows[-1]) if rows else "all" for rows in seen)
+    return [f"receptive field before the whole image is taken in: {a} → {b}"] if a != b else []
+
+
+def _layer_changes(left: Facts, right: Facts) -> list[str]:
+    """Count the layers of each kind that one has and the other has not."""
+    a, b = (Counter(la.kind for la in facts.layers if la.on_path) for facts in (left, right))
+    told = ("batch norm", "dropout", "global average pool")
+    return [
+        f"layers of kind {kind}: {a[kind]} → {b[kind]}"
+        for kind in sorted({*a, *b})
+        if a[kind] != b[kind] and kind not in told
+    ]
+
+
+def _recipe_changes(left: Record, right: Record) -> list[str]:
+    """Say what of the recipes differs: numbers with their values, the rest by name."""
+    a, b = _recipe_of(left), _recipe_of(right)
+    differing = [about for about in dict.fromkeys([*a, *b]) if a.get(about) != b.get(about)]
+    numbers = [f"{name}: {a.get(name)} → {b.get(name)}" for name in differing if name in _NUMBERS]
+    others = [name for name in differing if name not in (*_NUMBERS, "model")]
+    return numbers + ([f"also in the recipe: {', '.join(others)}"] if others else [])
+
+
+def _recipe_of(record: Record) -> dict[str, str]:
+    return {f.about: safe(f.value) for f in record.recipe.facts} if record.recipe else {}
 
 
 def _ratio(a: int, b: int) -> str:

@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grader.record import Check, Problem, Record
+from grader.record import Check, Facts, Problem, Record
 from grader.reports import layers
 from grader.reports.advice import advice
 from grader.reports.text import rendered, safe
@@ -34,6 +34,7 @@ def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if record.model is not None:
         parts += [Text("The network"), layers.table(record.model.layers)]
+        parts += _differences(record.model)
         parts += [Text(f"advice: {safe(text)}") for text in advice(record.model)]
     if record.level == "sandboxed":
         parts.append(Text(_SANDBOXED))
@@ -50,6 +51,16 @@ def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
     parts += [Text(_problem_line(record.problem))] if record.problem else []
     parts.append(Text(_score_line(record), style="bold"))
     return parts
+
+
+def _differences(facts: Facts) -> list[Text]:
+    """Show where the network tested is not the one trained, line by line."""
+    if facts.same_network:
+        return []
+    heading = "In evaluation the network is another (- only in training, + only in evaluation):"
+    styles = {"-": "red", "+": "green"}
+    lines = [Text(f"  {safe(line)}", style=styles.get(line[:1], "")) for line in facts.difference]
+    return [Text(heading), *lines, Text("")]
 
 
 def _problem_line(problem: Problem) -> str:

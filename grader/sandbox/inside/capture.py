@@ -167,7 +167,7 @@ class _Capturing:
 
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = show
+            warnings.showwarning = show  # type: ignore[assignment] # more arguments than it needs
             yield
         for node in (recorder.nodes[index] for index in guessed):
             name, place = node["op"].split(".")[1], node["where"] or node["module"]
