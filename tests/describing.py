@@ -21,7 +21,8 @@ def described_here(program: Program, max_epochs: int = 19) -> Description:
     Nothing of the box's protection holds, nor what it does to code that was written for a GPU.
     """
     job: dict[str, Any] = msgspec.to_builtins(program)
-    finders, before = list(sys.meta_path), set(sys.modules)
+    finders, before, arguments = list(sys.meta_path), set(sys.modules), sys.argv[1:]
+    sys.argv[1:] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old ways to write things
@@ -30,6 +31,7 @@ def described_here(program: Program, max_epochs: int = 19) -> Description:
             )
     finally:
         sys.meta_path[:] = finders
+        sys.argv[1:] = arguments
         for name in {module.name for module in program.modules} - before:
             sys.modules.pop(name, None)
         linecache.clearcache()

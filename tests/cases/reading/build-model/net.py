@@ -1,0 +1,38 @@
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torch.optim as optim
+from torchvision import datasets, transforms
+class Net(nn.Module):
+    def __init__(self):
+        super(Net, self).__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.05)
+        self.conv2 = nn.Conv2d(4, 10, 1)
+        self.gap = nn.AvgPool2d(26)
+
+    def forward(self, x):
+        x = self.drop(F.relu(self.bn1(self.conv1(x))))
+        x = self.gap(self.conv2(x))
+        x = x.view(-1, 10)
+        return F.log_softmax(x, dim=-1)
+
+
+def build_model():
+    return Net()
+
+
+EPOCHS = 5
+BATCH_SIZE = 256
+
+
+def optimizer(model):
+    return optim.AdamW(model.parameters(), lr=0.01)
+
+
+def scheduler(optimizer, steps_per_epoch, epochs):
+    return optim.lr_scheduler.OneCycleLR(optimizer, 0.01, epochs=epochs, steps_per_epoch=steps_per_epoch)
+
+
+loss = nn.CrossEntropyLoss(label_smoothing=0.1)

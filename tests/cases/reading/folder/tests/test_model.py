@@ -1,0 +1,5 @@
+from model import Net
+
+
+def test_it():
+    assert Net()

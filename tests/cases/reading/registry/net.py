@@ -1,0 +1,41 @@
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torch.optim as optim
+from torchvision import datasets, transforms
+class Small(nn.Module):
+    def __init__(self):
+        super(Small, self).__init__()
+        self.conv1 = nn.Conv2d(1, 3, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(3)
+        self.drop = nn.Dropout(0.05)
+        self.conv2 = nn.Conv2d(3, 10, 1)
+        self.gap = nn.AvgPool2d(26)
+
+    def forward(self, x):
+        x = self.drop(F.relu(self.bn1(self.conv1(x))))
+        x = self.gap(self.conv2(x))
+        x = x.view(-1, 10)
+        return F.log_softmax(x, dim=-1)
+
+
+class Large(nn.Module):
+    def __init__(self):
+        super(Large, self).__init__()
+        self.conv1 = nn.Conv2d(1, 9, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(9)
+        self.drop = nn.Dropout(0.05)
+        self.conv2 = nn.Conv2d(9, 10, 1)
+        self.gap = nn.AvgPool2d(26)
+
+    def forward(self, x):
+        x = self.drop(F.relu(self.bn1(self.conv1(x))))
+        x = self.gap(self.conv2(x))
+        x = x.view(-1, 10)
+        return F.log_softmax(x, dim=-1)
+
+
+MODELS = {'small': Small, 'large': Large}
+choice = 'large'
+model = MODELS[choice]()
+optimizer = optim.SGD(model.parameters(), lr=0.1)

@@ -1,0 +1,2 @@
+def evaluate(model):
+    return 0

@@ -1,0 +1,2 @@
+def fit(model):
+    return 0
