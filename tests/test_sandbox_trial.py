@@ -130,7 +130,7 @@ OWN = {
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    """Undo what a trial does to a process that a box would end."""
+    """Compute as the box does, and undo what a trial does to a process that a box would end."""
     finders, save, modules = list(sys.meta_path), torch.save, set(sys.modules)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

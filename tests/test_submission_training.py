@@ -121,3 +121,22 @@ def test_a_train_for_the_grader_needs_no_call(tmp_path: Path) -> None:
     assert train.function.source == "train"
     assert given(train)["epochs"] == "epochs"
     assert "lam" not in given(train)
+
+
+def test_a_function_that_loads_its_own_data_is_not_called(tmp_path: Path) -> None:
+    """Without images of its own there is nothing it could do; its recipe is taken as ever."""
+    lines = [*DATA.splitlines(), *MAKE.splitlines(), "for x, y in train_loader:"]
+    main = "def main():\n" + "".join(f"    {line}\n" for line in lines)
+    main += "        F.nll_loss(model(x), y).backward()\n        optimizer.step()\n"
+    program = script(tmp_path, net(), main, "main()")
+    assert program.train is None
+    assert program.notes == []
+    assert "optimizer" in program.recipe
+
+
+def test_a_name_used_twice_is_the_function_where_it_is_called(tmp_path: Path) -> None:
+    """A dataset that goes by the name of the function is not handed over for it."""
+    data = DATA.replace("train_set", "train")
+    train = training(script(tmp_path, net(), data, TRAIN, MAKE, CALL))
+    assert train.function.bindings == {}
+    assert "def train" in runs(train)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -259,3 +260,27 @@ def test_what_the_meter_says_is_judged(change: dict[str, object], said: str | No
     found = list(suspicions(msgspec.structs.replace(HONEST, **change)))
     assert len(found) == (said is not None)
     assert (said or "") in "".join(found)
+
+
+@pytest.mark.slow
+def test_batches_used_over_and_over_show(train: Train) -> None:
+    """A loop that keeps its batches and goes over them again takes too much computing time."""
+    again = "    kept = list(train_loader)\n    for x, y in 400 * kept:"
+    trained = train(ONE_PASS.replace("    for x, y in train_loader:", again), epochs=1)
+    assert trained.result.samples == 300
+    assert "computing time" in "".join(suspicions(trained.meter))
+
+
+@pytest.mark.slow
+def test_what_a_training_prints_and_starts_is_no_matter(train: Train) -> None:
+    """Standard output is not the channel, and a process it leaves behind is ended with it."""
+    busy = """\
+    import os, sys, time
+    os.write(1, b'p' + bytes(8)); print('{"event": "finished"}'); sys.stdout.flush()
+    if os.fork() == 0:
+        time.sleep(600)
+"""
+    before = set(psutil.Process().children(recursive=True))
+    trained = train(ONE_PASS.replace("    for x", busy + "    for x", 1), epochs=1)
+    assert trained.result.samples == 300
+    assert set(psutil.Process().children(recursive=True)) <= before

@@ -8,7 +8,7 @@ else its default; else what the file calls by its name.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,6 +17,7 @@ from grader.submission.names import last
 from grader.submission.program import ENTRY, Part, Train
 from grader.submission.recipe import Finder
 from grader.submission.sites import Scope, Site
+from grader.submission.slice import loads_data
 from grader.submission.source import segment
 from grader.submission.values import Undecided, Value, argument, default
 
@@ -73,6 +74,7 @@ def _function(finder: Finder) -> Scope | None:
     if not looping:
         return None
     outer = [site.scope for site in around[looping[0] :] if _callable(site.scope)]
+    outer = [scope for scope in outer if scope.node is None or not loads_data(scope.node)]
     named = [scope for scope in outer if scope.called == "train"]
     return next(iter(named + outer), None)
 
@@ -129,7 +131,8 @@ class _Training:
 
     def _function(self) -> Part:
         if self.caller is not None:
-            return self._part(self.caller.call.func, self.caller)
+            func = self.caller.call.func
+            return self._part(func, self.caller, own=_names(func))
         if self.scope.module != ENTRY:
             raise Undecided(self.end, "nothing calls it")
         return self._named(self.scope.called)
@@ -177,8 +180,13 @@ class _Training:
         where = part.where if index is None else flow.statements[index].where
         return msgspec.structs.replace(part, where=where)
 
-    def _part(self, expr: ast.expr, site: Site) -> Part:
-        return self.finder.parts.part(Value(expr, site), self._role)
+    def _part(self, expr: ast.expr, site: Site, own: Collection[str] = ()) -> Part:
+        """Make a part; names that are its `own` mean nothing that could be handed over."""
+
+        def role(name: str, site: Site) -> str | None:
+            return None if name in own else self._role(name, site)
+
+        return self.finder.parts.part(Value(expr, site), role)
 
     def _role(self, name: str, site: Site) -> str | None:
         """As for a recipe, but a second optimiser is not the first one, and schedulers count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -50,6 +50,7 @@ class Training:
         self.given["scheduler"] = self.scheduler = self._get("scheduler")
         self.given["loss"] = self._loss()
         self._steps = 0
+        self._moved = False  # the scheduler, by the function itself
         if self.scheduler is not None:
             self._count_steps()
 
@@ -90,19 +91,33 @@ class Training:
     def _roles(self) -> list[str]:
         return list(self.train["roles"].values())
 
-    def run(self) -> None:
-        """Call it once a pass, or only once if it makes all the passes by itself."""
+    def run(self, tried: Collection[int] = ()) -> list[int]:
+        """Call it once a pass, or only once if it makes all the passes by itself.
+
+        If only some passes are `tried`, others are left out where each is a call, and the
+        scheduler not the function's own affair. Returns the passes that should have been made.
+        """
         function = evaluate(self.train["function"], self.namespace, self.given)
-        for turn in range(self.sizes["epochs"]):
-            begun, finished, steps = self.loader.passes, self.loader.finished, self._steps
+        every = range(self.sizes["epochs"])
+        made: list[int] = []
+        for turn in every:
+            steps = self._steps
+            if made and tried and turn not in tried and not self._moved:
+                self._step_by_epoch()
+                continue
+            begun, finished = self.loader.passes, self.loader.finished
             self.model.train()
             self.given["epoch"] = self.train["first_epoch"] + turn
             function(**self._arguments())
-            whole = "epochs" in self._roles() or self.loader.finished > finished + 1
-            if whole or self.loader.passes == begun:
-                return
-            if self._steps == steps:
+            if "epochs" in self._roles() or self.loader.finished > finished + 1:
+                return [*every]
+            made.append(turn)
+            if self.loader.passes == begun:
+                break
+            self._moved = self._steps > steps
+            if not self._moved:
                 self._step_by_epoch()
+        return made
 
     def _step_by_batch(self) -> None:
         with contextlib.suppress(ValueError):  # a one-cycle schedule that is at its end

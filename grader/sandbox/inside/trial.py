@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import random
 import signal
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,13 +18,14 @@ import numpy as np
 import torch
 from building import build_model
 from calling import Training, load, state_of
+from explain import explain
 from standins import Batch, Loader, be_quiet
 from torch import nn
 
 Json = dict[str, Any]
 
 _BATCH = 4  # images; batch norm needs more than one
-_FIRST = 4  # batches of the first pass; later ones have one
+_FIRST, _LATER = 4, 2  # batches of the first pass, and of later ones
 _MOST = 100  # batches a training is given before it counts as endless
 _SECONDS = 20
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
@@ -40,20 +40,21 @@ class TooSlow(BaseException):
 
 
 def judge(program: Json, described: Json, defaults: Json, files: set[str]) -> tuple[str, list[str]]:
-    """Return the level a submission with a training of its own is graded at, and notes."""
+    """Return the level a submission with a training of its own is graded at, and notes.
+
+    The trial is no process of its own: PyTorch does not survive a fork reliably.
+    """
     name = program["train"]["function"]["source"]
     trial = _Trial(program, described, defaults)
     try:
         with _time_limit():
             plain = trial.is_plain()
-    except (KeyboardInterrupt, MemoryError):
-        raise
     except BaseException as error:  # whatever the submission raises: SystemExit too
-        reason = f"{type(error).__name__}: {error}"[:300]
-        where = _place(error, files)
+        told = explain(error, files)
+        where = told["where"] and f", {told['where']}"
         return "rebuilt", [
-            f"`{name}` cannot be called here ({reason}{where}): the training is rebuilt from its"
-            " recipe, and what else it does is not taken over"
+            f"`{name}` cannot be called here ({told['message'][:300]}{where}): the training is"
+            " rebuilt from its recipe, and what else it does is not taken over"
         ]
     if plain:
         return "rebuilt", []
@@ -92,14 +93,15 @@ class _Trial:
             training = self._training(namespace, model)
             _seed()
             try:
-                training.run()
+                turns = training.run(tried=(0, 1, self.sizes["epochs"] - 1))
             except Enough:
                 return False
-        if clipped or sum(1 for n in self.drawn if n) != self.sizes["epochs"]:
+        drawn = [count for count in self.drawn if count]
+        if clipped or len(drawn) != len(turns):
             return False
         plain = self._training(namespace, other)
         _seed()
-        self._plain(other, plain)
+        self._plain(other, plain, dict(zip(turns, drawn, strict=True)))
         return _same(state_of(model), state_of(other))
 
     def _training(self, namespace: Json, model: nn.Module) -> Training:
@@ -107,7 +109,7 @@ class _Trial:
 
     def _batches(self) -> Iterator[Batch]:
         self.drawn.append(0)
-        for _ in range(_FIRST if len(self.drawn) == 1 else 1):
+        for _ in range(_FIRST if len(self.drawn) == 1 else _LATER):
             yield self._batch(sum(self.drawn))
             self.drawn[-1] += 1
 
@@ -116,11 +118,11 @@ class _Trial:
             raise Enough
         return self.images[index].clone(), self.labels[index].clone()
 
-    def _plain(self, model: nn.Module, made: Training) -> None:
-        """Do what the grader's own loop does with the recipe."""
+    def _plain(self, model: nn.Module, made: Training, passes: dict[int, int]) -> None:
+        """Do what the grader's own loop does with the recipe, so many batches in each pass."""
         optimizer, loss = made.optimizer, made.given["loss"]
         index = 0
-        for turn, count in enumerate(self.drawn):
+        for turn, count in passes.items():
             model.train()
             for _ in range(count):
                 self._set_rates(optimizer, turn, index)
@@ -210,9 +212,3 @@ def _time_limit() -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _place(error: BaseException, files: set[str]) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f", {f.filename}, line {f.lineno}" for f in frames if f.filename in files]
-    return places[-1] if places else ""

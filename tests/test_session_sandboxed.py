@@ -1,0 +1,78 @@
+"""A submission that trains itself, graded from path to verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader import rubric as rubrics
+from tests.grading import grade
+from tests.reading import HEAD, write
+
+SUBMISSION = (
+    HEAD
+    + """\
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 6, stride=6)
+        self.bn = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.05)
+        self.out = nn.Linear(8, 10)
+    def forward(self, x):
+        return self.out(self.drop(F.relu(self.bn(self.conv(x)))).mean((2, 3)))
+MODEL, EPOCHS, BATCH_SIZE = Net(), 1, 500
+train_transform = test_transform = transforms.ToTensor()
+def train(model, train_loader, optimizer, epoch):
+    for x, y in train_loader:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y) + 1e-4 * sum(p.abs().sum() for p in model.parameters())
+        loss.backward()
+        optimizer.step()
+"""
+)
+
+
+@pytest.mark.slow
+def test_a_submission_that_trains_itself(tmp_path: Path) -> None:
+    """It trains in the box, its weights are tested here, and record and report say so."""
+    graded = grade(write(tmp_path, "own.py", SUBMISSION), tmp_path / "out")
+    record = graded.record
+    assert record.level == "sandboxed"
+    assert record.training is not None
+    assert record.training.samples_seen == 60_000
+    assert record.metered is not None
+    assert "level sandboxed" in graded.output
+    assert graded.outcomes == {
+        "loads": "passed", "parameter_count": "passed", "batch_normalization": "passed",
+        "dropout": "passed", "global_average_pooling": "passed", "test_accuracy": "failed",
+        "epoch_budget": "passed", "integrity": "passed",
+    }  # fmt: skip
+    assert (graded.folder / "weights.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_training_that_dies_is_a_verdict(tmp_path: Path) -> None:
+    """What ends the box in the middle fails the accuracy, in words, and nothing else."""
+    dies = "        loss.backward()\n        if len(x) > 4: __import__('os')._exit(0)"
+    text = SUBMISSION.replace("        loss.backward()", dies)
+    graded = grade(write(tmp_path, "own.py", text), tmp_path / "out")
+    assert graded.record.problem is not None
+    assert graded.record.problem.fault == "crashed"
+    assert graded.outcomes["test_accuracy"] == "failed"
+    assert graded.outcomes["dropout"] == "passed"
+
+
+@pytest.mark.slow
+def test_a_rubric_may_ask_for_the_grader_s_own_loop(tmp_path: Path) -> None:
+    """With `rebuilt` in the rubric the recipe is trained without what the loop adds."""
+    rubric = rubrics.DEFAULT.read_text(encoding="utf-8").replace(
+        "rebuilt = false", "rebuilt = true"
+    )
+    graded = grade(
+        write(tmp_path, "own.py", SUBMISSION), tmp_path / "out", "--quick",
+        f"--rubric={write(tmp_path, 'strict.toml', rubric)}",
+    )  # fmt: skip
+    assert graded.record.level == "rebuilt"
+    assert "the grader's own loop" in " ".join(graded.record.notes)
