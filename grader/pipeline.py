@@ -211,7 +211,7 @@ class Run:
                 program.write_bytes(msgspec.json.encode(self.program))
                 own = Own(
                     str(program), request_defaults(budget)["optimizer"], bounds.run,
-                    bounds.megabytes, canary=request.official,
+                    bounds.megabytes, official=request.official,
                 )  # fmt: skip
                 job = msgspec.structs.replace(job, own=own)
             train(job, bounds, Path(home), note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def test_a_training_that_dies_is_a_verdict(tmp_path: Path) -> None:
     assert graded.record.problem.fault == "crashed"
     assert graded.outcomes["test_accuracy"] == "failed"
     assert graded.outcomes["dropout"] == "passed"
+
+
+@pytest.mark.slow
+def test_a_training_without_end_is_stopped(tmp_path: Path) -> None:
+    """A loop that stands still is ended by the bound on an epoch, with a verdict."""
+    rubric = re.sub(r"(?m)^epoch = \d+", "epoch = 20", rubrics.DEFAULT.read_text(encoding="utf-8"))
+    hangs = "        loss.backward()\n        while len(x) > 4: pass"
+    graded = grade(
+        write(tmp_path, "own.py", SUBMISSION.replace("        loss.backward()", hangs)),
+        tmp_path / "out", f"--rubric={write(tmp_path, 'short.toml', rubric)}",
+    )  # fmt: skip
+    assert graded.record.problem is not None
+    assert graded.record.problem.fault == "time-out"
+    assert graded.outcomes["test_accuracy"] == "failed"
 
 
 @pytest.mark.slow

@@ -39,9 +39,13 @@ class Trainee:
     """
 
     def __init__(
-        self, job: dict[str, Any], initial: bytes, *, seconds: float, megabytes: int, weights: int
-    ) -> None:
-        """Start it and tell it its job; GraderFault when it cannot be started.
+        self, job: dict[str, Any], initial: bytes, *, official: bool, seconds: float,
+        megabytes: int, weights: int,
+    ) -> None:  # fmt: skip
+        """Start it and tell it its job.
+
+        GraderFault when it cannot be started, or an `official` run needs protections that it
+        does not have.
 
         Nothing here keeps the wall clock: whoever runs this is stopped from outside after
         `seconds`.
@@ -55,6 +59,11 @@ class Trainee:
         self._until = math.inf
         self._chunks = self._box.chunks(lambda: self._until)
         self._heard = bytearray()
+        if official:
+            with contextlib.ExitStack() as failing:
+                failing.callback(self._box.end)
+                self._box.protections().require()
+                failing.pop_all()
         self.say(b"j", json.dumps(job).encode())
         self.say(b"w", initial)
 

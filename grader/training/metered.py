@@ -53,7 +53,7 @@ def train(
     with _start(run, program, own, initial) as box:
         _converse(box, run, lesson)
     state = _copied(run.network.state)
-    canary = _canary(run, program, own, initial) if own.canary else None
+    canary = _canary(run, program, own, initial) if own.official else None
     on_event(lesson.evidence(canary))
     return Result(run.done, lesson.samples, time.perf_counter() - run.began, state, None)
 
@@ -86,7 +86,10 @@ def _start(run: Run, program: Program, own: Own, initial: State) -> Trainee:
         "input_shape": model.input_shape,
     }  # fmt: skip
     weights = save({name: tensor.contiguous() for name, tensor in initial.items()})
-    return Trainee(job, weights, seconds=own.seconds, megabytes=own.megabytes, weights=room(model))
+    return Trainee(
+        job, weights, official=own.official, seconds=own.seconds, megabytes=own.megabytes,
+        weights=room(model),
+    )  # fmt: skip
 
 
 def _by_batch(run: Run) -> bool:

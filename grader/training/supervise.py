@@ -20,14 +20,15 @@ class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the box is told where the submission's own loop trains.
 
     `program` is a path; `optimizer` the one for a submission that has none; `seconds` and
-    `megabytes` bound the box; `canary` asks for a second training, short, on shuffled labels.
+    `megabytes` bound the box; with `official` protections of the box are required, and a
+    second, short training follows on shuffled labels.
     """
 
     program: str
     optimizer: dict[str, Any]
     seconds: float
     megabytes: int
-    canary: bool = False
+    official: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
