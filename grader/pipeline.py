@@ -293,7 +293,8 @@ def examine(record: Record, plan: Plan) -> Record:
     recipe = records.RecipeSummary(
         plan.recipe.epochs, plan.recipe.batch_size, plan.provenance, plan.flaws
     )
-    notes = record.notes + list(plan.notes)
+    flaws = [f"{f.about} cannot be used: {f.message} ({f.where})" for f in plan.flaws]
+    notes = record.notes + list(plan.notes) + flaws
     facts = facts_of(plan.model)
     return records.update(record, model=facts, recipe=recipe, notes=notes, level=plan.level)
 

@@ -61,6 +61,8 @@ def described(declared: bool = False, extra: str = "", **parts: Any) -> Descript
         ("optimizer", "Mine(m.parameters(), lr=1)", "optimiser Mine is not one"),
         ("optimizer", "optim.SGD(Net().parameters(), lr=1)", "no parameter of the model"),
         ("train_transform", "1 / 0", "ZeroDivisionError"),
+        ("optimizer", "optim.SGD(m.parameters(), lr=1e9)", "holds the number 1000000000.0"),
+        ("optimizer", "optim.SGD(m.parameters(), lr=float('inf'))", "holds the number inf"),
     ],
 )
 def test_a_wrong_part_spoils_that_part_alone(key: str, source: str, message: str) -> None:

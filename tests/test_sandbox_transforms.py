@@ -1,7 +1,9 @@
 """What torchvision does to an image, the mapped transforms do too."""
 
 import functools
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -182,3 +184,21 @@ def test_a_list_and_nested_composes_are_flattened() -> None:
     steps, _ = mapped(v1.Compose([v1.RandomCrop(28, padding=2), inner]))
 
     assert [type(step).__name__ for step in steps] == ["Crop", "ToFloat", "Normalize"]
+
+
+def test_the_list_of_supported_transforms_is_true() -> None:
+    """docs/supported.md names exactly what is mapped, of either package."""
+    text = (Path(__file__).parent.parent / "docs" / "supported.md").read_text(encoding="utf-8")
+    section = text.partition("## Transforms")[2]
+    torchvision, _, albumentations = section.partition("Of albumentations")
+    named = set(re.findall(r"`(\w+)`", torchvision)) - {"Compose", "Sequential"}
+
+    assert named == set(boxed("transforms").MAPPERS)
+    assert set(re.findall(r"`(\w+)`", albumentations)) == set(boxed("albumentation").MAPPERS)
+
+
+def test_what_is_mapped_exists() -> None:
+    """Every name in the table is one of torchvision's, in its first version or its second."""
+    names = {*vars(v1), *vars(v2), "Identity"}
+
+    assert set(boxed("transforms").MAPPERS) - names <= {"SanitizeKeyPoints", "ClampKeyPoints"}

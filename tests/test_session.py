@@ -101,7 +101,7 @@ def test_collect_only_lists_the_checks_and_touches_nothing(tmp_path: Path) -> No
 def test_help_explains_the_options(tmp_path: Path) -> None:
     """`pytest grader --help` lists every option of the grader."""
     graded = grade(GOOD, tmp_path / "out", "--help")
-    options = ("--submission", "--rubric", "--out", "--data-dir", "--model", "--seed", "--quick")
+    options = ("--submission", "--rubric", "--out", "--data-dir", "--model", "--recipe", "--quick")
 
     assert all(option in graded.output for option in options)
 

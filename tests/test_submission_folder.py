@@ -59,8 +59,9 @@ def test_undecided_folders_are_listed(tmp_path: Path) -> None:
     write(tmp_path, "one.py", HEAD + net("One") + MAKES.replace("Net", "One"))
     write(tmp_path, "two.py", HEAD + net("Two") + MAKES.replace("Net", "Two"))
     error = refusal(tmp_path)
-    assert "one.py (One)" in error.found
-    assert "two.py (Two)" in error.found
+    assert "one.py: One (line 13)" in error.found
+    assert "two.py: Two (line 13)" in error.found
+    assert "MODEL = Two()" in error.help
 
 
 def test_a_package_is_read_as_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
@@ -13,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grader.errors import SubmissionError
+from grader.plan.assemble import request_defaults
+from grader.sandbox.describe import describe
 from grader.submission import read_program
 from tests.reading import HEAD, TRAIN, net
 
@@ -32,6 +35,8 @@ SCRIPT = "\n".join(CELLS)
 NOTEBOOK = json.dumps(
     {"cells": [{"cell_type": "code", "source": cell} for cell in CELLS]}
 )  # fmt: skip
+CASES = sorted((Path(__file__).parent / "cases" / "reading").glob("*/*.[pi]*"))
+FILES = [SCRIPT, *(p.read_text(encoding="utf-8", errors="replace") for p in CASES)]
 ODD = st.sampled_from(
     ["\0", "\ud800", "\ufeff", "\r\n", "\t", "(", ")", '"', "'''", "\\", "%%bash\n", "!ls\n", "@",
      "9" * 5000, "((((((((", "lambda: ", "*", "**", ":=", "def ", "class Net:\n", "for x in ",
@@ -171,11 +176,25 @@ def test_deep_expressions(opening: str) -> None:
 
 @pytest.mark.slow
 @MANY
-@given(MOVES, EDITS)
+@given(st.sampled_from([text for text in FILES if text]), MOVES, EDITS)
 def test_ten_thousand_changes(
-    moves: list[tuple[str, int, int]], edits: list[tuple[int, int, str]]
+    text: str, moves: list[tuple[str, int, int]], edits: list[tuple[int, int, str]]
 ) -> None:
-    """The same at length, with both kinds of change."""
-    text = shuffled(SCRIPT, moves)
-    verdict("a.py", text.encode())
-    verdict("a.py", edited(text, edits[:1]).encode("utf-8", "surrogatepass"))
+    """The same at length, with both kinds of change, to every file of the corpus."""
+    name = "a.ipynb" if text.startswith("{") else "a.py"
+    text = shuffled(text, moves)
+    verdict(name, text.encode("utf-8", "surrogatepass"))
+    verdict(name, edited(text, edits[:1]).encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(MOVES)
+def test_what_changed_files_describe(moves: list[tuple[str, int, int]]) -> None:
+    """Whatever a changed script does in the box, its author is told, and nobody else at fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.py")
+        path.write_text(shuffled(SCRIPT, moves), encoding="utf-8")
+        with contextlib.suppress(SubmissionError):
+            program = read_program(path)
+            assert describe(program, request_defaults(19), seconds=30, megabytes=3000).model.tensors

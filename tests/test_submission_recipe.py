@@ -236,3 +236,15 @@ def test_methods_that_make_transforms(tmp_path: Path) -> None:
     program = script(tmp_path, net(), TRAIN, data, "d = Data(24)\nmodel = Net()\n")
     assert plain(program, "batch_size") == 24
     assert len(plain(program, "train_transform").transforms) == 1
+
+
+def test_a_person_may_decide_whose_recipe_counts(tmp_path: Path) -> None:
+    """`--recipe default` leaves the file's own aside, `--recipe own` misses one that is not there."""
+    trained = write(tmp_path, "trained.py", "\n".join([HEAD, *USUAL]))
+    bare = write(tmp_path, "bare.py", HEAD + net())
+    default = read_program(trained, recipe="default")
+
+    assert default.recipe == {}
+    assert "--recipe default" in default.notes[-1]
+    assert read_program(trained, recipe="own") == read_program(trained)
+    assert [f.about for f in read_program(bare, recipe="own").flaws] == ["optimizer"]

@@ -1,5 +1,7 @@
 """The training loop: what it counts, what it sets, what it says, and that it repeats itself."""
 
+from typing import Any
+
 import msgspec
 import pytest
 import torch
@@ -11,6 +13,7 @@ from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training import events
 from grader.training.loop import Result, train
+from grader.training.optimizer import Optimizer
 from tests import networks
 from tests.capturing import Net, conv
 from tests.plans import patterns, plan_of
@@ -26,6 +29,34 @@ def told(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("every", "mode", "values", "rates"),
+    [
+        ("epoch", "min", [3.0, 2.0, 2.0, 2.0, 2.0], [0.4, 0.4, 0.4, 0.2, 0.2]),
+        ("batch", "max", [0.5, 0.5, 0.5, 0.6, 0.5], [0.4, 0.4, 0.2, 0.2, 0.2]),
+    ],
+)
+def test_a_plateau_lowers_the_learning_rate(
+    every: Any, mode: Any, values: list[float], rates: list[float]
+) -> None:
+    """It follows the training loss or accuracy, as PyTorch's own scheduler would."""
+    plateau = schema.Plateau(every, mode, 0.5, 1, 1e-4, "rel", 0, [0.0], 1e-8)
+    group = schema.Group(["weight"], {"lr": 0.4})
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = Optimizer(
+        schema.Optimizer("SGD", [group]), schema.Schedule([[0.4]], plateau=plateau),
+        {"weight": weight},
+    )  # fmt: skip
+    seen = []
+    for value in values:
+        optimizer.follow("batch" if every == "epoch" else "epoch", -value, -value)
+        optimizer.follow(every, value, value)
+        optimizer.step(weight.sum())
+        seen.append(optimizer.lr)
+
+    assert seen == rates
+
+
 def test_it_learns_what_can_be_learnt() -> None:
     """Bars at ten places are told apart after a few epochs; errors and losses say so."""
     module = Net(

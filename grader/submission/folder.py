@@ -121,17 +121,27 @@ def _alike(readings: list[Reading]) -> list[Reading]:
 
 def _ambiguous(folder: Path, readings: list[Reading]) -> SubmissionError:
     listed = [
-        f"{r.path.relative_to(folder).as_posix()} ({r.program.class_name})"
-        for r in readings
-        if r.program
+        _brief(r.path.relative_to(folder).as_posix(), r.program) for r in readings if r.program
     ]
     return SubmissionError(
         f"{len(readings)} files of the folder hold a model and nothing says which one counts",
         expected=f"one file with a model, or one called {NAMES[0]}.py",
         found="; ".join(listed[:20]),
         where=folder.name,
-        help="Hand in the one file, or add the line `MODEL = ...` to it.",
+        help="Hand in the one file, or add one line at its end that says so: "
+        f"`MODEL = {_maker(readings[-1])}`.",
     )
+
+
+def _brief(label: str, program: Program) -> str:
+    return f"{label}: {program.class_name} ({program.model.where.removeprefix(f'{label}, ')})"
+
+
+def _maker(reading: Reading) -> str:
+    """Write a line's worth of how a file makes its model."""
+    program = reading.program
+    source = program.model.source if program is not None and not program.model.setup else "..."
+    return source if len(source) <= 60 else "..."
 
 
 def _worst(readings: list[Reading]) -> SubmissionError:

@@ -7,13 +7,14 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from grader.submission.definitions import MAX_DEPTH
 from grader.submission.names import FUNCTIONS, dotted, last, parameters, reads
 from grader.submission.program import ENTRY, Part, Statement
 from grader.submission.render import Modules
 from grader.submission.sites import Scope, Site
 from grader.submission.slice import Slice, backward
 from grader.submission.source import Stmt, segment
-from grader.submission.trace import MAX_DEPTH, Trace
+from grader.submission.trace import Trace
 from grader.submission.values import Undecided, Value, argument, default, end_of, is_self
 
 # What the grader hands over for a name at a place (`model`, `train_loader`), or None.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,8 +20,18 @@ import msgspec
 
 from grader.submission.choose import Choice
 from grader.submission.loaders import Loaders, argument_of, site_of
-from grader.submission.names import FUNCTIONS, last, reads, root
+from grader.submission.names import last, reads, root
 from grader.submission.parts import Parts
+from grader.submission.phrases import (
+    count,
+    in_batch_loop,
+    is_hook,
+    loss_calls,
+    makes_loss,
+    name_node,
+    plain,
+    quiet,
+)
 from grader.submission.program import ENTRY, Flaw, Part
 from grader.submission.sites import Site
 from grader.submission.source import Stmt, segment
@@ -95,12 +105,12 @@ class Finder:
         end = self.trace.end(ENTRY)
         for name, key in VALUES.items():
             if key not in self.recipe and self.trace.assignment(name, end):
-                self._try(key, Value(_name(name), end), name, self._place(name), self.declares)
+                self._try(key, Value(name_node(name), end), name, self._place(name), self.declares)
         self._hooks(self._hook)
 
     def _hook(self, name: str, statement: Stmt) -> None:
         """Take the function that a hook's name is bound to."""
-        if _is_hook(statement.node):
+        if is_hook(statement.node):
             self.parts.want(name)
             self.recipe[name] = Part(name, statement.where, "hook", declared=True)
 
@@ -108,7 +118,7 @@ class Finder:
         """Take what else a hook's name is bound to, if a hook was meant: it may be at fault."""
         node = statement.node
         value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
-        if value is not None and (self.declares or (name == "loss" and _makes_loss(node))):
+        if value is not None and (self.declares or (name == "loss" and makes_loss(node))):
             place = at(self.trace.end(ENTRY), statement)
             self._try(name, Value(value, place), "{}", statement.where, self.declares)
 
@@ -207,8 +217,8 @@ class Finder:
         self.scheduler = site
         self._try("scheduler", Value(site.call, site))
         if part := self.recipe.get("scheduler"):
-            self.recipe["scheduler"] = msgspec.structs.replace(part, source=_quiet(part.source))
-        by_batch = any(_in_batch_loop(s) for s in steps)
+            self.recipe["scheduler"] = msgspec.structs.replace(part, source=quiet(part.source))
+        by_batch = any(in_batch_loop(s) for s in steps)
         self.steps = "batch" if by_batch else "epoch"
 
     def _schedules(self, site: Site, optimizer: Site) -> bool:
@@ -246,11 +256,11 @@ class Finder:
         if base is None:
             return
         written = [s for s in backward.before() if base in s.names.binds and not s.opened]
-        calls = [(s, call) for s in written for call in _loss_calls(s.node)]
+        calls = [(s, call) for s in written for call in loss_calls(s.node)]
         if not calls:
             return
         statement, call = calls[0]
-        if len(written) > 1 or not _plain(statement.node, call):
+        if len(written) > 1 or not plain(statement.node, call):
             self.notes.append(
                 f"loss: only `{segment(call, statement.text)[:80]}` is taken over; what is added"
                 f" to it is not ({statement.where})"
@@ -268,7 +278,7 @@ class Finder:
         if loop is None:
             return
         statement, site = loop
-        if isinstance(statement.node, ast.For) and (found := _count(statement.node.iter)):
+        if isinstance(statement.node, ast.For) and (found := count(statement.node.iter)):
             expr, form = found
             self._try("epochs", Value(expr, site), form, statement.where)
         elif not isinstance(statement.node, LOOPS) and backward.loops:
@@ -333,70 +343,3 @@ class Finder:
                 f"{key}: `{ast.unparse(other.expr)[:80]}` comes on top of it and is not applied"
                 f" ({other.site.where})"
             )
-
-
-def _name(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load(), lineno=1, col_offset=0, end_lineno=1, end_col_offset=0)
-
-
-def _quiet(source: str) -> str:
-    """Drop `verbose=`, which only prints and which newer schedulers do not take."""
-    call = ast.parse(source, mode="eval").body
-    if not isinstance(call, ast.Call) or all(k.arg != "verbose" for k in call.keywords):
-        return source
-    call.keywords = [k for k in call.keywords if k.arg != "verbose"]
-    return ast.unparse(call)
-
-
-def _is_hook(node: ast.stmt) -> bool:
-    assigned = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
-    return isinstance(node, FUNCTIONS) or assigned
-
-
-def _makes_loss(node: ast.stmt) -> bool:
-    value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
-    return isinstance(value, ast.Call) and last(value.func).endswith("Loss")
-
-
-def _calls_inside(statement: Stmt, name: str) -> bool:
-    return any(isinstance(n, ast.Call) and last(n.func) == name for n in ast.walk(statement.node))
-
-
-def _in_batch_loop(site: Site) -> bool:
-    loops = site.loops
-    return bool(loops) and _direct_backward(loops[-1].node)
-
-
-def _direct_backward(loop: ast.stmt) -> bool:
-    """Tell whether the loop's own body, without loops inside it, calls `backward`."""
-    todo: list[ast.AST] = list(ast.iter_child_nodes(loop))
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.Call) and last(node.func) == "backward":
-            return True
-        if not isinstance(node, (ast.For, ast.While)):
-            todo.extend(ast.iter_child_nodes(node))
-    return False
-
-
-def _loss_calls(node: ast.stmt) -> Iterator[ast.Call]:
-    """Give calls of two arguments in an assignment: `criterion(output, target)`."""
-    value = getattr(node, "value", None)
-    if isinstance(value, ast.expr):
-        for inner in ast.walk(value):
-            if isinstance(inner, ast.Call) and len(inner.args) == 2:
-                yield inner
-
-
-def _plain(node: ast.stmt, call: ast.Call) -> bool:
-    return getattr(node, "value", None) is call
-
-
-def _count(iterable: ast.expr) -> tuple[ast.expr, str] | None:
-    """Give expression and form that count the turns of a loop over `range`, however wrapped."""
-    for node in ast.walk(iterable):
-        if isinstance(node, ast.Call) and last(node.func) in ("range", "trange") and node.args:
-            if len(node.args) == 1:
-                return node.args[0], "{}"
-            return (node, "len({})") if last(node.func) == "range" else (node.args[1], "{}")
-    return None

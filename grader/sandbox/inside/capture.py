@@ -137,11 +137,12 @@ class _Capturing:
             first = self._recorded(mode, before, shadow), self.tensors.entries
             second = self._recorded(mode, before, Shadow(-3.0)), self.tensors.entries
         except CannotCapture:
-            same = False
-        else:
-            same = first == second
-        if not same:
-            raise ValueAsked(next(filter(None, shadow.asked), "")) from None
+            raise ValueAsked(shadow.asked[-1][1] if shadow.asked else "") from None
+        if first != second:
+            pairs = enumerate(zip(first[0]["nodes"], second[0]["nodes"], strict=False))
+            parted = next((i for i, (one, other) in pairs if one != other), len(first[0]["nodes"]))
+            asked = [where for count, where in shadow.asked if count <= parted]
+            raise ValueAsked(asked[-1] if asked else "")
         return second[0]
 
     def _recorded(self, mode: str, before: Tensors, shadow: Shadow | None) -> Json:

@@ -27,6 +27,7 @@ Json = dict[str, Any]
 
 _BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
 _TEST_IMAGES = 10_000
+_LARGEST = 1e6  # as grader.plan.schema has it
 
 
 class Dataset:
@@ -94,6 +95,8 @@ class Recipe:
         for key, read in readers.items():
             if key in self.parts:
                 self._take(key, read)
+        if "optimizer" in self.found:
+            self.found["schedule"] = constant(self.optimizer)
         if "scheduler" in self.parts:
             self._scheduler(names)
         means = [self.found.pop(key, None) for key in ("averaged_epochs", "ema_decay")]
@@ -102,7 +105,7 @@ class Recipe:
     def _take(self, key: str, read: Callable[[str], Any]) -> None:
         """Read one part; what is wrong with it is written down, and the part left out."""
         try:
-            self.found[key] = read(key)
+            self.found[key] = _within_bounds(key, read(key))
         except Exception as error:  # the submission's code may raise anything
             self._blame(key, explain(self._cause(error), self.files))
         except SystemExit:
@@ -118,6 +121,7 @@ class Recipe:
 
     def _blame(self, key: str, reason: Json) -> None:
         part = self.parts[key]
+        self.facts = [fact for fact in self.facts if fact["about"] != key]
         where = reason["where"] or part["where"]
         if part["declared"]:
             flaw = {"about": key, "message": reason["message"], "where": where}
@@ -218,7 +222,6 @@ class Recipe:
             )
         described = optimizer_json(self.optimizer, names)
         self._fact("optimizer", summary(described))
-        self.found["schedule"] = constant(self.optimizer)
         return described
 
     def _scheduler(self, names: dict[int, str]) -> None:
@@ -280,6 +283,18 @@ class Recipe:
 def _is_number(value: Any) -> bool:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return number and math.isfinite(value)
+
+
+def _within_bounds(key: str, part: Any) -> Any:
+    """Return a part if it has no number that no plan may hold: infinite, none at all, or huge."""
+    todo = [part]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, float) and not abs(item) <= _LARGEST:
+            raise CannotCapture(f"{key} holds the number {item}", "use smaller numbers")
+        if isinstance(item, (dict, list)):
+            todo.extend(item.values() if isinstance(item, dict) else item)
+    return part
 
 
 def _asks_for_steps(hook: Any) -> bool:

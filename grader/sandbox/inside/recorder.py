@@ -172,7 +172,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         except _UNKNOWN:
             if self._shadow is None:
                 raise ValueAsked from None
-            return self._shadow.answer(func, args, kwargs, self._where())
+            return self._shadow.answer(func, args, kwargs, (len(self.nodes), self._where()))
         if self._shadow is not None:
             self._shadow.follow(func, args, kwargs, result)
         if _has_tensor(result) and not any(a in func.__name__ for a in _ASSERTIONS):
@@ -183,7 +183,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         """Give what is in a tensor to code that leaves PyTorch with it."""
         if self._shadow is None:
             raise ValueAsked
-        return self._shadow.content(tensor, self._where())
+        return self._shadow.content(tensor, (len(self.nodes), self._where()))
 
     def write_out(self, tensor: Tensor) -> str:
         """Record a constant number by number, and return its name."""

@@ -32,13 +32,16 @@ class ValueAsked(CannotCapture):
 
 
 class Shadow:
-    """The real tensors behind those of one recording; `asked` are the lines that looked at one."""
+    """The real tensors behind those of one recording.
+
+    `asked` says who looked at one: after how many nodes, and on which line.
+    """
 
     def __init__(self, scale: float) -> None:
         """Take the factor by which its images differ from those of another shadow."""
         self._scale = scale
         self._real = WeakIdKeyDictionary()
-        self.asked: list[str] = []
+        self.asked: list[tuple[int, str]] = []
 
     def fill(self, tensor: Tensor, batch: int) -> None:
         """Let a batch of images be what is in a tensor [B, …]."""
@@ -52,17 +55,17 @@ class Shadow:
             if isinstance(tensor, Tensor):
                 self._real[tensor] = value
 
-    def answer(self, func: Any, args: Any, kwargs: Any, where: str) -> Any:
+    def answer(self, func: Any, args: Any, kwargs: Any, place: tuple[int, str]) -> Any:
         """Give the number or truth value that an operation gives; ValueAsked for anything else."""
         result = self._run(func, args, kwargs)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
-            raise ValueAsked(where)  # a tensor whose shape depends on what is in another
-        self.asked.append(where)
+            raise ValueAsked(place[1])  # a tensor whose shape depends on what is in another
+        self.asked.append(place)
         return result
 
-    def content(self, tensor: Tensor, where: str) -> Tensor:
+    def content(self, tensor: Tensor, place: tuple[int, str]) -> Tensor:
         """Give what is in a tensor."""
-        self.asked.append(where)
+        self.asked.append(place)
         with _disable_current_modes(), torch.no_grad():
             real: Tensor = self._really(tensor)
             return real.clone()

@@ -214,6 +214,8 @@ def _normalize(step: Any) -> list[Json]:
     def listed(values: Any) -> list[float]:
         return [float(v) for v in (values if hasattr(values, "__iter__") else [values])]
 
+    if not min(listed(step.std)) > 0:
+        raise NotMapped("its standard deviation is not above 0")
     return [{"type": "normalize", "mean": listed(step.mean), "std": listed(step.std)}]
 
 
