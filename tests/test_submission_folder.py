@@ -61,7 +61,7 @@ def test_undecided_folders_are_listed(tmp_path: Path) -> None:
     error = refusal(tmp_path)
     assert "one.py: One (line 13)" in error.found
     assert "two.py: Two (line 13)" in error.found
-    assert "MODEL = Two()" in error.help
+    assert "MODEL = Two(3)" in error.help
 
 
 def test_a_package_is_read_as_one(tmp_path: Path) -> None:

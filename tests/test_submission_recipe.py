@@ -239,7 +239,7 @@ def test_methods_that_make_transforms(tmp_path: Path) -> None:
 
 
 def test_a_person_may_decide_whose_recipe_counts(tmp_path: Path) -> None:
-    """`--recipe default` leaves the file's own aside, `--recipe own` misses one that is not there."""
+    """`--recipe default` leaves the file's own aside, `--recipe own` misses one that is missing."""
     trained = write(tmp_path, "trained.py", "\n".join([HEAD, *USUAL]))
     bare = write(tmp_path, "bare.py", HEAD + net())
     default = read_program(trained, recipe="default")
