@@ -11,6 +11,8 @@ import msgspec
 import pytest
 import torch
 
+from grader.plan.assemble import request_defaults
+from grader.sandbox.describe import describe
 from tests.boxed import boxed
 from tests.reading import script
 
@@ -153,7 +155,8 @@ def level(tmp_path: Path, *parts: str) -> tuple[str, list[str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as the box does
         found = boxed("description").describe(program, defaults, {"work.py"})
-    return found["level"], found["notes"]
+        result: tuple[str, list[str]] = boxed("trial").judge(program, found, defaults, {"work.py"})
+    return result
 
 
 @pytest.mark.parametrize("style", PLAIN)
@@ -185,3 +188,26 @@ def test_a_training_that_cannot_be_called(statement: str, said: str, tmp_path: P
     assert found == "rebuilt"
     assert said in notes[0]
     assert "work.py, line" in notes[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [("__import__('os')._exit(3)", "status 3"), ("x = b'1' * 10**9; y = list(x)", "memory")],
+)
+def test_a_trial_that_goes_wrong_spoils_nothing(statement: str, said: str, tmp_path: Path) -> None:
+    """Whatever happens while a training is tried, the description is there already."""
+    text = ONE.replace("    model.train()\n", f"    {statement}\n")
+    program = script(tmp_path, NET, DATA, text)
+    found = describe(program, request_defaults(19), seconds=60, megabytes=1_500)
+    assert found.level == "rebuilt"
+    assert "`train` " in found.notes[-1]
+    assert said in found.notes[-1].lower()
+
+
+@pytest.mark.slow
+def test_a_trial_tells_the_level_in_the_box(tmp_path: Path) -> None:
+    """What the box finds of a training arrives with the description."""
+    program = script(tmp_path, NET, DATA, OWN["mixup"])
+    found = describe(program, request_defaults(19), seconds=60, megabytes=3_000)
+    assert found.level == "sandboxed"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from grader import process
 from grader.errors import Crashed, LimitReached, SubmissionError, Suspicious
-from grader.plan.schema import Description
+from grader.plan.schema import Description, Level, Text
 from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
 
@@ -39,6 +40,11 @@ class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error: _Error | None = None
 
 
+class _Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    level: Level = "rebuilt"
+    notes: Annotated[list[Text], Meta(max_length=10)] = []
+
+
 class Box:
     """A fresh interpreter that loads PyTorch ahead of time, and then describes one Program."""
 
@@ -63,9 +69,14 @@ class Box:
         """
         deadline = time.monotonic() + self._seconds
         self._boxed.feed(msgspec.json.encode({"program": program, "defaults": defaults}))
+        answer = bytearray()
         try:
-            answer = b"".join(self._boxed.chunks(lambda: deadline))
+            for chunk in self._boxed.chunks(lambda: deadline):
+                answer += chunk
         except process.Stopped as stopped:
+            if program.train is not None and _is_whole(answer):
+                reason = f"it was stopped: {stopped}"
+                return _read(bytes(answer), lambda: reason, program)
             raise LimitReached.of(
                 stopped.reason, _STOPPED[stopped.reason],
                 expected=f"at most {self._seconds:g} s and {self._megabytes:,} MB",
@@ -74,7 +85,7 @@ class Box:
             ) from None  # fmt: skip
         finally:
             self.close()
-        return _read(answer, lambda: _ending(self._boxed), program)
+        return _read(bytes(answer), lambda: _ending(self._boxed), program)
 
     def close(self) -> None:
         """End the interpreter, if it has not ended, and all that it started."""
@@ -95,13 +106,23 @@ def _ending(running: process.Child) -> str:
     return f"the process ended with status {running.returncode}: {tail[0][:300]}"
 
 
+def _is_whole(answer: bytes | bytearray) -> bool:
+    """Tell whether at least one frame has come whole."""
+    return len(answer) >= 8 + int.from_bytes(answer[:8], "big")
+
+
 def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Description:
-    """Take exactly one whole frame; less means that the process ended too early."""
+    """Take one whole frame, and a second where there is a training to be tried.
+
+    Less than the first means that the process ended too early.
+    """
     length = int.from_bytes(answer[:8], "big")
-    if len(answer) > 8 + length:
+    answer, rest = answer[: 8 + length], answer[8 + length :]
+    more = int.from_bytes(rest[:8], "big") if program.train is not None else -8
+    if len(rest) > 8 + more:
         raise Suspicious(
             "the submission wrote to the channel its description goes through",
-            expected=f"one frame of {8 + length:,} bytes", found=f"{len(answer):,} bytes",
+            expected=f"{8 + more:,} bytes behind the first frame", found=f"{len(rest):,} bytes",
             where=program.model.where, help="write to standard output only",
         )  # fmt: skip
     if len(answer) < 8 + length:
@@ -124,7 +145,22 @@ def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Descrip
         raise _told(message.error)
     if message.description is None:
         raise SubmissionError("the submission's description is empty", where=program.model.where)
-    return message.description
+    return _tried(message.description, rest, ending, program)
+
+
+def _tried(
+    found: Description, answer: bytes, ending: Callable[[], str], program: Program
+) -> Description:
+    """Add what came of trying the submission's own training, if anything did."""
+    if program.train is None:
+        return found
+    try:
+        trial = msgspec.json.decode(answer[8:], type=_Trial)
+    except msgspec.DecodeError:
+        name = program.train.function.source
+        note = f"`{name}` was tried, and {ending()}: the training is rebuilt from its recipe"
+        trial = _Trial(notes=[note[:1000]])
+    return msgspec.structs.replace(found, level=trial.level, notes=[*found.notes, *trial.notes])
 
 
 def _told(error: _Error) -> SubmissionError:

@@ -10,7 +10,6 @@ from capture import capture
 from modules import PlaceholderFinder, Submission
 from recipe import Recipe
 from recorded import RecordedFinder
-from trial import judge
 
 Json = dict[str, Any]
 
@@ -28,14 +27,10 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     captured = capture(model, class_name, program["model"]["where"], files)
     recipe = Recipe(program, namespace, model, defaults, files, submission.failures)
     found = recipe.describe(captured.names, captured.classes)
-    described = {
+    return {
         "model": captured.json,
         **found,
         "provenance": recipe.facts,
         "notes": captured.notes + recipe.notes,
         "flaws": recipe.flaws,
     }
-    if program["train"] is not None:
-        described["level"], notes = judge(program, described, defaults, files)
-        described["notes"] += notes
-    return described
