@@ -132,6 +132,21 @@ def test_more_than_the_budget_is_not_handed_out(train: Train) -> None:
 
 
 @pytest.mark.slow
+def test_a_model_that_is_returned_counts(train: Train) -> None:
+    """A training of a copy is judged by the copy it returns."""
+    own = ONE_PASS.replace(
+        "    for x", "    import copy; model = copy.deepcopy(model)\n    for x", 1
+    )
+    own = own.replace("epoch):", "epochs):").replace("train_loader:", "9 * [*train_loader]:")
+    own = own.replace(
+        "    for x", "    optimizer = optim.SGD(model.parameters(), 0.1)\n    for x", 1
+    )
+    trained = train(own + "    return model, 0\n", epochs=1)
+    assert trained.meter.untrained_errors > 60
+    assert trained.errors[-1] < 30
+
+
+@pytest.mark.slow
 def test_trained_weights_from_elsewhere_show(train: Train) -> None:
     """Weights that are there before the first step, or put in after the last, leave evidence."""
     learned = loop.train(plan_of(Net(), epochs=9), 5, patterns(), lambda _: None).state

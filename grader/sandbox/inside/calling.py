@@ -108,7 +108,7 @@ class Training:
             begun, finished = self.loader.passes, self.loader.finished
             self.model.train()
             self.given["epoch"] = self.train["first_epoch"] + turn
-            function(**self._arguments())
+            self._take(function(**self._arguments()))
             if "epochs" in self._roles() or self.loader.finished > finished + 1:
                 return [*every]
             made.append(turn)
@@ -118,6 +118,13 @@ class Training:
             if not self._moved:
                 self._step_by_epoch()
         return made
+
+    def _take(self, result: Any) -> None:
+        """Take over the weights of another model that the function returns, if it is alike."""
+        for thing in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(thing, nn.Module) and thing is not self.model:
+                with contextlib.suppress(RuntimeError):
+                    self.model.load_state_dict(thing.state_dict())
 
     def _step_by_batch(self) -> None:
         with contextlib.suppress(ValueError):  # a one-cycle schedule that is at its end
