@@ -137,9 +137,9 @@ def test_a_missing_package_that_is_not_used_does_not_matter() -> None:
 
 def test_a_missing_package_that_is_used_is_named() -> None:
     """Using a placeholder says which package is missing, and where."""
-    source = "import albumentations as A\n" + MODEL + "\nextra = A.Compose([])\n"
-    with pytest.raises(SubmissionError, match="package 'albumentations' is not") as caught:
-        described(source=source, placeholders=["albumentations"])
+    source = "import kornia as K\n" + MODEL + "\nextra = K.Compose([])\n"
+    with pytest.raises(SubmissionError, match="package 'kornia' is not") as caught:
+        described(source=source, placeholders=["kornia"])
 
     assert caught.value.where == "model.py, line 14"
 

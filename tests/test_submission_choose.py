@@ -161,3 +161,21 @@ def test_a_class_called_like_a_dataset(tmp_path: Path) -> None:
     program = script(tmp_path, net("MNIST"), "model = MNIST(5)\n" + SGD)
     assert program.class_name == "MNIST"
     assert parameters(program) == 110
+
+
+def test_a_model_that_nobody_defines_is_named(tmp_path: Path) -> None:
+    """A class that is trained and defined nowhere is named with its place."""
+    lines = "model = Net()\nopt = optim.SGD(model.parameters())\n"
+    error = refusal(write(tmp_path, "work.py", HEAD + lines))
+
+    assert error.message == "`Net`, which the file trains, is defined nowhere"
+    assert error.where == "work.py, line 6"
+
+
+def test_a_star_import_of_what_is_not_there_is_named(tmp_path: Path) -> None:
+    """A name that only a missing module can have bound leads to that module."""
+    lines = "from models.resnet import *\nmodel = Net()\nopt = optim.SGD(model.parameters())\n"
+
+    assert (
+        "`models.resnet`, which was not" in refusal(write(tmp_path, "a.py", HEAD + lines)).message
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from grader.submission import refusals
+from grader.submission.library import is_standard
 from grader.submission.names import bound_by_import, dotted, last, parameters, root
 from grader.submission.parts import Parts
 from grader.submission.program import ENTRY, Part
@@ -54,6 +56,7 @@ class Chooser:
     parts: Parts
     notes: list[str]
     lost: dict[str, Stmt] = field(default_factory=dict)  # modules a model comes from, not found
+    undefined: dict[str, str] = field(default_factory=dict)  # makers nobody defines, and where used
 
     @property
     def trace(self) -> Trace:
@@ -72,7 +75,7 @@ class Chooser:
             found = look()
             if found is not None:
                 return found
-        raise refusals.none_found(self.trace.modules.library.entry, self.lost)
+        raise refusals.none_found(self.trace.modules.library.entry, self.lost, self.undefined)
 
     # What the person or the file says
 
@@ -190,8 +193,25 @@ class Chooser:
         inner = expr.func
         while isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Call):
             inner = inner.value.func  # `make().to(device)`
-        module = self._imported_from(root(inner) or "", value.site.scope.module)
+        name = root(inner) or ""
+        module = self._imported_from(name, value.site.scope.module)
+        if not module and not self.lost and self._unbound(name, value.site):
+            self.undefined.setdefault(name, value.site.stmt.text.where(expr.lineno))
         return last(inner) if module else None
+
+    def _unbound(self, name: str, site: Site) -> bool:
+        """Tell whether nothing binds a name; star imports of what is not there may be to blame."""
+        flow = self.trace.modules.flow(site.scope.module)
+        if name in flow.writers or name in site.scope.local_names or hasattr(builtins, name):
+            return False
+        for index in flow.open_stars:
+            node = flow.statements[index].node
+            assert isinstance(node, ast.ImportFrom)
+            target = self.trace.modules.target(site.scope.module, node)
+            known = target.partition(".")[0] in PACKAGES or is_standard(target)
+            if not known and self.trace.modules.library.find(target) is None:
+                self.lost.setdefault(target, flow.statements[index])
+        return not self.lost
 
     def _imported_from(self, name: str, module: str) -> str:
         """Give the module outside the submission that a name is imported from, or nothing."""

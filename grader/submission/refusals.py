@@ -85,7 +85,9 @@ def not_beside(lost: Mapping[str, Stmt], label: str) -> SubmissionError:
     )
 
 
-def none_found(entry: Unit, lost: Mapping[str, Stmt]) -> SubmissionError:
+def none_found(
+    entry: Unit, lost: Mapping[str, Stmt], undefined: Mapping[str, str]
+) -> SubmissionError:
     """Say what most likely stands in the way of finding a model."""
     if lost:
         return not_beside(lost, entry.label)
@@ -94,6 +96,14 @@ def none_found(entry: Unit, lost: Mapping[str, Stmt]) -> SubmissionError:
             return error
     if entry.broken:
         return entry.broken[0][0]
+    for name, where in undefined.items():
+        return SubmissionError(
+            f"`{name}`, which the file trains, is defined nowhere",
+            expected=f"`class {name}(nn.Module)` in the file, or in a module it imports",
+            found=f"no definition of {name} in {entry.label}",
+            where=where,
+            help="Add the cell or the module that defines it, and hand in both together.",
+        )
     return SubmissionError(
         "no model was found",
         expected="a class derived from torch.nn.Module",
