@@ -147,6 +147,18 @@ def test_a_model_that_is_returned_counts(train: Train) -> None:
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_waits_for_a_plateau_is_moved(train: Train) -> None:
+    """What a file does after each call of its training is done for it, by a loss of its own."""
+    text = ONE_PASS + (
+        "    if epoch == 3 and optimizer.param_groups[0]['lr'] > 0.02: raise ValueError('still')\n"
+        "def scheduler(optimizer):\n    return optim.lr_scheduler.ReduceLROnPlateau("
+        "optimizer, factor=0.1, patience=0, threshold=10.0)\n"
+    )
+    assert train(text, epochs=3).result.samples == 900
+    assert "still" in str(refused(train, text.replace("factor=0.1", "factor=0.99"), epochs=3))
+
+
+@pytest.mark.slow
 def test_trained_weights_from_elsewhere_show(train: Train) -> None:
     """Weights that are there before the first step, or put in after the last, leave evidence."""
     learned = loop.train(plan_of(Net(), epochs=9), 5, patterns(), lambda _: None).state

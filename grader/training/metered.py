@@ -80,7 +80,7 @@ def _start(run: Run, program: Program, own: Own, initial: State) -> Trainee:
         "sizes": {
             "epochs": recipe.epochs, "batch_size": recipe.batch_size,
             "steps_per_epoch": run.steps_per_epoch, "by_batch": _by_batch(run),
-            "optimizer": own.optimizer,
+            "optimizer": own.optimizer, "plateau": True,
         },
         "samples": len(run.images), "drop_last": recipe.drop_last, "seed": run.seed,
         "input_shape": model.input_shape,

@@ -29,7 +29,8 @@ class Training:
     """One training that is ready to run.
 
     `sizes` holds `epochs`, `batch_size`, `steps_per_epoch`, whether the scheduler moves
-    `by_batch`, and the `optimizer` to use where the submission has none.
+    `by_batch`, whether one that waits for a `plateau` is moved by what recent images say, and the
+    `optimizer` to use where the submission has none.
     """
 
     def __init__(
@@ -132,9 +133,22 @@ class Training:
 
     def _step_by_epoch(self) -> None:
         """Do what the submission does after its call, as far as it can be known."""
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
-        if self.scheduler is not None and not isinstance(self.scheduler, plateau):
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if self.sizes["plateau"]:
+                self.scheduler.step(self._measured(self.scheduler.mode))
+        elif self.scheduler is not None:
             self.scheduler.step()
+
+    def _measured(self, mode: str) -> float:
+        """Return the loss on recent images, or with `max` the accuracy."""
+        self.model.eval()
+        values = []
+        with torch.no_grad():
+            for images, labels in self.loader.recent:
+                scores = self.model(images)
+                right = (scores.argmax(1) == labels).float().mean()
+                values.append(float(right if mode == "max" else self.given["loss"](scores, labels)))
+        return sum(values) / len(values)
 
     def _arguments(self) -> Json:
         passed = {

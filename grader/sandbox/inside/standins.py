@@ -10,6 +10,7 @@ import importlib.machinery
 import math
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -17,6 +18,9 @@ import torch
 from modules import Placeholder
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # images [B, C, H, W] and labels [B]
+
+
+_RECENT = 5_000  # images of which a loader remembers that it handed them out
 
 
 class Images:
@@ -35,7 +39,7 @@ class Loader:
     """Stands for a `DataLoader`; each pass takes its batches from a new `source()`.
 
     `passes` counts those that were begun, `finished` those that came to their end; `after_batch`
-    is called when the next batch is asked for.
+    is called when the next batch is asked for; `recent` are the last batches.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Loader:
         self.drop_last = drop_last
         self.passes = self.finished = 0
         self.after_batch: Callable[[], None] = _nothing
+        self.recent: deque[Batch] = deque(maxlen=1 + _RECENT // batch_size)
         self._source = source
 
     def __len__(self) -> int:
@@ -58,6 +63,7 @@ class Loader:
         """Begin a pass."""
         self.passes += 1
         for batch in self._source():
+            self.recent.append(batch)
             yield batch
             self.after_batch()
         self.finished += 1

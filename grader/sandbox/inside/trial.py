@@ -51,9 +51,10 @@ def judge(program: Json, described: Json, defaults: Json, files: set[str]) -> tu
             plain = trial.is_plain()
     except BaseException as error:  # whatever the submission raises: SystemExit too
         told = explain(error, files)
+        reason = told["message"].partition("\n")[0][:300]
         where = told["where"] and f", {told['where']}"
         return "rebuilt", [
-            f"`{name}` cannot be called here ({told['message'][:300]}{where}): the training is"
+            f"`{name}` cannot be called here ({reason}{where}): the training is"
             " rebuilt from its recipe, and what else it does is not taken over"
         ]
     if plain:
@@ -77,7 +78,7 @@ class _Trial:
         self.test = Loader(lambda: [self._batch(0)], 10_000, batch)
         self.sizes = {
             "epochs": epochs, "batch_size": batch, "steps_per_epoch": len(self.loader),
-            "optimizer": defaults["optimizer"], "by_batch": False,
+            "optimizer": defaults["optimizer"], "by_batch": False, "plateau": False,
         }  # fmt: skip
         self.sizes["by_batch"] = self._by_batch()
 
