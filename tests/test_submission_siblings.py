@@ -138,3 +138,13 @@ def test_a_notebook_run_in_place(tmp_path: Path) -> None:
     notebook(tmp_path, HEAD, LOOSE, net()).rename(tmp_path / "my-models.ipynb")
     path = notebook(tmp_path, HEAD, "%run ./my-models.ipynb", "model = Net(3)" + SGD)
     assert parameters(read_program(path)) == 70
+
+
+def test_a_class_of_a_sibling_that_nobody_makes(tmp_path: Path) -> None:
+    """A file that only imports the module of the only model there is has that model."""
+    write(tmp_path, "Model.py", HEAD + net())
+    program = read_program(write(tmp_path, "utils.py", "import Model\nprint(Model.torch)\n"))
+
+    assert program.class_name == "Net"
+    assert program.model.where == "Model.py, line 6"
+    assert parameters(program) == 210

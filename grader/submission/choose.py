@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from grader.submission import refusals
 from grader.submission.library import is_standard
 from grader.submission.names import bound_by_import, dotted, last, parameters, root
 from grader.submission.parts import Parts
+from grader.submission.phrases import name_node
 from grader.submission.program import ENTRY, Part
 from grader.submission.refusals import Candidate
 from grader.submission.sites import Site
@@ -36,6 +38,9 @@ PACKAGES = frozenset(
         "efficientnet_pytorch",
     ]
 )
+
+
+_OF_MODELS = re.compile(r"(^|[._])(\w*models?|\w*nets?|architectures?)($|[._])", re.I)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Chooser:
             found = look()
             if found is not None:
                 return found
+        self.lost = self.lost or dict(self._likely_sources())
         raise refusals.none_found(self.trace.modules.library.entry, self.lost, self.undefined)
 
     # What the person or the file says
@@ -199,6 +205,16 @@ class Chooser:
             self.undefined.setdefault(name, value.site.stmt.text.where(expr.lineno))
         return last(inner) if module else None
 
+    def _likely_sources(self) -> Iterator[tuple[str, Stmt]]:
+        """Give modules that are not there and whose names say that they hold a model."""
+        for statement in self.trace.modules.flow(ENTRY).statements:
+            if isinstance(statement.node, ast.ImportFrom):
+                target = self.trace.modules.target(ENTRY, statement.node)
+                known = target.partition(".")[0] in PACKAGES or is_standard(target)
+                absent = not known and self.trace.modules.library.find(target) is None
+                if absent and _OF_MODELS.search(target):
+                    yield target, statement
+
     def _unbound(self, name: str, site: Site) -> bool:
         """Tell whether nothing binds a name; star imports of what is not there may be to blame."""
         flow = self.trace.modules.flow(site.scope.module)
@@ -282,9 +298,16 @@ class Chooser:
         if len(candidates) > 1:
             raise refusals.ambiguous(candidates, self._label)
         one = candidates[0]
-        return self._best([m for m in made if m.class_name == one.name]) or self._class(
-            one.name, one.name
-        )
+        return self._best([m for m in made if m.class_name == one.name]) or self._bare(one)
+
+    def _bare(self, candidate: Candidate) -> Choice:
+        """Take a class that nobody makes an instance of, from the module it stands in."""
+        if candidate.module == ENTRY:
+            return self._class(candidate.name, candidate.name)
+        value = Value(name_node(candidate.name), self.trace.end(candidate.module))
+        part = self.parts.part(value, form=candidate.name)
+        part = msgspec.structs.replace(part, where=candidate.where)
+        return Choice(part, candidate.name, False)
 
     def _unnamed(self) -> Choice | None:
         """Without any class of a model: a variable that holds one, or a function that makes one."""

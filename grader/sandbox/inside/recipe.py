@@ -199,7 +199,7 @@ class Recipe:
                 "write a function of two parameters, or name one: loss = nn.CrossEntropyLoss()",
             ) from None
         described: Json = loss_json(loss, classes, self.files)
-        self._fact(key, part["source"])
+        self._fact(key, part["source"].removeprefix("lambda output, target: "))
         return described
 
     def _sizes(self) -> Json:
