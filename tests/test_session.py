@@ -195,7 +195,7 @@ def test_timeout_ends_the_children_and_the_record_is_written(tmp_path: Path, met
     assert graded.status == 1
     assert graded.record.model is not None
     assert graded.outcomes.get("test_accuracy", "not_judged") == "not_judged"
-    assert graded.outcomes["dropout"] == "passed"
+    assert graded.outcomes["parameter_count"] == "passed"
     assert children_left(tmp_path) == []
 
 
@@ -231,7 +231,7 @@ def test_a_network_that_is_far_too_large_is_not_trained(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     """A loss that explodes fails the accuracy at the step it happens."""
     source = GOOD.read_text(encoding="utf-8") + (
-        "\ndef loss(output, target):\n    return F.cross_entropy(output * 1e30 * 1e30, target)\n"
+        "\ndef loss(output, target):\n    return F.cross_entropy(output.exp().exp().exp(), target)\n"
     )
     path = tmp_path / "wild.py"
     path.write_text(source, encoding="utf-8")
