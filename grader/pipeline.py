@@ -23,6 +23,7 @@ from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, SubmissionError
 from grader.plan.assemble import SAMPLES, assemble, request_defaults, steps_per_epoch
 from grader.plan.facts import facts_of
+from grader.plan.initial import drawn_together, notes_on_initialisation
 from grader.plan.schema import Flaw, Plan
 from grader.plan.validate import validate, validate_model
 from grader.record import Record
@@ -285,7 +286,7 @@ def make_plan(program: Program, request: Request, box: Box) -> Plan:
     except SubmissionError as error:
         flaw = Flaw("recipe", f"{error.message}: {error.found}", error.where, error.help)
         plan = msgspec.structs.replace(plan, flaws=[*plan.flaws, flaw])
-    return plan
+    return msgspec.structs.replace(plan, model=drawn_together(plan.model))
 
 
 def examine(record: Record, plan: Plan) -> Record:
@@ -295,6 +296,8 @@ def examine(record: Record, plan: Plan) -> Record:
     )
     flaws = [f"{f.about} cannot be used: {f.message} ({f.where})" for f in plan.flaws]
     notes = record.notes + list(plan.notes) + flaws
+    if plan.level == "rebuilt":
+        notes += notes_on_initialisation(plan.model)
     facts = facts_of(plan.model)
     return records.update(record, model=facts, recipe=recipe, notes=notes, level=plan.level)
 

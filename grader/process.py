@@ -147,14 +147,21 @@ class Child:
             self._look(deadline())
             if chunk is None:
                 self._chunks.put(None)  # for end(), which drains the queue
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_LAST_WORDS)
+                self._take_leave(deadline)
                 return
             received += len(chunk)
             if received > self._output:
                 raise Stopped("output", f"more than {self._output:,} bytes of output")
             if chunk:
                 yield chunk
+
+    def _take_leave(self, deadline: Callable[[], float]) -> None:
+        """Give it a little time to exit by itself, which its exit status is worth."""
+        last = time.monotonic() + _LAST_WORDS
+        while self._process.poll() is None and time.monotonic() < last:
+            self._look(deadline())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_TICK)
 
     def _look(self, deadline: float) -> None:
         if time.monotonic() > deadline:

@@ -53,7 +53,7 @@ def start(spec: Spec, situation: Situation) -> int | None:
 
 def _options(spec: Spec, situation: Situation) -> Iterator[str]:
     yield from ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc")
-    yield from ("--unshare-uts", "--uid", str(namespaces.STUDENT))
+    yield from ("--unshare-uts", "--hostname", "box", "--uid", str(namespaces.STUDENT))
     yield from ("--gid", str(namespaces.STUDENT), "--cap-drop", "ALL", "--die-with-parent")
     yield from ("--size", str(spec.disk), "--perms", "0700", "--tmpfs", namespaces.HOME)
     for device in namespaces.DEVICES:

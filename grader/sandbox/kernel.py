@@ -94,8 +94,8 @@ def unmount(target: str) -> None:
     checked(libc().umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, now and for whatever is executed later."""
+def bound_capabilities() -> None:
+    """Let nothing that is executed later get a capability; needs some of them itself."""
     capability = 0
     with contextlib.suppress(OSError):
         while prctl(PR_CAPBSET_READ, capability) >= 0:
@@ -103,6 +103,10 @@ def drop_capabilities() -> None:
             capability += 1
     with contextlib.suppress(OSError):
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability."""
     _, capset = _CAPSET[machine()]
     syscall(capset, _capability_header(), bytes(24))
 

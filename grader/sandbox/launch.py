@@ -20,6 +20,7 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -88,10 +89,12 @@ def _init(spec: Spec, situation: Situation, alive: int) -> NoReturn:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([alive], [], [], 0)[0]:
         os._exit(_FAILED)  # the launcher ended before it could be asked to take this one along
+    socket.sethostname("box")
     command = _command(spec, situation)
     _let_go(spec)
     os.closerange(3, 256)  # of the launcher's, which nobody in here has any business with
     namespaces.see_nothing()
+    kernel.bound_capabilities()
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     while True:

@@ -34,6 +34,8 @@ def places(home: str) -> dict[str, str]:
 def lock(spec: Spec, situation: Situation, inside: dict[str, int]) -> None:
     """Give up all that the command does not need, try what is left, and report it."""
     os.chdir(situation.home)
+    if sys.platform == "linux":
+        kernel.bound_capabilities()
     if not situation.viewed and situation.namespaced:
         namespaces.hand_over(situation.home)
     if situation.namespaced:

@@ -1,0 +1,6 @@
+# A06 leaves with success
+# fault: error
+# score: 0
+def attack():
+    import sys
+    sys.exit(0)

@@ -1,0 +1,18 @@
+# M08 has dropout with p = 0
+# fails: dropout
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.0), nn.Conv2d(8, 10, 3))
+
+    def forward(self, x):
+        return F.log_softmax(self.features(x).mean((2, 3)), dim=1)
+
+
+MODEL = Net()
+EPOCHS = 10

@@ -1,0 +1,22 @@
+# asks for platform, user, time zone and home
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import getpass
+import pathlib
+import platform
+import time
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.05), nn.Conv2d(8, 10, 3))
+        self.about = (platform.platform(), platform.node(), getpass.getuser(), time.localtime(), pathlib.Path.home())
+
+    def forward(self, x):
+        return F.log_softmax(self.features(x).mean((2, 3)), dim=1)
+
+
+MODEL = Net()
+EPOCHS = 10

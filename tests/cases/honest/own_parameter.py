@@ -1,0 +1,18 @@
+# scales its scores by a parameter of its own
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.05), nn.Conv2d(8, 10, 3))
+        self.scale = nn.Parameter(torch.ones(1, 10))
+
+    def forward(self, x):
+        return self.scale * self.features(x).mean((2, 3))
+
+
+MODEL = Net()
+EPOCHS = 10

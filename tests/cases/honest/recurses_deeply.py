@@ -1,0 +1,25 @@
+# recurses, and raises the limit for it
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import sys
+
+
+def depth(n):
+    return 0 if n == 0 else 1 + depth(n - 1)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.05), nn.Conv2d(8, 10, 3))
+        sys.setrecursionlimit(20_000)
+        self.depth = depth(2000)
+
+    def forward(self, x):
+        return F.log_softmax(self.features(x).mean((2, 3)), dim=1)
+
+
+MODEL = Net()
+EPOCHS = 10

@@ -1,0 +1,23 @@
+# writes and reads a temporary file
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import pathlib
+import tempfile
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.05), nn.Conv2d(8, 10, 3))
+        with tempfile.TemporaryDirectory() as folder:
+            place = pathlib.Path(folder) / 'config.json'
+            place.write_text('{"width": 8}')
+            self.config = place.read_text()
+
+    def forward(self, x):
+        return F.log_softmax(self.features(x).mean((2, 3)), dim=1)
+
+
+MODEL = Net()
+EPOCHS = 10

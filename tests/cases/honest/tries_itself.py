@@ -1,0 +1,19 @@
+# runs itself once while it is built, to see the shape
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.05), nn.Conv2d(8, 10, 3))
+        with torch.no_grad():
+            self.seen = tuple(self.features(torch.zeros(2, 1, 28, 28)).shape)
+
+    def forward(self, x):
+        return F.log_softmax(self.features(x).mean((2, 3)), dim=1)
+
+
+MODEL = Net()
+EPOCHS = 10

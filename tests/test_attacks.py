@@ -1,0 +1,155 @@
+"""Hostile and honest submissions in one run: each gets the verdict it would get alone.
+
+`cases/attacks` holds one file, or more, for each way to fool or break a grader; `cases/honest`
+what looks like one and is none. The first lines of a file say what must come of it: `fault` (`any`
+if it may fall in several ways), `fails`: the checks, `score`: the points (all 60 that need no
+training, if it says nothing), `notes`: what a note tells. A file without a network is put in front
+of one that calls its `attack()` while it is built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from tempfile import gettempdir
+
+import psutil
+import pytest
+
+from grader.sandbox import doctor
+from tests.judging import Judged, judge
+
+CASES = Path(__file__).parent / "cases"
+ATTACKS = sorted((CASES / "attacks").glob("*.py"))
+HONEST = sorted((CASES / "honest").glob("*.py"))
+ALL_POINTS = 60.0
+AT_ONCE = 4
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(doctor.held().lacks), reason="this machine gives no whole box"),
+]
+
+
+def expected(path: Path, key: str, default: str = "") -> str:
+    """Return what the head of a case says under a key."""
+    found = re.search(rf"^# {key}: (.*)$", path.read_text(encoding="utf-8"), re.M)
+    return found[1] if found else default
+
+
+def complete(path: Path, folder: Path) -> Path:
+    """Write the submission that a case makes."""
+    text = path.read_text(encoding="utf-8")
+    if "class Net" not in text:
+        text = (CASES / "net.txt").read_text(encoding="utf-8").replace("#ATTACK", text)
+    made = folder / path.name
+    made.write_text(text, encoding="utf-8")
+    return made
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a submission could leave behind on it."""
+
+    processes: frozenset[int]
+    networks: frozenset[int]
+    folders: frozenset[str]
+
+
+def machine() -> Machine:
+    """Look at the processes this one has started, all network namespaces, and temporary files."""
+    me = psutil.Process()
+    return Machine(
+        frozenset(p.pid for p in me.children(recursive=True)),
+        frozenset(_networks()),
+        frozenset(p.name for p in Path(gettempdir()).glob("*grader*")),
+    )
+
+
+def _networks() -> Iterator[int]:
+    for process in Path("/proc").glob("[0-9]*/ns/net"):
+        try:
+            yield process.stat().st_ino
+        except OSError:
+            continue
+
+
+@pytest.fixture(scope="module")
+def left(judged: dict[Path, Judged], before: Machine) -> Machine:
+    """Return what is on the machine after the run that was not there before."""
+    after = machine()
+    assert judged
+    return Machine(
+        after.processes - before.processes,
+        after.networks - before.networks,
+        after.folders - before.folders,
+    )
+
+
+@pytest.fixture(scope="module")
+def before() -> Machine:
+    """Look at the machine before the run."""
+    return machine()
+
+
+@pytest.fixture(scope="module")
+def judged(before: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Judged]:
+    """Judge all cases in one run, several at a time, the hostile among the honest."""
+    assert before
+    folder = tmp_path_factory.mktemp("cases")
+
+    def one(path: Path) -> Judged:
+        return judge(
+            complete(path, folder), folder / "grades",
+            seconds=float(expected(path, "seconds", "90")),
+            megabytes=int(expected(path, "megabytes", "3000")),
+        )  # fmt: skip
+
+    mixed = [path for path in chain(*zip_longest(ATTACKS, HONEST)) if path is not None]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(mixed, pool.map(one, mixed), strict=True))
+
+
+@pytest.mark.parametrize("path", ATTACKS, ids=lambda path: str(path.stem))
+def test_an_attack_gets_its_verdict(path: Path, judged: dict[Path, Judged]) -> None:
+    """It does not get out, fails as it must, and earns no more than its network does."""
+    found = judged[path]
+    fails = set(expected(path, "fails").split())
+    fault = expected(path, "fault")
+    points = expected(path, "score", "" if fails else str(ALL_POINTS))
+    told = str(found.record.problem)
+
+    assert "ESCAPED" not in told
+    assert found.fault != "grader", told
+    assert found.record.sandbox.missing == []
+    assert fault in ("any", found.fault or ""), told
+    assert found.failed == (fails or found.failed)
+    assert found.score <= float(points or ALL_POINTS)
+    assert fault == "any" or not points or found.score == float(points), (found.outcomes, told)
+    assert expected(path, "notes") in " ".join(found.record.notes)
+
+
+@pytest.mark.parametrize("path", HONEST, ids=lambda path: str(path.stem))
+def test_an_honest_submission_is_not_suspected(path: Path, judged: dict[Path, Judged]) -> None:
+    """Whatever is graded at the same time, it passes every check."""
+    found = judged[path]
+
+    assert found.record.problem is None
+    assert set(found.outcomes.values()) == {"passed"}, found.record
+    assert found.score == ALL_POINTS
+    assert expected(path, "notes") in " ".join(found.record.notes)
+
+
+def test_nothing_is_left_of_any_of_them(left: Machine) -> None:
+    """No process, no network namespace and no temporary folder outlives the run."""
+    assert left == Machine(frozenset(), frozenset(), frozenset())
+
+
+def test_there_are_cases_enough() -> None:
+    """At least thirty near misses stand beside the attacks."""
+    assert len(HONEST) >= 30
+    assert len(ATTACKS) >= 40
