@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from grader import process
-from grader.errors import Crashed, LimitReached, SubmissionError, Suspicious
+from grader.errors import Crashed, GraderFault, LimitReached, SubmissionError, Suspicious
 from grader.plan.schema import Description, Level, Text
 from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
@@ -75,8 +74,7 @@ class Box:
                 answer += chunk
         except process.Stopped as stopped:
             if program.train is not None and _is_whole(answer):
-                reason = f"it was stopped: {stopped}"
-                return _read(bytes(answer), lambda: reason, program)
+                return received(bytes(answer), f"it was stopped: {stopped}", program)
             raise LimitReached.of(
                 stopped.reason, _STOPPED[stopped.reason],
                 expected=f"at most {self._seconds:g} s and {self._megabytes:,} MB",
@@ -85,7 +83,12 @@ class Box:
             ) from None  # fmt: skip
         finally:
             self.close()
-        return _read(bytes(answer), lambda: _ending(self._boxed), program)
+        if _ended_from_outside(self._boxed):
+            raise GraderFault(
+                "the box was ended from outside", found=f"signal {-(self._boxed.returncode or 0)}",
+                where="grader.sandbox.launch", help="run it again, with more memory to spare",
+            )  # fmt: skip
+        return received(bytes(answer), _ending(self._boxed), program)
 
     def close(self) -> None:
         """End the interpreter, if it has not ended, and all that it started."""
@@ -106,15 +109,22 @@ def _ending(running: process.Child) -> str:
     return f"the process ended with status {running.returncode}: {tail[0][:300]}"
 
 
+def _ended_from_outside(boxed: Boxed) -> bool:
+    """Tell whether something killed the launcher, which nothing in a whole box can reach."""
+    status = boxed.returncode
+    return status is not None and status < 0 and "process namespace" in boxed.protections().present
+
+
 def _is_whole(answer: bytes | bytearray) -> bool:
     """Tell whether at least one frame has come whole."""
     return len(answer) >= 8 + int.from_bytes(answer[:8], "big")
 
 
-def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Description:
-    """Take one whole frame, and a second where there is a training to be tried.
+def received(answer: bytes, ending: str, program: Program) -> Description:
+    """Read what came out of the box: one whole frame, with a description in it.
 
-    Less than the first means that the process ended too early.
+    Where there is a training to be tried, a second frame may say what came of it. Whatever else
+    it is, a SubmissionError says so; `ending` tells how the process ended.
     """
     length = int.from_bytes(answer[:8], "big")
     answer, rest = answer[: 8 + length], answer[8 + length :]
@@ -128,13 +138,13 @@ def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Descrip
     if len(answer) < 8 + length:
         raise Crashed(
             "the submission ended the process before it was described",
-            expected="a module that can be run to its end", found=ending(),
+            expected="a module that can be run to its end", found=ending,
             where=program.model.where,
             help="remove exit() and os._exit(), and whatever can crash the interpreter",
         )  # fmt: skip
     try:
         message = msgspec.json.decode(answer[8:], type=_Answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise SubmissionError(
             "what the submission says of itself is refused",
             expected="numbers, names and sizes within the bounds of a plan",
@@ -148,9 +158,7 @@ def _read(answer: bytes, ending: Callable[[], str], program: Program) -> Descrip
     return _tried(message.description, rest, ending, program)
 
 
-def _tried(
-    found: Description, answer: bytes, ending: Callable[[], str], program: Program
-) -> Description:
+def _tried(found: Description, answer: bytes, ending: str, program: Program) -> Description:
     """Add what came of trying the submission's own training, if anything did."""
     if program.train is None:
         return found
@@ -158,7 +166,7 @@ def _tried(
         trial = msgspec.json.decode(answer[8:], type=_Trial)
     except msgspec.DecodeError:
         name = program.train.function.source
-        note = f"`{name}` was tried, and {ending()}: the training is rebuilt from its recipe"
+        note = f"`{name}` was tried, and {ending}: the training is rebuilt from its recipe"
         trial = _Trial(notes=[note[:1000]])
     return msgspec.structs.replace(found, level=trial.level, notes=[*found.notes, *trial.notes])
 
