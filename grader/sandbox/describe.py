@@ -72,6 +72,12 @@ class Box:
         try:
             for chunk in self._boxed.chunks(lambda: deadline):
                 answer += chunk
+            if _ended_from_outside(self._boxed):  # asked before it is ended from here
+                raise GraderFault(
+                    "the box was ended from outside",
+                    found=f"signal {-(self._boxed.returncode or 0)}",
+                    where="grader.sandbox.launch", help="run it again, with more memory to spare",
+                )  # fmt: skip
         except process.Stopped as stopped:
             if program.train is not None and _is_whole(answer):
                 return received(bytes(answer), f"it was stopped: {stopped}", program)
@@ -83,11 +89,6 @@ class Box:
             ) from None  # fmt: skip
         finally:
             self.close()
-        if _ended_from_outside(self._boxed):
-            raise GraderFault(
-                "the box was ended from outside", found=f"signal {-(self._boxed.returncode or 0)}",
-                where="grader.sandbox.launch", help="run it again, with more memory to spare",
-            )  # fmt: skip
         return received(bytes(answer), _ending(self._boxed), program)
 
     def close(self) -> None:
