@@ -56,6 +56,7 @@ def _supervise(spec: Spec, child: int, parent: int) -> int:
     _let_go(spec)
     _end_with(parent, child)
     _, status = os.waitpid(child, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)  # Python gives handlers up before it ends
     _sweep()
     return _shell_status(status)
 
