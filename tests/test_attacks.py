@@ -9,13 +9,13 @@ of one that calls its `attack()` while it is built.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
-from tempfile import gettempdir
 
 import psutil
 import pytest
@@ -52,55 +52,19 @@ def complete(path: Path, folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What a submission could leave behind on it."""
+class Graded:
+    """What came of all cases, and what was left on the machine when they were done."""
 
-    processes: frozenset[int]
-    networks: frozenset[int]
-    folders: frozenset[str]
-
-
-def machine() -> Machine:
-    """Look at the processes this one has started, all network namespaces, and temporary files."""
-    me = psutil.Process()
-    return Machine(
-        frozenset(p.pid for p in me.children(recursive=True)),
-        frozenset(_networks()),
-        frozenset(p.name for p in Path(gettempdir()).glob("*grader*")),
-    )
-
-
-def _networks() -> Iterator[int]:
-    for process in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            yield process.stat().st_ino
-        except OSError:
-            continue
+    judged: dict[Path, Judged]
+    processes: list[str]
+    networks: set[int]
+    files: list[Path]
 
 
 @pytest.fixture(scope="module")
-def left(judged: dict[Path, Judged], before: Machine) -> Machine:
-    """Return what is on the machine after the run that was not there before."""
-    after = machine()
-    assert judged
-    return Machine(
-        after.processes - before.processes,
-        after.networks - before.networks,
-        after.folders - before.folders,
-    )
-
-
-@pytest.fixture(scope="module")
-def before() -> Machine:
-    """Look at the machine before the run."""
-    return machine()
-
-
-@pytest.fixture(scope="module")
-def judged(before: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Judged]:
+def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graded]:
     """Judge all cases in one run, several at a time, the hostile among the honest."""
-    assert before
-    folder = tmp_path_factory.mktemp("cases")
+    folder, temporary = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("temporary")
 
     def one(path: Path) -> Judged:
         return judge(
@@ -110,8 +74,30 @@ def judged(before: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[Pa
         )  # fmt: skip
 
     mixed = [path for path in chain(*zip_longest(ATTACKS, HONEST)) if path is not None]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(mixed, pool.map(one, mixed), strict=True))
+    before = networks()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))  # for the launchers, which see no other folder
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            judged = dict(zip(mixed, pool.map(one, mixed), strict=True))
+        children = [str(child) for child in psutil.Process().children(recursive=True)]
+        yield Graded(judged, children, networks() - before, list(temporary.iterdir()))
+
+
+@pytest.fixture(scope="module")
+def judged(graded: Graded) -> dict[Path, Judged]:
+    """Return what came of all cases."""
+    return graded.judged
+
+
+def networks() -> set[int]:
+    """Return the network namespaces that processes are in, but for boxes of other graders."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            above = [process, *process.parents()]
+            if not any("grader.sandbox.launch" in " ".join(p.cmdline()) for p in above):
+                found.add(Path(f"/proc/{process.pid}/ns/net").stat().st_ino)
+    return found
 
 
 @pytest.mark.parametrize("path", ATTACKS, ids=lambda path: str(path.stem))
@@ -144,9 +130,9 @@ def test_an_honest_submission_is_not_suspected(path: Path, judged: dict[Path, Ju
     assert expected(path, "notes") in " ".join(found.record.notes)
 
 
-def test_nothing_is_left_of_any_of_them(left: Machine) -> None:
-    """No process, no network namespace and no temporary folder outlives the run."""
-    assert left == Machine(frozenset(), frozenset(), frozenset())
+def test_nothing_is_left_of_any_of_them(graded: Graded) -> None:
+    """No process, no network namespace and no temporary file outlives the run."""
+    assert (graded.processes, graded.networks, graded.files) == ([], set(), [])
 
 
 def test_there_are_cases_enough() -> None:

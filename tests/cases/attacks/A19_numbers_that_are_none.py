@@ -1,6 +1,5 @@
 # A19 puts infinities and nothing into its recipe
-# fault: error
-# score: 0
+# notes: holds the number inf
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
