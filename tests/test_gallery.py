@@ -8,14 +8,17 @@ import torch
 from grader.training.probe import probe
 from tests.capturing import facts, model_of
 from tests.cases.networks.architectures import CASES
+from tests.cases.networks.oddities import ODDITIES
+
+GALLERY = CASES | ODDITIES
 
 _WINDOWS = ("convolution", "max pool", "average pool")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", GALLERY)
 def test_an_honest_network_gets_its_answers(name: str) -> None:
     """What acts, parameters, receptive field and output are what a person would say."""
-    case = CASES[name]
+    case = GALLERY[name]
     torch.manual_seed(0)
     network = case.make()
     found = facts(network)
@@ -34,11 +37,11 @@ def test_an_honest_network_gets_its_answers(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", GALLERY)
 def test_the_probe_does_not_doubt_an_honest_network(name: str) -> None:
     """Run on random images, every layer that counts is seen to act."""
     torch.manual_seed(0)
-    model = model_of(CASES[name].make())
+    model = model_of(GALLERY[name].make())
     found = probe(model, {tensor.name for tensor in model.tensors})
 
     assert (found.failed, found.misshapen, found.independent) == ("", [], True)

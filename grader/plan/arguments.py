@@ -29,6 +29,7 @@ _SIGNATURES = {
         "self kernel_size stride padding ceil_mode count_include_pad divisor_override",
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
     "adaptive_max_pool2d adaptive_max_pool3d": "self output_size",
+    "im2col": "self kernel_size dilation padding stride",
     "mean sum nansum nanmean amax amin prod all any max min median nanmedian argmax argmin "
     "logsumexp var std var_mean std_mean aminmax mode cumsum cumprod cummax cummin logcumsumexp "
     "count_nonzero": "self dim keepdim",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from grader.plan.arguments import (
     argument,
     dimensions,
+    integers,
     name_of,
     reads,
     words,
@@ -229,6 +230,37 @@ def _unfold(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     return (*dims, _dim(label, sizes[-1]))
 
 
+def _columns(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Lay the windows of a map side by side: [B, C·k·k, places]."""
+    source = known[0]
+    if len(source) != 4 or len(sizes) != 3 or sizes[1] % size(source[1]):
+        return ()
+    keys = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+    windows = zip(*(integers(node, key, 2, default) for key, default in keys.items()), strict=True)
+    places = [
+        (size(dim) + 2 * padding - dilation * (kernel - 1) - 1) // max(stride, 1) + 1
+        for dim, (kernel, stride, padding, dilation) in zip(source[2:], windows, strict=True)
+    ]
+    channels = (*source[1], *_dim("channel", sizes[1] // size(source[1])))
+    if math.prod(places) != sizes[2] or min(places) < 1:
+        return (source[0], channels, _dim("height", sizes[2]))
+    spread = (*_resized(source[2], places[0], "height"), *_resized(source[3], places[1], "width"))
+    return (source[0], channels, spread)
+
+
+def _grid(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Say for each place of a map where it is read."""
+    if not known[0] or len(sizes) != 4:
+        return ()
+    return (known[0][0], _dim("height", sizes[1]), _dim("width", sizes[2]), _dim("channel", 2))
+
+
+def _sampled(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    if len(known[0]) != 4 or len(sizes) != 4:
+        return ()
+    return (*known[0][:2], _dim("height", sizes[2]), _dim("width", sizes[3]))
+
+
 def _recur(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     return (*known[0][:-1], _dim("channel", sizes[-1])) if sizes else ()
 
@@ -366,4 +398,7 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Node, tuple[int, ...], list[Axes]]
     (words("cat concat concatenate"), _join),
     (words("stack"), _stack),
     (words("unfold"), _unfold),
+    (words("im2col"), _columns),
+    (words("affine_grid_generator"), _grid),
+    (words("grid_sampler grid_sampler_2d"), _sampled),
 )

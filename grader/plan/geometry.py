@@ -46,6 +46,9 @@ def weight_sizes(trace: Trace, node: Node) -> tuple[int, ...]:
 def geometry(trace: Trace, node: Node) -> Geometry | None:
     """Return how a convolution or pooling slides; None for any other operation."""
     name = name_of(node)
+    if name == "im2col":
+        keys = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+        return Geometry(*(integers(node, key, 2, default) for key, default in keys.items()))
     if name not in SLIDING:
         return None
     count = axes_count(name)

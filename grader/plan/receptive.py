@@ -54,6 +54,7 @@ _PADDED = words("pad constant_pad_nd reflection_pad1d reflection_pad2d replicati
                 "replication_pad2d")  # fmt: skip
 _SMOOTH = words("upsample_bilinear2d upsample_bicubic2d upsample_linear1d")
 _SHUFFLED = words("pixel_shuffle pixel_unshuffle")
+_SAMPLED = words("grid_sampler grid_sampler_2d")  # places that the image itself may choose
 _CUTS = words("slice narrow")
 
 
@@ -114,6 +115,8 @@ def _through(trace: Trace, node: Node, field: Field, axes: dict[str, Axes]) -> F
     changed = dict(field)
     for label in _mixed_whole(node, source, axes):
         changed[label] = None
+    if name_of(node) == "im2col":
+        return _laid_out(trace, node, changed)
     for place in _places(node, source, result):
         label = _label(source[place], result[place], place)
         window = changed.get(label)
@@ -122,6 +125,15 @@ def _through(trace: Trace, node: Node, field: Field, axes: dict[str, Axes]) -> F
             moved = _moved(trace, node, window, slide)
             changed[label] = moved if moved is not None and _is_followed(moved) else None
     return changed
+
+
+def _laid_out(trace: Trace, node: Node, field: Field) -> Field:
+    """Return what the windows of a map see that are laid side by side."""
+    sliding = geometry(trace, node)
+    return {
+        axis: None if sliding is None or window is None else _slid(window, sliding, place)
+        for (axis, window), place in zip(sorted(field.items()), (0, 1), strict=True)
+    }
 
 
 def _is_followed(window: Window) -> bool:
@@ -133,6 +145,8 @@ def _mixed_whole(node: Node, source: Axes, axes: dict[str, Axes]) -> set[str]:
     """Return the spatial labels along which a node mixes whole rows or columns."""
     name = name_of(node)
     dims: list[Dim] = []
+    if name in _SAMPLED or name.startswith("fft_"):
+        return set(SPACE[:2])
     if name in REDUCTIONS or name in _SCANS:
         dims = [source[i] for i in reduced(node, source)]
     elif name == "flip":
