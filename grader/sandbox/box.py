@@ -146,8 +146,8 @@ class Boxed(process.Child):
                     break
                 text += chunk
         told: dict[str, Any] = {"error": self.stderr.strip()[-500:] or "no report"}
-        if text:
-            told = json.loads(text)
+        for line in text.splitlines():  # the trials, and then what kept the command from starting
+            told = json.loads(line)
         if "error" in told:
             raise GraderFault(
                 "the box could not be started", found=told["error"], where="grader.sandbox.launch",

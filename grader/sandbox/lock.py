@@ -49,7 +49,7 @@ def lock(spec: Spec, situation: Situation, inside: dict[str, int]) -> None:
         signal.signal(number, signal.SIG_DFL)
     held = dict(_trials(spec, situation, inside, bounds))
     os.set_inheritable(spec.report, False)
-    os.write(spec.report, json.dumps({"protections": held}).encode())
+    os.write(spec.report, json.dumps({"protections": held}).encode() + b"\n")
 
 
 def _restrict_privileges(situation: Situation) -> None:
