@@ -21,6 +21,7 @@ import psutil
 from grader.datasets import mnist
 from grader.errors import GradingError, SubmissionError
 from grader.plan import schema
+from grader.record import write_atomically
 from grader.submission.program import Program
 from grader.training import events
 from grader.training.supervise import Job
@@ -98,13 +99,11 @@ def _failed(error: SubmissionError) -> events.Failed:
 
 
 def _save(state: dict[str, torch.Tensor], path: Path) -> str:
-    """Write safetensors under another name first, so that `path` is whole or absent."""
+    """Write safetensors, whole or not at all; return their SHA-256."""
     from safetensors.torch import save
 
     content = save({name: tensor.contiguous() for name, tensor in state.items()})
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
