@@ -17,6 +17,7 @@ from grader.errors import GraderFault
 from grader.pipeline import Request, Run
 from grader.record import Check, Outcome, Record
 from grader.reports import progress, terminal
+from grader.reports.text import safe
 from grader.rubric import CHECKS, Rubric
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
@@ -129,7 +130,7 @@ class Grading:
         report = yield
         error = call.excinfo.value if call.excinfo else None
         if isinstance(error, CheckFailed | GraderFault):
-            report.longrepr = str(error)
+            report.longrepr = "\n".join(safe(line) for line in str(error).split("\n"))
         if call.when == "call" or error is not None:
             self._note(item, report, error)
         return report

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from grader import record as records
-from tests.grading import EXAMPLES, REPO
+from tests.grading import EXAMPLES, REPO, grade
 from tests.judging import judge
 from tests.test_attacks import ALL_POINTS
 
@@ -125,6 +125,26 @@ def test_a20_a_bomb_is_refused(tmp_path: Path) -> None:
     found = judge(archive, tmp_path / "out", official=False)
 
     assert (found.fault, found.score) == ("error", 0)
+
+
+@pytest.mark.parametrize(
+    "line", ["raise ValueError(TEXT)", "os.write(2, TEXT.encode()); os._exit(1)"]
+)
+def test_a24_what_a_submission_prints_does_not_command_the_terminal(
+    tmp_path: Path, line: str
+) -> None:
+    """Control characters of its errors are shown, not obeyed."""
+    source = (
+        "import os\nfrom torch import nn\nTEXT = '\\x1b[2J\\x1b]0;mine\\x07'\n"
+        f"class Loud(nn.Module):\n    def __init__(self):\n        {line}\nMODEL = Loud()\n"
+    )
+    (tmp_path / "loud.py").write_text(source, encoding="utf-8")
+    graded = grade(tmp_path / "loud.py", tmp_path / "out", "--quick")
+
+    assert graded.outcomes["loads"] == "failed"
+    assert "mine" in graded.output
+    assert "\x1b" not in graded.output
+    assert "\x07" not in graded.output
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="FIFOs and devices are POSIX")

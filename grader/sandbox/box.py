@@ -51,7 +51,7 @@ class Limits:
     output: int
     cpu: float
     disk: int = 256 << 20
-    processes: int = 64 + 4 * (os.cpu_count() or 1)
+    processes: int = 32 + 2 * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def _bound(spec: Spec, situation: Situation) -> dict[int, int]:
         "RLIMIT_AS": spec.memory + 6 * _GIB,  # PyTorch reserves several GB it never touches
         "RLIMIT_DATA": spec.memory + _GIB,
         "RLIMIT_FSIZE": spec.disk,
-        "RLIMIT_NOFILE": 256,
+        "RLIMIT_NOFILE": 128,
         "RLIMIT_CORE": 0,
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_MEMLOCK": 0,
