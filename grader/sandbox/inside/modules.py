@@ -114,20 +114,20 @@ class Submission:
     def import_(
         self,
         name: str,
-        scope: Json | None = None,
-        local: Mapping[str, object] | None = None,
-        wanted: Sequence[str] | None = (),
+        globals: Json | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> types.ModuleType:
-        """Do what `__import__` does, for which see Python's documentation."""
-        absolute = _absolute(name, scope or {}, level)
+        """Do what `__import__` does, also where keywords are used: see Python's documentation."""
+        absolute = _absolute(name, globals or {}, level)
         if absolute.partition(".")[0] not in self.names:
-            return builtins.__import__(name, scope, local, wanted or (), level)
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
         module = self.load(absolute)
-        for item in wanted or ():
+        for item in fromlist or ():
             if f"{absolute}.{item}" in self.names and not hasattr(module, item):
                 self.load(f"{absolute}.{item}")
-        return module if wanted else self.load(absolute.partition(".")[0])
+        return module if fromlist else self.load(absolute.partition(".")[0])
 
 
 def _length(thing: Any) -> Any:
