@@ -11,4 +11,9 @@ def attack():
                 for found in glob.glob(os.path.join(folder, "grader", pattern), recursive=True):
                     escaped(found)
     attempt(lambda: os.listdir("/"))
-    attempt(lambda: os.listdir(os.path.dirname(sys.prefix)))
+    try:
+        beside = os.listdir(os.path.dirname(sys.prefix))  # where the project may be
+    except OSError:
+        beside = []
+    for name in {"README.md", "pyproject.toml", "tests", ".git"} & set(beside):
+        escaped(name)

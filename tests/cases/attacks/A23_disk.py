@@ -18,4 +18,5 @@ def attack():
     if written > 1_000_000_000:
         escaped("disk")
     for name in os.listdir("/tmp"):
-        os.unlink(f"/tmp/{name}")
+        if os.path.isfile(f"/tmp/{name}"):
+            os.unlink(f"/tmp/{name}")
