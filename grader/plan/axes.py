@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from grader.plan.arguments import (
     argument,
@@ -20,23 +19,24 @@ from grader.plan.arguments import (
     reads,
     words,
 )
+from grader.plan.dims import (
+    SPACE,
+    Axes,
+    Dim,
+    Factor,
+    fitted,
+    holds_batch,
+    labelled,
+    merged,
+    rank,
+    regrouped,
+    resized,
+    size,
+)
 from grader.plan.functional import REREAD, WRITE
 from grader.plan.path import Trace, is_number
 from grader.plan.schema import Node
 from grader.plan.sizes import BATCH, sizes_of
-
-
-class Factor(NamedTuple):
-    """A part of a dimension; `copy` is a value repeated, `weight` a dimension of a parameter."""
-
-    label: str
-    size: int
-
-
-Dim = tuple[Factor, ...]
-Axes = tuple[Dim, ...]
-
-SPACE = ("height", "width", "depth")
 
 _REGROUPED = words(
     """view reshape flatten unflatten ravel squeeze unsqueeze _unsafe_view view_as reshape_as
@@ -59,33 +59,20 @@ REDUCTIONS = words(
 
 def axes_of(trace: Trace) -> dict[str, Axes]:
     """Name the dimensions of every input, tensor and result whose shape is known."""
-    image = trace.model.input_shape
-    labels = ("channel", *SPACE) if len(image) > 1 else ("channel",)
-    found: dict[str, Axes] = {
-        name: ((Factor("batch", BATCH),), *map(_dim, labels, image)) for name in trace.flow.inputs
-    }
+    batch, image = (Factor("batch", BATCH),), _image(trace.model.input_shape)
+    found: dict[str, Axes] = dict.fromkeys(trace.flow.inputs, (batch, *image))
     for tensor in trace.model.tensors:
-        found[tensor.name] = tuple(_dim("weight", size) for size in tensor.shape)
+        found[tensor.name] = tuple(labelled("weight", size) for size in tensor.shape)
     for node in trace.flow.nodes:
         sizes = sizes_of(node.shape)
         known = [found[name] for name in reads(node) if name in found]
         if node.shape is None:
             if known and not is_number(node):
-                found[node.name] = known[0]
+                found[node.name] = _recurred(known[0]) if name_of(node) in RECURRENT else known[0]
         elif sizes is not None:
-            axes = _fitted(_axes(node, sizes, known) if known else (), sizes)
+            axes = fitted(_axes(node, sizes, known) if known else (), sizes)
             found[node.name] = axes if node.name in trace.seen else _repeated(axes)
     return found
-
-
-def size(factors: Dim) -> int:
-    """Return the size of a dimension."""
-    return math.prod(factor.size for factor in factors)
-
-
-def holds_batch(dim: Dim) -> bool:
-    """Tell whether different positions along a dimension may belong to different images."""
-    return any(factor.label in ("batch", "mixed") for factor in dim)
 
 
 def reduced(node: Node, axes: Axes) -> tuple[int, ...]:
@@ -106,86 +93,27 @@ def einsum_letters(node: Node) -> tuple[list[str], str] | None:
     return (operands, right) if plain else None
 
 
-def _dim(label: str, length: int) -> Dim:
-    return () if length == 1 else (Factor(label, length),)
+def _image(shape: Sequence[int]) -> Axes:
+    """Name the dimensions of an image; a row of pixels, as some networks want it, is a map too."""
+    if len(shape) > 2:
+        return tuple(map(labelled, ("channel", *SPACE), shape))
+    if len(shape) == 2:
+        return tuple(map(labelled, SPACE, shape))
+    side = math.isqrt(math.prod(shape))
+    if len(shape) == 1 and side * side == shape[0] > 1:
+        return ((Factor("height", side), Factor("width", side)),)
+    return tuple(labelled("width", length) for length in shape)
 
 
 def _repeated(axes: Axes) -> Axes:
     """Say that a value made without the image (`ones_like(x)`) holds no map and no channels."""
     return tuple(
-        tuple(Factor("copy" if f.label in ("channel", *SPACE) else f.label, f.size) for f in dim)
+        tuple(
+            Factor("copy" if f.label in ("channel", "unknown", *SPACE) else f.label, f.size)
+            for f in dim
+        )
         for dim in axes
     )
-
-
-def _labelled(length: int) -> Dim:
-    """Name a dimension nothing is known of."""
-    return _dim("batch" if length % BATCH == 0 else "channel", length)
-
-
-def _resized(dim: Dim, length: int, label: str = "") -> Dim:
-    """Return a dimension cut, padded or pooled to another length."""
-    if size(dim) == length:
-        return dim
-    if holds_batch(dim) or length % BATCH == 0:
-        return _dim("batch", length)
-    return _dim(label or (dim[0].label if dim else "copy"), length)
-
-
-def _fitted(axes: Axes, sizes: Sequence[int]) -> Axes:
-    """Make a result agree with the shape in the Plan where a rule does not fit."""
-    if len(axes) != len(sizes):
-        return tuple(map(_labelled, sizes))
-    return tuple(map(_resized, axes, sizes))
-
-
-def regrouped(axes: Axes, sizes: Sequence[int]) -> Axes:
-    """Return the dimensions of a view: the factors in order, dealt out anew.
-
-    Where a new dimension cuts across factors, it and all after it lose their names; those that
-    may hold a part of the batch are "mixed".
-    """
-    pending = [factor for dim in reversed(axes) for factor in reversed(dim)]
-    if any(factor.size == 0 for factor in pending):
-        return ()
-    result: list[Dim] = []
-    for length in sizes:
-        dim: list[Factor] = []
-        while size(tuple(dim)) < length and pending:
-            need, factor = length // size(tuple(dim)), pending.pop()
-            if need % factor.size == 0:
-                dim.append(factor)
-            elif need and factor.size % need == 0:
-                dim.append(Factor(factor.label, need))
-                pending.append(Factor(factor.label, factor.size // need))
-            else:
-                return _scrambled(result, sizes, [*dim, factor, *pending])
-        result.append(tuple(dim))
-    return tuple(result)
-
-
-def _scrambled(good: list[Dim], sizes: Sequence[int], rest: list[Factor]) -> Axes:
-    label = "mixed" if any(factor.label in ("batch", "mixed") for factor in rest) else "channel"
-    return (*good, *(_dim(label, length) for length in sizes[len(good) :]))
-
-
-def merged(operands: Sequence[Axes], sizes: Sequence[int]) -> Axes:
-    """Return the dimensions of an elementwise result, aligned at the right.
-
-    Images name a dimension before repeated values do, and those before parameters.
-    """
-    first = operands[0] if operands else ()
-    result: list[Dim] = []
-    for back, length in zip(range(-len(sizes), 0), sizes, strict=True):
-        fitting = [a[back] for a in operands if len(a) >= -back and size(a[back]) == length]
-        nearest = _resized(first[back], length) if len(first) >= -back else _labelled(length)
-        result.append(min(fitting, key=_rank) if fitting else nearest)
-    return tuple(result)
-
-
-def _rank(dim: Dim) -> int:
-    labels = {factor.label for factor in dim}
-    return 2 if "weight" in labels else 1 if "copy" in labels else 0
 
 
 def _axes(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
@@ -205,18 +133,18 @@ def _reread(_: Node, __: tuple[int, ...], known: list[Axes]) -> Axes:
 
 def _join(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     """Name the dimensions as the operand does that says most."""
-    first = min(known, key=lambda axes: max(map(_rank, axes), default=0))
+    first = min(known, key=lambda axes: max(map(rank, axes), default=0))
     copies = sizes[0] // BATCH if sizes and len(first) == len(sizes) else 0
     if copies == len(known) > 1 and all(axes[:1] == first[:1] for axes in known):
         return ((Factor("copy", copies), *first[0]), *first[1:])
-    return tuple(map(_resized, first, sizes)) if len(first) == len(sizes) else ()
+    return tuple(map(resized, first, sizes)) if len(first) == len(sizes) else ()
 
 
 def _stack(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     """Put the operands side by side along a new dimension."""
     place = (dimensions(node, "dim", len(sizes)) or (0,))[0]
-    source = min(known, key=lambda axes: max(map(_rank, axes), default=0))
-    return (*source[:place], _dim("channel", len(known)), *source[place:])
+    source = min(known, key=lambda axes: max(map(rank, axes), default=0))
+    return (*source[:place], labelled("channel", len(known)), *source[place:])
 
 
 def _unfold(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
@@ -225,9 +153,9 @@ def _unfold(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     place = (dimensions(node, "dim", len(source)) or (0,))[0]
     if len(sizes) != len(source) + 1 or not source:
         return ()
-    dims = tuple(map(_resized, source, sizes))
+    dims = tuple(map(resized, source, sizes))
     label = source[place][0].label if source[place] else "copy"
-    return (*dims, _dim(label, sizes[-1]))
+    return (*dims, labelled(label, sizes[-1]))
 
 
 def _columns(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
@@ -241,10 +169,10 @@ def _columns(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
         (size(dim) + 2 * padding - dilation * (kernel - 1) - 1) // max(stride, 1) + 1
         for dim, (kernel, stride, padding, dilation) in zip(source[2:], windows, strict=True)
     ]
-    channels = (*source[1], *_dim("channel", sizes[1] // size(source[1])))
+    channels = (*source[1], *labelled("channel", sizes[1] // size(source[1])))
     if math.prod(places) != sizes[2] or min(places) < 1:
-        return (source[0], channels, _dim("height", sizes[2]))
-    spread = (*_resized(source[2], places[0], "height"), *_resized(source[3], places[1], "width"))
+        return (source[0], channels, labelled("height", sizes[2]))
+    spread = (*resized(source[2], places[0], "height"), *resized(source[3], places[1], "width"))
     return (source[0], channels, spread)
 
 
@@ -252,17 +180,27 @@ def _grid(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     """Say for each place of a map where it is read."""
     if not known[0] or len(sizes) != 4:
         return ()
-    return (known[0][0], _dim("height", sizes[1]), _dim("width", sizes[2]), _dim("channel", 2))
+    return (
+        known[0][0],
+        labelled("height", sizes[1]),
+        labelled("width", sizes[2]),
+        labelled("channel", 2),
+    )
 
 
 def _sampled(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     if len(known[0]) != 4 or len(sizes) != 4:
         return ()
-    return (*known[0][:2], _dim("height", sizes[2]), _dim("width", sizes[3]))
+    return (*known[0][:2], labelled("height", sizes[2]), labelled("width", sizes[3]))
 
 
 def _recur(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
-    return (*known[0][:-1], _dim("channel", sizes[-1])) if sizes else ()
+    return (*known[0][:-1], labelled("channel", sizes[-1])) if sizes else ()
+
+
+def _recurred(source: Axes) -> Axes:
+    """Say of the results of a recurrent layer that their last dimension is made of features."""
+    return (*source[:-1], tuple(Factor("channel", f.size) for f in source[-1])) if source else ()
 
 
 def _stretch(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
@@ -272,8 +210,8 @@ def _stretch(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     result: list[Dim] = []
     for dim, length in zip(padded, sizes, strict=False):
         times, rest = divmod(length, size(dim) or 1)
-        repeated = _dim("batch" if times % BATCH == 0 else "copy", times) if times > 1 else ()
-        result.append((*repeated, *dim) if rest == 0 else _resized(dim, length))
+        repeated = labelled("batch" if times % BATCH == 0 else "copy", times) if times > 1 else ()
+        result.append((*repeated, *dim) if rest == 0 else resized(dim, length))
     return tuple(result)
 
 
@@ -314,17 +252,39 @@ def _reduce(node: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
 
 
 def _convolve(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
-    """Make channels of the dimension after the batch, and a map of those behind it."""
+    """Make channels of the dimension after the batch; the places behind it come from its places.
+
+    What was one place is one place spread out (a transposed convolution of 1×1), and channels that
+    were dealt out as if they were places stay channels.
+    """
     source = known[0]
     if len(source) != len(sizes) or len(sizes) < 3:
         return ()
     names = SPACE if len(sizes) > 3 else ("width",)
-    spread: list[Dim] = []
-    for dim, length, label in zip(source[2:], sizes[2:], names, strict=False):
-        keeps = bool(dim) and all(factor.label in (*SPACE, "copy", "batch") for factor in dim)
-        spread.append(_resized(dim, length) if keeps else _resized(_dim(label, 1), length, label))
-    channel = "batch" if holds_batch(source[1]) else "channel"
-    return (source[0], _dim(channel, sizes[1]), *spread)
+    spread = [
+        resized((), length, label)
+        if {f.label for f in dim} == {"unknown"}
+        else resized(dim, length)
+        for dim, length, label in zip(source[2:], sizes[2:], names, strict=False)
+    ]
+    if is_by_image(known) and sizes[1] % BATCH == 0:
+        channels = (source[1][0], *labelled("channel", sizes[1] // BATCH))
+    else:
+        channels = labelled("batch" if holds_batch(source[1]) else "channel", sizes[1])
+    return (source[0], channels, *spread)
+
+
+def is_by_image(operands: Sequence[Axes]) -> bool:
+    """Tell whether the groups of a convolution are the images: [1, B·C, …] with kernels for each.
+
+    That is so when a group reads as many channels as an image has, and the kernels are dealt out
+    to the images in order.
+    """
+    if len(operands) < 2 or len(operands[0]) < 2 or len(operands[1]) < 2:
+        return False
+    inputs, outputs, each = operands[0][1], operands[1][0], size(operands[1][1])
+    in_order = outputs[:1] == inputs[:1] or not holds_batch(outputs)
+    return inputs[:1] == (Factor("batch", BATCH),) and in_order and size(inputs) == each * BATCH
 
 
 def _linear(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
@@ -334,19 +294,30 @@ def _linear(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
         return ()
     labels = {factor.label for factor in source[-1]}
     others = {factor.label for dim in source[:-1] for factor in dim}
-    is_map = bool(labels) and labels <= set(SPACE) and "channel" in others
+    is_map = bool(labels) and labels <= set(SPACE) and bool(others & {"channel", "unknown"})
     label = source[-1][0].label if is_map else "batch" if "batch" in labels else "channel"
     same = is_map and size(source[-1]) == sizes[-1]
-    return (*source[:-1], source[-1] if same else _dim(label, sizes[-1]))
+    return (*source[:-1], source[-1] if same else labelled(label, sizes[-1]))
 
 
 def _multiply(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
-    if len(known) < 2 or len(sizes) < 2 or not all(len(axes) > 1 for axes in known[:2]):
+    if len(known) < 2 or not sizes or not all(known[:2]):
         return merged(known, sizes)
     left, right = known[:2]
+    if len(right) == 1:
+        return left[:-1]
+    if len(sizes) < 2 or len(left) < 2:
+        return merged(known, sizes)
     front = merged([left[:-2], right[:-2]], sizes[:-2])
-    last = _dim("channel", sizes[-1]) if _rank(right[-1]) == 2 else right[-1]
+    last = labelled("channel", sizes[-1]) if rank(right[-1]) == 2 else right[-1]
     return (*front, left[-2], last)
+
+
+def _distances(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
+    """Pair every row of one operand with every row of the other."""
+    if len(known) < 2 or not all(len(axes) == len(sizes) for axes in known[:2]):
+        return ()
+    return (*merged([axes[:-2] for axes in known[:2]], sizes[:-2]), known[0][-2], known[1][-2])
 
 
 def _attend(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
@@ -362,7 +333,7 @@ def _einsum(node: Node, _: tuple[int, ...], known: list[Axes]) -> Axes:
     named: dict[str, Dim] = {}
     for operand, axes in zip(letters[0], known, strict=True):
         for letter, dim in zip(operand, axes, strict=False):
-            if letter not in named or _rank(dim) < _rank(named[letter]):
+            if letter not in named or rank(dim) < rank(named[letter]):
                 named[letter] = dim
     return tuple(named.get(letter, ()) for letter in letters[1])
 
@@ -371,7 +342,7 @@ def _item(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
     """Take one of several results: a piece of the same rank, or a row of what was unbound."""
     source = known[0]
     if len(source) == len(sizes):
-        return tuple(map(_resized, source, sizes))
+        return tuple(map(resized, source, sizes))
     lengths = [size(dim) for dim in source]
     for gone in range(len(source)):
         if lengths[:gone] + lengths[gone + 1 :] == list(sizes):
@@ -393,6 +364,7 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Node, tuple[int, ...], list[Axes]]
     (PRODUCTS, _multiply),
     (words("scaled_dot_product_attention"), _attend),
     (words("einsum"), _einsum),
+    (words("cdist _cdist_forward"), _distances),
     (RECURRENT, _recur),
     (words("getitem"), _item),
     (words("cat concat concatenate"), _join),

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable
 
 from grader.plan.arguments import flag, name_of, reads, references, words
-from grader.plan.axes import PRODUCTS, RECURRENT, Axes, einsum_letters, size
+from grader.plan.axes import PRODUCTS, RECURRENT, einsum_letters
+from grader.plan.dims import Axes, size
 from grader.plan.geometry import CONVOLUTIONS, TRANSPOSED, weight_sizes
 from grader.plan.path import Trace
 from grader.plan.schema import Node

@@ -9,8 +9,8 @@ from itertools import islice
 import msgspec
 
 from grader.plan.arguments import name_of, reads, words
-from grader.plan.axes import Axes
 from grader.plan.costs import activations, macs
+from grader.plan.dims import Axes
 from grader.plan.evidence import title
 from grader.plan.findings import Layer
 from grader.plan.geometry import geometry

@@ -13,12 +13,11 @@ from grader.plan.axes import (
     PRODUCTS,
     RECURRENT,
     REDUCTIONS,
-    Axes,
-    Dim,
     einsum_letters,
-    holds_batch,
+    is_by_image,
     reduced,
 )
+from grader.plan.dims import Axes, Dim, holds_batch
 from grader.plan.evidence import title
 from grader.plan.findings import Mixing
 from grader.plan.geometry import CONVOLUTIONS, TRANSPOSED, axes_count
@@ -44,7 +43,7 @@ _SLID = words(
 _INDEXED = words("index index_put")
 _OPAQUE = words(
     """take masked_select masked_scatter nonzero histc bincount trace dot vdot inner outer ger kron
-    tensordot chain_matmul linalg_multi_dot cdist _cdist_forward pdist dist equal cross linalg_cross
+    tensordot chain_matmul linalg_multi_dot pdist dist equal cross linalg_cross
     fft_fftn fft_ifftn fft_rfftn fft_irfftn renorm searchsorted embedding_bag diag diagonal
     diag_embed diagflat tril triu put isin meshgrid addr _weight_norm fft_fftshift fft_ifftshift
     linalg_matrix_norm frobenius_norm nuclear_norm addbmm"""
@@ -129,9 +128,11 @@ def _moved(node: Node, source: Axes, _: list[Axes]) -> Axes:
     return tuple(source[i] for i in chosen) if chosen else source
 
 
-def _windows(node: Node, source: Axes, _: list[Axes]) -> Axes:
+def _windows(node: Node, source: Axes, operands: list[Axes]) -> Axes:
     """Return what a sliding operation runs along; a convolution sums over the channels too."""
     name = name_of(node)
+    if name in CONVOLUTIONS and is_by_image(operands):
+        return source[2:]
     count = axes_count(name) + (name in CONVOLUTIONS | TRANSPOSED)
     return source[-count:] if count else ()
 
@@ -142,6 +143,10 @@ def _linear(_: Node, source: Axes, __: list[Axes]) -> Axes:
 
 def _product(_: Node, source: Axes, operands: list[Axes]) -> Axes:
     return source[-1:] + (operands[1][-2:-1] if len(operands) > 1 else ())
+
+
+def _rows(_: Node, source: Axes, operands: list[Axes]) -> Axes:
+    return source[-1:] + (operands[1][-1:] if len(operands) > 1 else ())
 
 
 def _added_product(_: Node, __: Axes, operands: list[Axes]) -> Axes:
@@ -188,6 +193,7 @@ _RULES: tuple[
     (_MOVES, _moved),
     (words("linear"), _linear),
     (PRODUCTS, _product),
+    (words("cdist _cdist_forward"), _rows),
     (words("addmm baddbmm addmv"), _added_product),
     (words("scaled_dot_product_attention"), _attention),
     (RECURRENT, _sequence),

@@ -9,31 +9,38 @@ from typing import NamedTuple
 
 import msgspec
 
-from grader.plan.arguments import argument, first_read, name_of, number, reads, words
-from grader.plan.axes import PRODUCTS, SPACE, Axes, Dim, Factor, einsum_letters, reduced, size
+from grader.plan.arguments import argument, first_read, flag, name_of, number, reads, words
+from grader.plan.axes import PRODUCTS, einsum_letters, reduced
+from grader.plan.cuts import kept
+from grader.plan.dims import SPACE, Axes, Dim, Factor, size
 from grader.plan.evidence import finding, off_path
 from grader.plan.findings import Finding
 from grader.plan.geometry import (
     ADAPTIVE_AVG_POOLS,
     ADAPTIVE_MAX_POOLS,
     AVG_POOLS,
+    CONVOLUTIONS,
     MAX_POOLS,
     Geometry,
     axes_count,
     geometry,
+    weight_sizes,
 )
 from grader.plan.path import Trace
 from grader.plan.schema import Node, Ref
 from grader.plan.sizes import per_image
 
 _PRODUCTS = words("mul multiply")
-_PRODUCTS_OF_MAPS = PRODUCTS | words("einsum")
 _QUOTIENTS = words("div divide true_divide")
 _CARRIED = words(
     """view reshape flatten unflatten squeeze unsqueeze permute transpose t contiguous clone detach
     alias to _to_copy view_as ravel"""
 )
 _MAXIMA = ADAPTIVE_MAX_POOLS | MAX_POOLS | words("amax max")
+
+
+_HALF = 0.5
+"""Of a map cut to this share or less, the average is no average of the map."""
 
 
 class _Reduction(NamedTuple):
@@ -66,7 +73,7 @@ class _Walk:
     def __init__(self, trace: Trace, axes: dict[str, Axes]) -> None:
         self.whole: list[tuple[Node, _Average]] = []
         self._missed: list[tuple[Node, str]] = []
-        self._trace, self._axes = trace, axes
+        self._trace, self._axes, self._kept = trace, axes, kept(trace, axes)
         self._under_way: dict[str, _Average] = {}
         self._started: dict[str, Node] = {}
         self._scaled: dict[str, float] = {}  # maps that a known number was multiplied with
@@ -129,6 +136,9 @@ class _Walk:
             return
         space = _space(before)
         fault = _fault(node, name, reduction, before, space)
+        share = self._kept.get(first_read(node) or "", 1.0)
+        if fault is None and share <= _HALF:
+            fault = f"it averages only {share:.0%} of the map: the rest was cut off"
         if fault is None:
             before_it = average.times if average else self._scaled.get(first_read(node) or "", 1.0)
             is_sum = reduction.times != 1  # the mean of a scaled map is a mean all the same
@@ -184,7 +194,13 @@ class _Walk:
         return frozenset(reached)
 
 
-_AVERAGES = ADAPTIVE_AVG_POOLS | AVG_POOLS | words("mean nanmean sum nansum") | _PRODUCTS_OF_MAPS
+_AVERAGES = (
+    ADAPTIVE_AVG_POOLS
+    | AVG_POOLS
+    | PRODUCTS
+    | CONVOLUTIONS
+    | words("mean nanmean sum nansum einsum linear")
+)
 
 
 def _called(node: Node) -> str:
@@ -203,7 +219,7 @@ def _space(axes: Axes) -> list[Factor]:
     named = [factor for dim in axes for factor in dim if factor.label in SPACE]
     if named or len(axes) != 4:
         return named
-    return [factor for dim in axes[2:] for factor in dim if factor.label == "channel"]
+    return [factor for dim in axes[2:] for factor in dim if factor.label == "unknown"]
 
 
 def _fault(
@@ -212,13 +228,14 @@ def _fault(
     """Return why a reduction is no average over the map; empty if it has nothing to do with one."""
     factors = [factor for dim in reduction.dims for factor in dim]
     labels = {factor.label for factor in factors}
+    is_map = "pool" in name or (len(before) == 4 and name == "mean")
     if not factors:
-        is_map = "pool" in name or (len(before) == 4 and name == "mean")
         return "the map is 1×1 already: there is nothing to average" if is_map else ""
     if labels == {"copy"}:
-        return "the map holds one value, repeated"
+        return "the map holds one value, repeated or spread out from one place"
     if not any(factor in space for factor in factors):
-        return ""
+        made = is_map and labels == {"channel"} and reduction.dims == [*before[2:]]
+        return "what it averages are no places of the image: a layer made them of channels" * made
     if name in _MAXIMA:
         return "it takes the maximum of the map, not the average"
     if "batch" in labels:
@@ -235,18 +252,29 @@ def _reduction(
         dims = [before[i] for i in reduced(node, before)]
         is_sum = name in ("sum", "nansum")
         return _Reduction(dims, float(math.prod(map(size, dims))) if is_sum else 1.0)
+    if name == "einsum":
+        return _summed(trace, node, before)
+    if name in PRODUCTS or name == "linear":
+        return _weighed(trace, node, before)
     count = axes_count(name)
-    if name in _PRODUCTS_OF_MAPS:
-        return _summed(trace, node, before) if name == "einsum" else _weighed(trace, node, before)
     if not count or len(before) <= count or len(before) != len(after):
         return None
-    old, new = before[-count:], after[-count:]
+    return _pooled(trace, node, name, (before[-count:], after[-count:]))
+
+
+def _pooled(
+    trace: Trace, node: Node, name: str, maps: tuple[Axes, Axes]
+) -> _Reduction | str | None:
+    """Return what a pooling or convolution makes one value of; `maps` are before and after it."""
+    before, after = maps
     sliding = geometry(trace, node)
-    if name in MAX_POOLS and any(new):
+    if name in MAX_POOLS and any(after):
         return None
     if sliding is None or name in MAX_POOLS:
-        return _left_over(old, new, 1.0)
-    return _windows(node, sliding, old, new)
+        return _left_over(before, after, 1.0)
+    if name in CONVOLUTIONS:
+        return _convolved(trace, node, sliding, maps)
+    return _windows(node, sliding, before, after)
 
 
 def _summed(trace: Trace, node: Node, before: Axes) -> _Reduction | None:
@@ -268,9 +296,22 @@ def _summed(trace: Trace, node: Node, before: Axes) -> _Reduction | None:
 def _weighed(trace: Trace, node: Node, before: Axes) -> _Reduction | None:
     """Return what a product with a tensor of one number sums over."""
     weight = trace.constants.get((reads(node) + [""] * 2)[1])
-    if weight is None or not before:
+    if weight is None or not before or len(reads(node)) > 2:
         return None
     return _Reduction([before[-1]], weight * size(before[-1]))
+
+
+def _convolved(
+    trace: Trace, node: Node, sliding: Geometry, maps: tuple[Axes, Axes]
+) -> _Reduction | str | None:
+    """Return what a convolution sums over whose kernels, one a channel, are one number."""
+    weight, sizes = trace.constants.get((reads(node) + [""] * 2)[1]), weight_sizes(trace, node)
+    if weight is None or len(reads(node)) > 2 or sizes[1:2] != (1,):
+        return None
+    found = _windows(node, sliding, *maps)
+    if not isinstance(found, _Reduction):
+        return found
+    return found._replace(times=weight * math.prod(map(size, found.dims)))
 
 
 def _left_over(before: Axes, after: Axes, times: float) -> _Reduction | str | None:
@@ -284,8 +325,9 @@ def _left_over(before: Axes, after: Axes, times: float) -> _Reduction | str | No
 
 def _windows(node: Node, sliding: Geometry, before: Axes, after: Axes) -> _Reduction | str | None:
     """Return the axes that one window covers, if every axis is covered or left alone."""
+    unpadded = not flag(node, "count_include_pad", default=True)
     axes = zip(sliding.kernel, sliding.padding, before, strict=True)
-    if not all(k == 1 or (k >= size(dim) and p == 0) for k, p, dim in axes):
+    if not all(k == 1 or (k - p >= size(dim) and unpadded >= (p > 0)) for k, p, dim in axes):
         window = "×".join(map(str, sliding.kernel))
         border = " with a border of zeros" if any(sliding.padding) else ""
         return f"it averages windows of {window} on a map of {_lengths(before)}{border}"

@@ -28,13 +28,10 @@ from grader.plan.axes import (
     PRODUCTS,
     RECURRENT,
     REDUCTIONS,
-    SPACE,
-    Axes,
-    Dim,
     einsum_letters,
     reduced,
-    size,
 )
+from grader.plan.dims import SPACE, Axes, Dim, size
 from grader.plan.geometry import (
     ADAPTIVE_AVG_POOLS,
     ADAPTIVE_MAX_POOLS,

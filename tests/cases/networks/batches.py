@@ -9,6 +9,16 @@ from torch import nn
 from tests.capturing import Net, conv
 
 MIXED: dict[str, Callable[[], Net]] = {
+    "kernels of another image": lambda: Net(
+        lambda s, x: by_image(y := s.c(x), s.k(y.mean((2, 3))).flip(0)).mean((2, 3)),
+        c=conv(stride=2), k=nn.Linear(10, 900),
+    ),
+    "kernels dealt out in another order": lambda: Net(
+        lambda s, x: by_image(
+            y := s.c(x), s.k(y.mean((2, 3))).view(-1, 10, 90).transpose(0, 1).contiguous()
+        ).mean((2, 3)),
+        c=conv(stride=2), k=nn.Linear(10, 900),
+    ),
     "batch statistics": lambda: Net(
         lambda s, x: s.b(s.c(x)).mean((2, 3)),
         c=conv(), b=nn.BatchNorm2d(10, track_running_stats=False),
@@ -55,6 +65,14 @@ MIXED: dict[str, Callable[[], Net]] = {
     ),
 }  # fmt: skip
 
+
+def by_image(x: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """Convolve maps [B, 10, H, W] with kernels [B, 10, 10, 3, 3], each with its own."""
+    n, _, h, w = x.shape
+    y = F.conv2d(x.reshape(1, n * 10, h, w), kernels.reshape(n * 10, 10, 3, 3), groups=n)
+    return y.view(n, 10, h - 2, w - 2)
+
+
 INDEPENDENT: dict[str, Callable[[], Net]] = {
     "flip and average": lambda: Net(
         lambda s, x: (s.c(x) + s.c(x.flip(3))).mean((2, 3)), c=conv()
@@ -95,6 +113,14 @@ INDEPENDENT: dict[str, Callable[[], Net]] = {
     "channels picked": lambda: Net(lambda s, x: s.c(x).mean((2, 3))[:, 2:12], c=conv(outputs=12)),
     "channels indexed": lambda: Net(
         lambda s, x: s.c(x).mean((2, 3))[:, torch.arange(10).flip(0)], c=conv()
+    ),
+    "kernels for each image": lambda: Net(
+        lambda s, x: by_image(y := s.c(x), s.k(y.mean((2, 3)))).mean((2, 3)),
+        c=conv(stride=2), k=nn.Linear(10, 900),
+    ),
+    "distances to points that are learned": lambda: Net(
+        lambda s, x: -torch.cdist(s.c(x).mean((2, 3)), s.p), c=conv(), p=nn.Parameter(
+            torch.randn(10, 10))
     ),
     "upsampled": lambda: Net(
         lambda s, x: s.c(F.interpolate(x, scale_factor=2, mode="bilinear")).mean((2, 3)), c=conv()

@@ -102,6 +102,24 @@ class Bernoulli(nn.Module):
         return x * torch.bernoulli(torch.full((x.shape[0], x.shape[1], 1, 1), 0.9)) / 0.9
 
 
+class Dynamic(nn.Module):
+    """Kernels mixed anew for each image, applied in one convolution of as many groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choose = nn.Linear(8, 3)
+        self.kernels = nn.Parameter(torch.randn(3, 8, 8, 3, 3) / 9)
+
+    def forward(self, x: Tensor) -> Any:
+        """Mix three sets of kernels by what the map holds on average."""
+        n, c, h, w = x.shape
+        mixed = torch.einsum(
+            "nk,koihw->noihw", self.choose(x.mean((2, 3))).softmax(1), self.kernels
+        )
+        y = F.conv2d(x.reshape(1, n * c, h, w), mixed.reshape(n * 8, c, 3, 3), padding=1, groups=n)
+        return y.view(n, 8, h, w)
+
+
 ODDITIES: dict[str, Case] = {
     "spatial transformer": Case(Transformer, 1072, None, 2, 1, 1),
     "involution": Case(lambda: body(Involution()), 259, 3, 1, 1, 1),
@@ -125,6 +143,10 @@ ODDITIES: dict[str, Case] = {
     "mean of probabilities": Case(lambda: Net(
         lambda m, x: m.f(m.s(x)).sigmoid().mean((2, 3)).log(), s=stem(), f=conv(8)),
         818, 7, 1, 0, 1),
+    "kernels for each image": Case(lambda: body(Dynamic()), 1933, None, 1, 1, 1),
+    "learned prototypes": Case(lambda: Net(
+        lambda m, x: -torch.cdist(m.s(x).mean((2, 3)), m.p),
+        s=stem(), p=nn.Parameter(torch.randn(10, 8))), 168, 3, 1, 0, 1),
     "cosine": Case(lambda: Net(
         lambda m, x: 10 * F.cosine_similarity(m.s(x).mean((2, 3))[:, None], m.w[None], dim=2),
         s=stem(), w=nn.Parameter(torch.randn(10, 8))), 168, 3, 1, 0, 1),

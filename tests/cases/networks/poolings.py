@@ -83,6 +83,29 @@ COUNTED: dict[str, Callable[[], Net]] = {
         lambda s, x: s.f(torch.cat([s.c(x).mean((2, 3)), s.c(x).amax((2, 3))], 1)),
         c=conv(outputs=4), f=nn.Linear(8, 10),
     ),
+    "a convolution with one number": lambda: on_map(
+        lambda x: F.conv2d(x, torch.ones(10, 1, 7, 7) / 49, groups=10)
+    ),
+    "a linear layer of one number": lambda: on_map(
+        lambda x: F.linear(x.flatten(2), torch.full((1, 49), 1 / 49))
+    ),
+    "a product with ones": lambda: on_map(lambda x: x.flatten(2) @ torch.ones(49) / 49),
+    "a border that is not counted": lambda: on_map(
+        lambda x: F.avg_pool2d(x, 9, padding=1, count_include_pad=False)
+    ),
+    "without its border": lambda: on_map(lambda x: x[:, :, 1:-1, 1:-1].mean((2, 3))),
+    "pieces joined again": lambda: on_map(
+        lambda x: torch.cat([x[:, :, 5:], x[:, :, :5]], 2).mean((2, 3))
+    ),
+    "larger again by a transposed convolution": lambda: Net(
+        lambda s, x: s.t(s.c(x)).mean((2, 3)), c=conv(stride=4), t=nn.ConvTranspose2d(10, 10, 4, 2)
+    ),
+    "the image as a row first": lambda: Net(
+        lambda s, x: s.c(x.view(-1, 784).view(-1, 1, 28, 28)).mean((2, 3)), c=conv()
+    ),
+    "rows of features": lambda: Net(
+        lambda s, x: s.r(x.squeeze(1))[0].mean(1), r=nn.GRU(28, 10, batch_first=True)
+    ),
     "behind squeeze-and-excitation": lambda: Net(
         lambda s, x: ((y := s.c(x)) * y.amax((2, 3), True).sigmoid()).mean((2, 3)), c=conv()
     ),
@@ -137,6 +160,38 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
         lambda: Net(lambda s, x: s.f(((y := s.c(x)) * y.mean((2, 3), True).sigmoid()).flatten(1)),
                     c=conv(), f=nn.Linear(6760, 10)),
         "squeeze-and-excitation",
+    ),
+    "channels that a linear layer made": (
+        lambda: Net(lambda s, x: s.f(s.c(x).flatten(1)).view(-1, 10, 4, 4).mean((2, 3)),
+                    c=conv(stride=4), f=nn.Linear(490, 160)),
+        "no places of the image",
+    ),
+    "channels dealt out as places, and convolved": (
+        lambda: Net(lambda s, x: s.d(s.c(x).view(-1, 10, 7, 7)).mean((2, 3)),
+                    c=conv(outputs=490, kernel=28), d=conv(10, 10)),
+        "no places of the image",
+    ),
+    "channels shuffled into places": (
+        lambda: Net(lambda s, x: F.pixel_shuffle(s.c(x), 7).mean((2, 3)),
+                    c=conv(outputs=490, kernel=28)),
+        "spread out from one place",
+    ),
+    "one place, larger by a transposed convolution": (
+        lambda: Net(lambda s, x: s.t(s.c(x)).mean((2, 3)), c=conv(kernel=28),
+                    t=nn.ConvTranspose2d(10, 10, 7)),
+        "spread out from one place",
+    ),
+    "two places": (
+        lambda: on_map(lambda x: x[:, :, 3:4, 3:5].mean((2, 3))), "only 4% of the map"),
+    "one row": (lambda: on_map(lambda x: x[:, :, 3].mean(2)), "only 14% of the map"),
+    "a corner, normalised": (
+        lambda: Net(lambda s, x: s.b(s.c(x)[:, :, :9, :9]).relu().mean((2, 3)), c=conv(),
+                    b=nn.BatchNorm2d(10)),
+        "only 12% of the map",
+    ),
+    "a corner with a border of zeros": (
+        lambda: on_map(lambda x: F.pad(x[:, :, 3:5, 3:5], (3, 2, 3, 2)).mean((2, 3))),
+        "only 8% of the map",
     ),
     "over the channels as well": (
         lambda: Net(lambda s, x: s.f(s.c(x).mean((1, 2, 3))[:, None]), c=conv(),
