@@ -171,14 +171,16 @@ class Child:
         self._looked = time.monotonic()
         family = self._family()
         used = sum(_resident(p) for p in family)
+        if used > self._memory and len(family) > 1:  # forks share much of what each of them shows
+            used = sum(_proportional(p) for p in family)
         self.peak_memory = max(self.peak_memory, used)
         computed = sum(_cpu_seconds(p) for p in family) if self._cpu < math.inf else 0
+        if len(family) > self._most:
+            raise Stopped("processes", f"{len(family):,} processes at once")
         if used > self._memory:
             raise Stopped("memory", f"{used / 1e6:,.0f} MB of memory in use")
         if computed > self._cpu:
             raise Stopped("time", f"{computed:,.0f} s of computing time used")
-        if len(family) > self._most:
-            raise Stopped("processes", f"{len(family):,} processes at once")
 
     def _family(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
@@ -221,6 +223,13 @@ def _resident(process: psutil.Process) -> int:
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
+
+
+def _proportional(process: psutil.Process) -> int:
+    """Return its memory, with a share of what it shares; all of that where it cannot be told."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return int(getattr(process.memory_full_info(), "pss", 0)) or _resident(process)
+    return _resident(process)
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -2,8 +2,9 @@
 
 `cases/attacks` holds one file, or more, for each way to fool or break a grader; `cases/honest`
 what looks like one and is none. The first lines of a file say what must come of it: `fault` (`any`
-if it may fall in several ways), `fails`: the checks, `score`: the points (all 60 that need no
-training, if it says nothing), `notes`: what a note tells. A file without a network is put in front
+if it may fall in several ways, or do nothing), `fails`: the checks (`loads` if there is a fault,
+else none), `score`: the points (all 60 that need no training, if it says nothing), `told`: words of
+the problem, `notes`: of a note. A file without a network is put in front
 of one that calls its `attack()` while it is built.
 """
 
@@ -49,6 +50,14 @@ def complete(path: Path, folder: Path) -> Path:
     made = folder / path.name
     made.write_text(text, encoding="utf-8")
     return made
+
+
+def may_fail(path: Path) -> list[set[str]]:
+    """Return the sets of checks that a case may fail: one, if it does not say `fault: any`."""
+    fails, fault = set(expected(path, "fails").split()), expected(path, "fault")
+    if fails:
+        return [fails]
+    return [set(), {"loads"}] if fault == "any" else [{"loads"}] if fault else [set()]
 
 
 @dataclass(frozen=True)
@@ -104,16 +113,16 @@ def networks() -> set[int]:
 def test_an_attack_gets_its_verdict(path: Path, judged: dict[Path, Judged]) -> None:
     """It does not get out, fails as it must, and earns no more than its network does."""
     found = judged[path]
-    fails = set(expected(path, "fails").split())
     fault = expected(path, "fault")
-    points = expected(path, "score", "" if fails else str(ALL_POINTS))
+    points = expected(path, "score", "" if expected(path, "fails") else str(ALL_POINTS))
     told = str(found.record.problem)
 
     assert "ESCAPED" not in told
     assert found.fault != "grader", told
     assert found.record.sandbox.missing == []
     assert fault in ("any", found.fault or ""), told
-    assert found.failed == (fails or found.failed)
+    assert found.failed in may_fail(path), (found.outcomes, told)
+    assert expected(path, "told") in told
     assert found.score <= float(points or ALL_POINTS)
     assert fault == "any" or not points or found.score == float(points), (found.outcomes, told)
     assert expected(path, "notes") in " ".join(found.record.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -122,13 +123,85 @@ def line(found: psutil.Process) -> str:
 
 @linux
 @pytest.mark.parametrize(
-    ("code", "status"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", 137)]
+    ("code", "status"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 15)", 143)]
 )
 def test_the_status_of_the_command_comes_out(code: str, status: int) -> None:
     """An exit status is handed on; a signal adds its number to 128."""
     _, boxed = run(code)
 
     assert boxed.returncode == status
+
+
+@whole
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os.kill(os.getpid(), 9)",
+        "os.kill(0, 9)",
+        "os.setpgid(0, 0); os.kill(-os.getpid(), 9)",
+        "os.fork() or os.kill(-1, 9); time.sleep(1); os.abort()",
+        "os.fork() or os.kill(os.getppid(), 9); time.sleep(1); os.abort()",
+        "signal.pthread_kill(threading.get_ident(), 9)",
+        "ctypes.CDLL(None).tgkill(os.getpid(), threading.get_native_id(), 9)",
+        "ctypes.CDLL(None).sigqueue(os.getpid(), 9, None)",
+        "signal.pidfd_send_signal(os.pidfd_open(os.getpid()), 9)",
+        "os._exit(137)",
+    ],
+)
+def test_who_kills_itself_cannot_look_like_somebody_killed(code: str) -> None:
+    """Its end is its own: it comes out as another signal, and is nobody else's fault."""
+    _, boxed = run(f"import ctypes, os, signal, threading, time\n{code}")
+    boxed.look_at_its_end()
+
+    assert boxed.returncode in (128 + signal.SIGSYS, 128 + signal.SIGABRT)
+
+
+@whole
+def test_killing_ones_own_children_is_allowed() -> None:
+    """A program of the command's that takes too long may be killed, alone or with its group."""
+    code = (
+        "import os, subprocess, sys\n"
+        "command = [sys.executable, '-S', '-c', 'import time; time.sleep(99)']\n"
+        "one, two = (subprocess.Popen(command, start_new_session=True) for _ in range(2))\n"
+        "one.kill(); os.killpg(two.pid, 9); print(one.wait(), two.wait())\n"
+    )
+    output, boxed = run(code)
+
+    assert (output.split(), boxed.returncode) == (["-9", "-9"], 0)
+
+
+@whole
+def test_time_that_the_kernel_bounds_is_a_time_out() -> None:
+    """Whoever reaches the kernel's bound before the grader looks was too slow, not killed."""
+    _, boxed = run("import os, signal; signal.raise_signal(signal.SIGXCPU)")
+
+    with pytest.raises(process.Stopped, match="computing time"):
+        boxed.look_at_its_end()
+
+
+@whole
+def test_many_processes_are_called_that(tmp_path: Path) -> None:
+    """A bomb of forks is not taken for a lack of memory, whatever each of them seems to hold."""
+    code = "import os\nx = bytearray(90_000_000)\nwhile 1:\n  try: os.fork()\n  except OSError: 0"
+
+    with pytest.raises(process.Stopped) as caught:
+        run(code, memory=500_000_000)
+
+    assert caught.value.reason == "processes"
+
+
+@whole
+def test_memory_that_forks_share_counts_once() -> None:
+    """Eight processes that hold the same hold no more than one of them."""
+    code = (
+        "import os, time\nx = bytearray(100_000_000)\n"
+        "children = [os.fork() for _ in range(3)]\ntime.sleep(0.5)\n"
+        "if all(children): print('ended')\n"
+    )
+    output, boxed = run(code, memory=300_000_000)
+
+    assert output == "ended\n"
+    assert 100_000_000 < boxed.peak_memory < 300_000_000
 
 
 @linux
@@ -165,7 +238,7 @@ def test_a_box_can_be_spoken_with() -> None:
 @whole
 @pytest.mark.parametrize("which", ["launcher", "init", "command"])
 def test_any_process_of_a_box_may_be_killed(which: str) -> None:
-    """Whichever dies, the others follow, and the output ends."""
+    """Whichever dies, the others follow, the output ends, and it is the grader's fault."""
     boxed = Boxed(
         process.python("-S", "-c", "import time; print(1, flush=True); time.sleep(99)"),
         Limits(memory=10**9, output=10**6, cpu=9),
@@ -178,6 +251,8 @@ def test_any_process_of_a_box_may_be_killed(which: str) -> None:
         family = [launcher, *launcher.children(recursive=True)]
         family[["launcher", "init", "command"].index(which)].kill()
         assert list(chunks) == []
+        with pytest.raises(GraderFault, match="from outside"):
+            boxed.look_at_its_end()
         gone, alive = psutil.wait_procs(family[1:], timeout=10)
     finally:
         boxed.end()
@@ -308,7 +383,7 @@ def test_folders_of_the_dead_are_removed_and_those_of_the_living_kept(
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_filter_allows_what_it_does_not_name(machine: str) -> None:
     """Run step by step, the program refuses what is named, kills other architectures."""
-    program = seccomp.program(machine)
+    program = seccomp.program(machine, command=7)
     own = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[machine]
     column = ["x86_64", "aarch64"].index(machine)
     read, clone, mmap = ((0, 63), (56, 220), (9, 222))
@@ -323,6 +398,11 @@ def test_the_filter_allows_what_it_does_not_name(machine: str) -> None:
     assert verdict(program, own, clone[column], 0x10000000) == seccomp._ERRNO | 1
     assert verdict(program, own, mmap[column], 0, 0, 0, 0x22) == seccomp._ALLOW
     assert verdict(program, own, mmap[column], 0, 0, 0, 0x21) == seccomp._ERRNO | 1
+    assert verdict(program, own, clone[column], 9) == seccomp._ERRNO | 1
+    for pid, number, expected in [(7, 9, True), (7, 15, False), (8, 9, False), (-8, 9, False),
+                                  (0, 9, True), (-1, 9, True), (-7, 9, True)]:  # fmt: skip
+        found = verdict(program, own, (62, 129)[column], pid & 0xFFFF_FFFF, number)
+        assert found == (seccomp._KILL if expected else seccomp._ALLOW)
 
 
 def verdict(program: bytes, architecture: int, number: int, *arguments: int) -> int:

@@ -24,6 +24,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ from grader.sandbox.spec import Spec
 _START = 60  # seconds within which a box must be ready, on a machine however busy
 _GOODBYE = 10  # seconds a launcher has to end what is in the box
 _REPORT_BYTES = 1 << 16
+_SHELL = 128  # added to a signal's number makes a status of it
+_BY_ITSELF = _SHELL + getattr(signal, "SIGSYS", 0)
 _LAUNCHERS = ("PATH", "TMPDIR", "LD_LIBRARY_PATH")  # what the launcher itself gets to know
 
 
@@ -85,7 +88,9 @@ class Boxed(process.Child):
 
         GraderFault when the system does not start it.
         """
+        self.limits = limits
         self._held: Held | None = None
+        self._oom = _killed_for_memory()
         bounds: dict[str, Any] = {
             "memory": limits.memory, "output": limits.output, "cpu": limits.cpu,
             "processes": limits.processes, "fed": True,
@@ -156,6 +161,33 @@ class Boxed(process.Child):
         held: dict[str, str] = told["protections"]
         return held
 
+    @property
+    def ending(self) -> str:
+        """How it ended, in words: its status, and the last it wrote to standard error."""
+        tail = self.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
+        by_itself = " (it was ended by a call of its own)" * (self.returncode == _BY_ITSELF)
+        return f"the process ended with status {self.returncode}{by_itself}: {tail[0][:300]}"
+
+    def look_at_its_end(self) -> None:
+        """Raise GraderFault if somebody outside ended it, Stopped if the kernel's bound did.
+
+        To be asked once its output has ended, and before `end`. Where the box is whole, nothing in
+        it can end what stands for it, and a command that kills itself ends by another signal (see
+        `seccomp`); so that who ends by SIGKILL was killed by the system or by somebody there.
+        """
+        status = self.returncode or 0
+        if status == _SHELL + getattr(signal, "SIGXCPU", 0):
+            raise process.Stopped("time", "the kernel's bound on computing time")
+        killed = status < 0 or status == _SHELL + getattr(signal, "SIGKILL", 0)
+        if killed and {"process namespace", "seccomp"} <= set(self.protections().present):
+            number = -status if status < 0 else status - _SHELL
+            short = "; meanwhile the machine ran out of memory" * (_killed_for_memory() > self._oom)
+            raise GraderFault(
+                "the box was ended from outside", found=f"signal {number}{short}",
+                expected="an end by itself, or by a bound of the grader's",
+                where="grader.sandbox.launch", help="run it again, with more memory to spare",
+            )  # fmt: skip
+
     def end(self) -> None:
         """End the command and all it started; nothing is left when this returns."""
         super().end()
@@ -172,3 +204,12 @@ class Boxed(process.Child):
             if sys.platform != "win32" and self._process.wait(_GOODBYE) >= 0:
                 return
         super()._kill()
+
+
+def _killed_for_memory() -> int:
+    """Return how many processes this machine's kernel has killed because memory ran out."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

@@ -48,6 +48,7 @@ def start(spec: Spec, situation: Situation) -> int | None:
             os.execv(program, [*box, *python, _CODE, order])  # noqa: S606 - no shell is wanted
         finally:
             os._exit(1)
+    situation.apart = True
     return child
 
 

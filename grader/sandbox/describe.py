@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from grader import process
-from grader.errors import Crashed, GraderFault, LimitReached, SubmissionError, Suspicious
+from grader.errors import Crashed, LimitReached, SubmissionError, Suspicious
 from grader.plan.schema import Description, Level, Text
 from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
@@ -72,24 +72,20 @@ class Box:
         try:
             for chunk in self._boxed.chunks(lambda: deadline):
                 answer += chunk
-            if _ended_from_outside(self._boxed):  # asked before it is ended from here
-                raise GraderFault(
-                    "the box was ended from outside",
-                    found=f"signal {-(self._boxed.returncode or 0)}",
-                    where="grader.sandbox.launch", help="run it again, with more memory to spare",
-                )  # fmt: skip
+            self._boxed.look_at_its_end()
         except process.Stopped as stopped:
             if program.train is not None and _is_whole(answer):
                 return received(bytes(answer), f"it was stopped: {stopped}", program)
             raise LimitReached.of(
                 stopped.reason, _STOPPED[stopped.reason],
-                expected=f"at most {self._seconds:g} s and {self._megabytes:,} MB",
+                expected=f"at most {self._seconds:g} s, {self._megabytes:,} MB and "
+                f"{self._boxed.limits.processes} processes",
                 found=str(stopped), where=program.model.where,
                 help="keep training, downloads and endless loops out of what the model needs",
             ) from None  # fmt: skip
         finally:
             self.close()
-        return received(bytes(answer), _ending(self._boxed), program)
+        return received(bytes(answer), self._boxed.ending, program)
 
     def close(self) -> None:
         """End the interpreter, if it has not ended, and all that it started."""
@@ -103,17 +99,6 @@ def describe(
 ) -> Description:
     """Describe `program` in a box of its own; see `Box`."""
     return Box(seconds=seconds, megabytes=megabytes).describe(program, defaults)
-
-
-def _ending(running: process.Child) -> str:
-    tail = running.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
-    return f"the process ended with status {running.returncode}: {tail[0][:300]}"
-
-
-def _ended_from_outside(boxed: Boxed) -> bool:
-    """Tell whether something killed the launcher, which nothing in a whole box can reach."""
-    status = boxed.returncode
-    return status is not None and status < 0 and "process namespace" in boxed.protections().present
 
 
 def _is_whole(answer: bytes | bytearray) -> bool:

@@ -2,7 +2,8 @@
 
 It builds the box, starts the command in it, waits, and ends with its status (128 + n for signal
 n) once everything that came of it is gone: whatever ends the command, the time limit (SIGTERM), or
-the grader's own death. What it could not build is left out and said so.
+the grader's own death. Where something outside kills what stands for the box, which nothing inside
+can do, it ends by the same signal. What it could not build is left out and said so.
 
     launch           outside, waits for all to end; adopts orphans
     └── init         process 1 of the box's own processes; when it ends, the kernel ends the rest
@@ -23,6 +24,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -47,18 +49,38 @@ def main(text: str) -> int:
     roots = view.of_interpreter(spec.environment.get("LD_LIBRARY_PATH", ""))
     with scratch.folder("grader-box-") as home:
         situation = Situation(home, namespaces.identities(), view.plan(roots, spec.reads))
-        return _supervise(spec, _start(spec, situation), parent)
+        child = _start(spec, situation)
+        status, asked = _supervise(spec, child, parent)
+    if os.WIFSIGNALED(status) and situation.apart and not asked:
+        _end_by(os.WTERMSIG(status))
+    return _shell_status(status)
 
 
-def _supervise(spec: Spec, child: int, parent: int) -> int:
-    """Wait for the end of the process that stands for the box, and of all that came of it."""
-    signal.signal(signal.SIGTERM, lambda *_: _kill(child))
+def _supervise(spec: Spec, child: int, parent: int) -> tuple[int, bool]:
+    """Wait for the end of the process that stands for the box, and of all that came of it.
+
+    Returns its status, and whether it was ended from here.
+    """
+    killed: list[int] = []
+
+    def kill(*_: object) -> None:
+        killed.append(child)
+        _kill(child)
+
+    signal.signal(signal.SIGTERM, kill)
     _let_go(spec)
-    _end_with(parent, child)
+    _end_with(parent, kill)
     _, status = os.waitpid(child, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)  # Python gives handlers up before it ends
     _sweep()
-    return _shell_status(status)
+    return status, bool(killed)
+
+
+def _end_by(number: int) -> None:
+    """End this process by a signal, without a core."""
+    with contextlib.suppress(OSError, ValueError):  # SIGKILL's is as it is
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _start(spec: Spec, situation: Situation) -> int:
@@ -74,7 +96,7 @@ def _start(spec: Spec, situation: Situation) -> int:
         why = "no more are allowed" if error.errno == errno.ENOSPC else str(error)
         situation.refused = dict.fromkeys(protections.NAMESPACES, why)
         return bubblewrap.start(spec, situation) or _command(spec, situation)
-    situation.namespaced = True
+    situation.namespaced = situation.apart = True
     reading, held = os.pipe()  # `held` stays open as long as this process lives
     child = os.fork()
     if child == 0:
@@ -175,12 +197,12 @@ def _kill(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-def _end_with(parent: int, child: int) -> None:
+def _end_with(parent: int, kill: Callable[[], None]) -> None:
     """Let the box end when the grader is gone, however it ended."""
 
     def look(*_: object) -> None:
         if os.getppid() != parent:
-            _kill(child)
+            kill()
 
     # Not a thread, which a process that has left its namespace of processes cannot have, and not
     # PR_SET_PDEATHSIG, which heeds the end of the parent's thread.

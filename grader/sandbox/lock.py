@@ -20,6 +20,7 @@ from grader.sandbox.spec import Situation, Spec
 assert sys.platform != "win32"  # where nothing imports this
 
 _GIB = 1 << 30
+_CPU_GRACE = 5  # seconds
 _WHY = "not in force" if sys.platform == "linux" else "Linux only"
 _PLACES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
 _NAMES = {"user namespace": "user", "process namespace": "pid", "network namespace": "net",
@@ -100,7 +101,7 @@ def _bound(spec: Spec, situation: Situation) -> dict[int, int]:
         "RLIMIT_MEMLOCK": 0,
     }
     if situation.namespaced and _counts_processes_per_namespace():
-        wanted["RLIMIT_NPROC"] = spec.processes
+        wanted["RLIMIT_NPROC"] = 2 * spec.processes  # with threads; and to be seen outside first
     bounds = {}
     for name, bound in wanted.items():
         number = getattr(resource, name, None)
@@ -109,7 +110,9 @@ def _bound(spec: Spec, situation: Situation) -> dict[int, int]:
                 _, most = resource.getrlimit(number)
                 value = bound if most == resource.RLIM_INFINITY else min(bound, most)
                 bounds[number] = value
-                resource.setrlimit(number, (value, value))
+                last = name == "RLIMIT_CPU" and most == resource.RLIM_INFINITY
+                # Of CPU time the first bound sends SIGXCPU, which tells more than SIGKILL does.
+                resource.setrlimit(number, (value, value + _CPU_GRACE * last))
     return bounds
 
 

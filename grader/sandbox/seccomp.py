@@ -9,6 +9,9 @@ pairs of them between own processes); memory that no process is charged for (mem
 shared anonymous maps); keys, eBPF, performance counters, io_uring, userfaultfd and the like,
 whose kernel code is young or large; typing into a terminal; and what only root may do anyway.
 
+Who kills itself, or exits with the status of somebody who was killed, ends by SIGSYS instead: what
+still ends by SIGKILL was killed by somebody else, or took roundabout ways to look like it.
+
 Numbers are from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl and
 include/uapi/asm-generic/unistd.h), the program's format from include/uapi/linux/filter.h.
 """
@@ -53,13 +56,21 @@ _REFUSED = {  # name: number on x86_64, number on aarch64
     "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "syslog": (103, 116),
     "vhangup": (153, 58), "nfsservctl": (180, 42), "sethostname": (170, 161),
     "setdomainname": (171, 162), "settimeofday": (164, 170), "clock_settime": (227, 112),
-    "clock_adjtime": (305, 266), "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266), "adjtimex": (159, 171), "timer_create": (222, 107),
 }  # fmt: skip
 _SAID_TO_BE_UNKNOWN = {  # programs have another way when these do not exist
     "clone3": (435, 435),
     "memfd_create": (319, 279),
 }
 _CLONE, _MMAP, _IOCTL, _SOCKETPAIR = (56, 220), (9, 222), (16, 29), (53, 199)
+_KILL_CALL, _TGKILL, _FCNTL = (62, 129), (234, 131), (72, 25)
+_SIGNALLING = {  # whose second or third argument is a signal, and which none but killers need
+    "tkill": (1, (200, 130)), "rt_sigqueueinfo": (1, (129, 138)),
+    "rt_tgsigqueueinfo": (2, (297, 240)), "pidfd_send_signal": (1, (424, 424)),
+}  # fmt: skip
+_EXITS = ((231, 94), (60, 93))  # exit_group, exit
+_SIGKILL = 9
+_SET_SIGNAL = 10  # fcntl's F_SETSIG
 _CLONE_NEW = 0x7E02_0000  # any of the flags that ask for a namespace
 _SHARED_ANONYMOUS = 0x21
 _TYPING = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
@@ -73,12 +84,15 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _Step = tuple[int, int, int, int]  # code, steps to skip if true, if false, operand
 
 
-def program(machine: str) -> bytes:
-    """Return the filter for an architecture, as the kernel takes it."""
-    return b"".join(struct.pack("=HBBI", *step) for step in _steps(machine))
+def program(machine: str, command: int) -> bytes:
+    """Return the filter for an architecture, as the kernel takes it.
+
+    `command` is the number of the process whose end is told by its status.
+    """
+    return b"".join(struct.pack("=HBBI", *step) for step in _steps(machine, command))
 
 
-def _steps(machine: str) -> Iterator[_Step]:
+def _steps(machine: str, command: int) -> Iterator[_Step]:
     column = _COLUMN[machine]
     yield (_LOAD, 0, 0, _ARCHITECTURE)
     yield (_IF_EQUAL, 1, 0, _AUDIT_ARCH[machine])
@@ -91,20 +105,46 @@ def _steps(machine: str) -> Iterator[_Step]:
             yield from _when(number[column], [_refuse(errno.EPERM)])
     for number in _SAID_TO_BE_UNKNOWN.values():
         yield from _when(number[column], [_refuse(errno.ENOSYS)])
-    yield from _when(_CLONE[column], [_argument(0), (_IF_ANY_BIT, 0, 1, _CLONE_NEW)])
+    asks = [(_IF_ANY_BIT, 2, 0, _CLONE_NEW), (_AND, 0, 0, 0xFF), (_IF_EQUAL, 0, 1, _SIGKILL)]
+    yield from _when(_CLONE[column], [_argument(0), *asks])  # the last: to be killed by its child
     shared = [_argument(3), (_AND, 0, 0, _SHARED_ANONYMOUS), (_IF_EQUAL, 0, 1, _SHARED_ANONYMOUS)]
     yield from _when(_MMAP[column], shared)
     first, second = _TYPING
     typing = [_argument(1), (_IF_EQUAL, 1, 0, first), (_IF_EQUAL, 0, 1, second)]
     yield from _when(_IOCTL[column], typing)
     yield from _when(_SOCKETPAIR[column], [_argument(0), (_IF_EQUAL, 1, 0, _AF_UNIX)])
+    yield from _of_suicides(column, command)
     yield (_RETURN, 0, 0, _ALLOW)
 
 
-def _when(number: int, then: list[_Step]) -> Iterator[_Step]:
-    """For the call `number`: refuse it, or test an argument and refuse or allow it."""
+def _of_suicides(column: int, command: int) -> Iterator[_Step]:
+    """End by SIGSYS who kills the command from inside, or makes its end look like that."""
+    end = (_RETURN, 0, 0, _KILL)
+    itself, everybody, group = command, 0xFFFF_FFFF, -command & 0xFFFF_FFFF
+    to_whom = [
+        _argument(1), (_IF_EQUAL, 0, 6, _SIGKILL), _argument(0), (_IF_EQUAL, 3, 0, itself),
+        (_IF_EQUAL, 2, 0, 0), (_IF_EQUAL, 1, 0, everybody), (_IF_EQUAL, 0, 1, group),
+    ]  # fmt: skip
+    yield from _when(_KILL_CALL[column], to_whom, end)
+    thread = [
+        _argument(2), (_IF_EQUAL, 0, 3, _SIGKILL), _argument(0), (_IF_EQUAL, 0, 1, itself),
+    ]  # fmt: skip
+    yield from _when(_TGKILL[column], thread, end)
+    for index, numbers in _SIGNALLING.values():
+        yield from _when(numbers[column], [_argument(index), (_IF_EQUAL, 0, 1, _SIGKILL)], end)
+    signal = [
+        _argument(1), (_IF_EQUAL, 0, 3, _SET_SIGNAL), _argument(2), (_IF_EQUAL, 0, 1, _SIGKILL),
+    ]  # fmt: skip
+    yield from _when(_FCNTL[column], signal, end)
+    for numbers in _EXITS:
+        status = [_argument(0), (_AND, 0, 0, 0xFF), (_IF_EQUAL, 0, 1, 128 + _SIGKILL)]
+        yield from _when(numbers[column], status, end)
+
+
+def _when(number: int, then: list[_Step], otherwise: _Step | None = None) -> Iterator[_Step]:
+    """For the call `number`: refuse it, or test arguments and do `otherwise`, or allow it."""
     if then[0][0] != _RETURN:
-        then = [*then, _refuse(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
+        then = [*then, otherwise or _refuse(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
     yield (_IF_EQUAL, 0, len(then), number)
     yield from then
 
@@ -121,7 +161,7 @@ def _refuse(number: int) -> _Step:
 def restrict() -> None:
     """Put this process under the filter; it must have given up new privileges before."""
     machine = kernel.machine()
-    code = ctypes.create_string_buffer(program(machine))
+    code = ctypes.create_string_buffer(program(machine, os.getpid()))
     count = (len(code) - 1) // 8
     head = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", count, ctypes.addressof(code)))
     kernel.syscall(_SECCOMP[machine], 1, 0, head)  # SECCOMP_SET_MODE_FILTER

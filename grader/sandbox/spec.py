@@ -27,7 +27,10 @@ class Spec:
 
 @dataclass
 class Situation:
-    """What of the box has been built, and what was refused, with the reason."""
+    """What of the box has been built, and what was refused, with the reason.
+
+    `apart`: what the launcher waits for cannot be reached by the command.
+    """
 
     home: str
     outside: dict[str, int]
@@ -36,3 +39,4 @@ class Situation:
     namespaced: bool = False
     viewed: bool = False
     reaped: bool = False
+    apart: bool = False

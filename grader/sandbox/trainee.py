@@ -120,19 +120,16 @@ class Trainee:
         while len(self._heard) < count:
             chunk = next(self._chunks, None)
             if chunk is None:
+                self._box.look_at_its_end()
                 raise Crashed(
                     "the training ended before it was done", expected="a train that returns",
-                    found=self._ending(), where="train",
+                    found=self._box.ending, where="train",
                     help="remove exit() and os._exit(), and whatever can crash the interpreter",
                 )  # fmt: skip
             self._heard += chunk
         taken = bytes(self._heard[:count])
         del self._heard[:count]
         return taken
-
-    def _ending(self) -> str:
-        tail = self._box.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
-        return f"the process ended with status {self._box.returncode}: {tail[0][:300]}"
 
 
 _STOPPED = {

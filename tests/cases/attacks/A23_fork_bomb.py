@@ -1,5 +1,7 @@
 # A23 forks as fast as it can
-# fault: any
+# fault: flooded
+# score: 0
+# told: too many processes
 # seconds: 8
 def attack():
     import os
