@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,35 @@ def test_broken_archives_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "work.zip"
     path.write_bytes(content)
     assert "archive" in refusal(path).message
+
+
+def test_archives_inside_share_one_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small archives that unpack to much are one bomb, in bytes and in files."""
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("pad.py", b"#" * 2_000_000)
+        made.writestr("empty.py", b"")
+    path = archive(tmp_path, {f"{n}.zip": inner.getvalue() for n in range(5)})
+    monkeypatch.setattr("grader.submission.archive._Room.__init__", _room(size=9_000_000))
+    assert "when unpacked" in refusal(path).found
+    monkeypatch.setattr("grader.submission.archive._Room.__init__", _room(members=14))
+    assert "files, of at most" in refusal(path).found
+    monkeypatch.setattr("grader.submission.archive._Room.__init__", _room())
+    assert "archive" not in refusal(path).message
+
+
+def _room(members: int = 10_000, size: int = 10**8) -> Callable[[object], None]:
+    def small(room: object) -> None:
+        vars(room).update(members=members, size=size)
+
+    return small
+
+
+def test_a_folder_that_takes_too_long_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading ends after its time, with a word on how far it came."""
+    write(tmp_path, "one.py", HEAD + net())
+    write(tmp_path, "two.py", HEAD + net("Other"))
+    monkeypatch.setattr("grader.submission.folder.MAX_SECONDS", -1)
+    assert "0 of 2 were" in refusal(tmp_path).found

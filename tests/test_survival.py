@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -116,8 +117,9 @@ def _child(running: subprocess.Popen[str], module: str) -> psutil.Process:
     """Wait for a process of the grader's that runs a module."""
     for _ in range(600):
         for child in psutil.Process(running.pid).children():
-            if module in " ".join(child.cmdline()):
-                return child
+            with contextlib.suppress(psutil.Error):  # one that is just ending
+                if module in " ".join(child.cmdline()):
+                    return child
         time.sleep(0.1)
     raise AssertionError(f"{module} was never started")
 

@@ -120,14 +120,15 @@ def _steps(machine: str, command: int) -> Iterator[_Step]:
 def _of_suicides(column: int, command: int) -> Iterator[_Step]:
     """End by SIGSYS who kills the command from inside, or makes its end look like that."""
     end = (_RETURN, 0, 0, _KILL)
-    itself, everybody, group = command, 0xFFFF_FFFF, -command & 0xFFFF_FFFF
+    everybody, group = 0xFFFF_FFFF, -command & 0xFFFF_FFFF
     to_whom = [
-        _argument(1), (_IF_EQUAL, 0, 6, _SIGKILL), _argument(0), (_IF_EQUAL, 3, 0, itself),
-        (_IF_EQUAL, 2, 0, 0), (_IF_EQUAL, 1, 0, everybody), (_IF_EQUAL, 0, 1, group),
+        _argument(1), (_IF_EQUAL, 0, 7, _SIGKILL), _argument(0),
+        (_IF_EQUAL, 0, 1, everybody), _refuse(errno.EPERM),  # the caller is not meant
+        (_IF_EQUAL, 2, 0, command), (_IF_EQUAL, 1, 0, 0), (_IF_EQUAL, 0, 1, group),
     ]  # fmt: skip
     yield from _when(_KILL_CALL[column], to_whom, end)
     thread = [
-        _argument(2), (_IF_EQUAL, 0, 3, _SIGKILL), _argument(0), (_IF_EQUAL, 0, 1, itself),
+        _argument(2), (_IF_EQUAL, 0, 3, _SIGKILL), _argument(0), (_IF_EQUAL, 0, 1, command),
     ]  # fmt: skip
     yield from _when(_TGKILL[column], thread, end)
     for index, numbers in _SIGNALLING.values():

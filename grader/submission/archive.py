@@ -6,6 +6,7 @@ import io
 import stat
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from grader.errors import SubmissionError
@@ -28,8 +29,22 @@ def unpack(path: Path, into: Path) -> Path:
         raise _bad(path.name, error.strerror or str(error)) from None
     if data is None:
         raise _bad(path.name, f"more than {MAX_BYTES // 2**20} MB")
-    _unpack(data, path.name, into, nested=False)
+    _unpack(data, path.name, into, _Room(), nested=False)
     return _inner(into)
+
+
+@dataclass
+class _Room:
+    """What an archive, with those inside it, may still bring."""
+
+    members: int = MAX_MEMBERS
+    size: int = MAX_TOTAL
+
+    def take(self, name: str, members: int) -> None:
+        """Count the files of an archive."""
+        self.members -= members
+        if self.members < 0:
+            raise _bad(name, f"{members:,} files, of at most {MAX_MEMBERS:,} in all")
 
 
 def _bad(name: str, found: str) -> SubmissionError:
@@ -42,16 +57,14 @@ def _bad(name: str, found: str) -> SubmissionError:
     )
 
 
-def _unpack(data: bytes, name: str, into: Path, *, nested: bool) -> None:
-    left = MAX_TOTAL
+def _unpack(data: bytes, name: str, into: Path, room: _Room, *, nested: bool) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            if len(members) > MAX_MEMBERS:
-                raise _bad(name, f"{len(members)} files")
+            room.take(name, len(members))
             for member in members:
                 if _wanted(member, nested=nested):
-                    left -= _take(archive, member, into, name, left)
+                    _take(archive, member, into, name, room)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _bad(name, str(error)[:200]) from None
     except (OSError, ValueError) as error:  # a name that no file system takes
@@ -66,9 +79,9 @@ def _wanted(member: zipfile.ZipInfo, *, nested: bool) -> bool:
 
 
 def _take(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: Path, name: str, left: int
-) -> int:
-    """Write one member; return its size in bytes."""
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, into: Path, name: str, room: _Room
+) -> None:
+    """Write one member."""
     parts = PurePosixPath(member.filename.replace("\\", "/")).parts
     mode = member.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
@@ -76,16 +89,16 @@ def _take(
     if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
         raise _bad(name, f"{member.filename[:100]} would lie outside the archive")
     with archive.open(member) as stream:
-        data = stream.read(left + 1)
-    if len(data) > left:
+        data = stream.read(room.size + 1)
+    room.size -= len(data)
+    if room.size < 0:
         raise _bad(name, f"more than {MAX_TOTAL // 2**20} MB of code when unpacked")
     target = into.joinpath(*parts)
     if target.suffix.lower() == ".zip":
-        _unpack(data, target.name, into.joinpath(*parts[:-1], target.stem), nested=True)
+        _unpack(data, target.name, into.joinpath(*parts[:-1], target.stem), room, nested=True)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    return len(data)
 
 
 def _inner(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from grader.submission.source import SUFFIXES
 
 MAX_FILES = 400
 MAX_DEPTH = 5
+MAX_SECONDS = 60
 NAMES = ("submission", "solution", "main", "__main__", "train", "model", "net", "network", "mnist")
 _IGNORED_FOLDERS = re.compile(r"^(\.|__pycache__$|__MACOSX$|tests?$|venv$|site-packages$|wandb$)")
 _IGNORED_FILES = re.compile(r"^(\.|test_.*\.py$|.*_test\.py$|setup\.py$|conftest\.py$)")
@@ -76,7 +78,7 @@ def choose_entry(folder: Path, read: Callable[[Path], Reading]) -> Program:
     files = sources(folder)
     if explicit := [path for path in files if _says_model(path)]:
         files = explicit
-    readings = [read(path) for path in files]
+    readings = _within_time(folder, files, read)
     used = {path for reading in readings for path in reading.used}
     roots = [r for r in readings if r.path not in used] or readings
     good = [r for r in roots if r.program] or [r for r in readings if r.program]
@@ -87,6 +89,22 @@ def choose_entry(folder: Path, read: Callable[[Path], Reading]) -> Program:
     if good:
         raise _ambiguous(folder, good)
     raise _worst(roots)
+
+
+def _within_time(folder: Path, files: list[Path], read: Callable[[Path], Reading]) -> list[Reading]:
+    began = time.monotonic()
+    readings: list[Reading] = []
+    for path in files:
+        if time.monotonic() - began > MAX_SECONDS:
+            raise SubmissionError(
+                f"the folder {folder.name} holds too much code",
+                expected=f"files that are read within {MAX_SECONDS} s",
+                found=f"{len(readings)} of {len(files)} were",
+                where=folder.name,
+                help="Hand in the folder of this assignment alone.",
+            )
+        readings.append(read(path))
+    return readings
 
 
 def _says_model(path: Path) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from grader.errors import SubmissionError
 from grader.submission.names import Names, names_of
 from grader.submission.program import SetAside, Statement
-from grader.submission.text import Parsed, Text, Unparsable, clean, decode, parse
+from grader.submission.text import Parsed, Text, TooLong, Unparsable, clean, decode, parse
 
 MAX_BYTES = 300 * 2**20  # a notebook with its outputs
 SUFFIXES = (".py", ".ipynb")
@@ -160,6 +160,14 @@ def script(path: Path, label: str, source: str) -> Unit:
 
 def syntax_error(label: str, error: Unparsable) -> SubmissionError:
     """Say what is wrong with a text that Python cannot parse."""
+    if isinstance(error, TooLong):
+        return SubmissionError(
+            f"{label} is too long to read",
+            expected="code as a person writes it",
+            found=error.message,
+            where=label,
+            help="Keep data in files of their own; the network does not need them.",
+        )
     return SubmissionError(
         f"syntax error: {error.message}",
         expected="Python 3 code",

@@ -14,6 +14,9 @@ import warnings
 from dataclasses import dataclass, field
 
 MAX_REPAIRS = 300
+MAX_CODE = 2 * 2**20  # characters of a file or cell; to read them takes 300 times the memory
+MAX_STATEMENTS = 50_000
+MAX_PARSED = 20 * MAX_CODE  # characters, counted again with every repair
 # Cell magics after which the rest of the cell is still Python of this notebook.
 PYTHON_CELLS = frozenset(
     {"time", "timeit", "capture", "prun", "memit", "mprun", "lprun", "wandb", "debug"}
@@ -54,6 +57,10 @@ class Unparsable(Exception):
         self.message, self.line, self.shown = message, line, shown
 
 
+class TooLong(Unparsable):
+    """The text holds more code than a person writes."""
+
+
 def decode(data: bytes) -> str:
     """Text of a source file: by its mark, its coding line, UTF-8, or else Latin-1."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -75,9 +82,11 @@ def clean(text: str) -> str:
 def parse(label: str, source: str) -> Parsed:
     """Parse a file or a cell. Raises Unparsable."""
     lines = source.split("\n")
+    if len(source) > MAX_CODE:
+        raise TooLong(f"more than {MAX_CODE:,} characters", 1, "")
     commands: list[tuple[int, str]] = []
     lines = _cell_magic(lines, commands)
-    for _ in range(MAX_REPAIRS):
+    for _ in range(min(MAX_REPAIRS, MAX_PARSED // max(1, len(source)))):
         try:
             body = _tree("\n".join(lines))
         except SyntaxError as error:
@@ -86,6 +95,8 @@ def parse(label: str, source: str) -> Parsed:
                 raise _unparsable(error, source) from None
             lines = repaired
         else:
+            if len(body) > MAX_STATEMENTS:
+                raise TooLong(f"more than {MAX_STATEMENTS:,} statements", 1, "")
             return Parsed(Text(label, lines), body, sorted(commands))
     raise Unparsable("too many lines that are not Python", 1, lines[0])
 
