@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from grader import pool, runs
 from grader import record as records
-from grader import scratch
 from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, SubmissionError
 from grader.plan.assemble import SAMPLES, assemble, request_defaults, steps_per_epoch
@@ -32,24 +32,19 @@ from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
 from grader.submission.program import Program, RecipeChoice
 from grader.submission.reader import read_program
-from grader.training.events import (
-    AnyEvent,
-    Diverged,
-    EpochDone,
-    Failed,
-    Finished,
-    Metered,
-    Probed,
-    Started,
-)
-from grader.training.supervise import Bounds, Job, Own, train
+from grader.training.events import AnyEvent, EpochDone, Finished, Metered, Probed, Started
+from grader.training.supervise import Bounds, Job, Own
 
-OnEvent = Callable[[AnyEvent], None]
+OnEvent = Callable[[AnyEvent, int], None]
+"""Is told each event of a training, and which of the runs it is of, counted from 1."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for. `out` is the folder that gets one folder a submission."""
+    """What a person asked for. `out` is the folder that gets one folder a submission.
+
+    `runs` is how often the network is trained, if not as often as the rubric says.
+    """
 
     submission: Path
     out: Path
@@ -59,6 +54,7 @@ class Request:
     recipe: RecipeChoice | None = None
     seed: int | None = None
     official: bool = False
+    runs: int | None = None
 
 
 class Run:
@@ -76,6 +72,7 @@ class Run:
         self.plan: Plan | None = None
         self._done: set[str] = set()
         rubric = request.rubric
+        self.runs = rubric.limits.runs_asked_for(request.runs)
         self._box = Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe)
         with contextlib.ExitStack() as failing:
             failing.callback(self.close)
@@ -175,11 +172,7 @@ class Run:
             raise
 
     def _note_problem(self, stage: records.Stage, error: GradingError) -> None:
-        problem = records.Problem(
-            stage, error.fault, error.message, error.expected, error.found, error.where,
-            error.help,
-        )  # fmt: skip
-        self._update(problem=problem)
+        self._update(problem=runs.problem_of(stage, error))
 
     def _write_plan(self, plan: Plan) -> None:
         encoded = msgspec.json.encode(plan)
@@ -187,39 +180,87 @@ class Run:
         self._update(plan_sha256=hashlib.sha256(encoded).hexdigest())
 
     def _train(self, plan: Plan, on_event: OnEvent) -> None:
-        request = self.request
-        seed = request.seed if request.seed is not None else _seed(self.record.plan_sha256)
-        budget = request.rubric.limits.epochs - 1
-        job = Job(
-            plan=str(self.folder / "plan.json"),
-            weights=str(self.folder / "weights.safetensors"),
-            seed=seed,
-            data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
-            max_epochs=budget,
-        )
-        bounds = Bounds(
-            request.rubric.seconds.epoch, request.rubric.seconds.run,
-            request.rubric.megabytes.train,
-        )  # fmt: skip
+        """Train once for every seed; a run that fails ends no other."""
+        tasks = self._tasks(plan)
+        self._runs = [
+            records.TrainingRun(task.job.seed, Path(task.job.weights).name) for task in tasks
+        ]
+        self._errors: dict[int, GradingError] = {}
 
-        def note(event: AnyEvent) -> None:
-            self._note_event(event)
-            on_event(event)
+        def note(news: pool.News, number: int) -> None:
+            if isinstance(news, pool.Ended):
+                self._note_end(number, news.error)
+            else:
+                self._note_event(number, news)
+                on_event(news, number)
 
-        with scratch.folder("grader-train-") as home:
-            if plan.level == "sandboxed":
-                program = Path(home) / "program.json"
-                program.write_bytes(msgspec.json.encode(self.program))
-                own = Own(
-                    str(program), request_defaults(budget)["optimizer"], bounds.run,
-                    bounds.megabytes, official=request.official,
-                )  # fmt: skip
-                job = msgspec.structs.replace(job, own=own)
-            train(job, bounds, Path(home), note)
-        if self.record.training is None or not self.record.training.finished:
-            raise GraderFault("the training ended without a result", where="grader.training.worker")
+        pool.carry_out(tasks, pool.here(len(tasks)), note)
+        if (error := self._verdict()) is not None:
+            raise error
 
-    def _note_event(self, event: AnyEvent) -> None:
+    def _tasks(self, plan: Plan) -> list[pool.Task]:
+        """Return a training for each run. Several have one core each, a single one has them all."""
+        request, rubric = self.request, self.request.rubric
+        first = request.seed if request.seed is not None else _seed(self.record.plan_sha256)
+        budget = rubric.limits.epochs - 1
+        bounds = Bounds(rubric.seconds.epoch, rubric.seconds.run, rubric.megabytes.train)
+        own, program = None, None
+        if plan.level == "sandboxed":
+            program = msgspec.json.encode(self.program)
+            own = Own(
+                "", request_defaults(budget)["optimizer"], bounds.run, bounds.megabytes,
+                official=request.official,
+            )  # fmt: skip
+        data_dir = str(request.data_dir.resolve()) if request.data_dir else None
+        jobs = [
+            Job(
+                str(self.folder / "plan.json"), str(self.folder / runs.weights_of(number)), seed,
+                data_dir, budget, threads=1 if self.runs > 1 else None, own=own,
+            )
+            for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
+        ]  # fmt: skip
+        return [pool.Task(job, bounds, program) for job in jobs]
+
+    def _verdict(self) -> GradingError | None:
+        """Return what keeps the runs from being judged: our fault in any, or all failed."""
+        errors = [self._errors[number] for number in sorted(self._errors)]
+        faults = [error for error in errors if not isinstance(error, SubmissionError)]
+        everything = len(errors) == len(self._runs)
+        return next(iter(faults), errors[0] if everything else None)
+
+    def _note_end(self, number: int, error: GradingError | None) -> None:
+        run = self._runs[number - 1]
+        if error is None and not run.finished and number not in self._errors:
+            error = GraderFault(
+                "the training ended without a result", where="grader.training.worker"
+            )
+        if error is not None:
+            self._note_failure(number, error)
+        self._note_accuracy()
+        self.save()
+
+    def _note_failure(self, number: int, error: GradingError) -> None:
+        self._errors.setdefault(number, error)
+        self._runs[number - 1] = runs.failed(self._runs[number - 1], self._errors[number])
+
+    def _note_accuracy(self) -> None:
+        limits = self.request.rubric.limits
+        judged = records.accuracy_of(list(self._runs), limits.judged_on, limits.accuracy)
+        self._update(accuracy=judged)
+
+    def _note_event(self, number: int, event: AnyEvent) -> None:
+        run = runs.noted(self._runs[number - 1], event, self.request.rubric.limits)
+        self._runs[number - 1] = run if number > 1 else msgspec.structs.replace(run, metered=None)
+        if number == 1:
+            self._note_first(event)
+        if (error := runs.failure_of(event, self.record.level)) is not None:
+            self._note_failure(number, error)
+        if isinstance(event, EpochDone):
+            self._note_accuracy()
+            self.save()
+
+    def _note_first(self, event: AnyEvent) -> None:
+        """Note in full what the first run says."""
         training = self.record.training
         if isinstance(event, Started) and self.plan is not None:
             self._update(
@@ -236,31 +277,9 @@ class Run:
                 training, epochs=epochs, samples_seen=event.samples,
                 seconds=sum(e.seconds for e in epochs),
             )  # fmt: skip
-            judged = records.accuracy_of(epochs, self.request.rubric.limits.judged_on)
-            self._update(training=training, accuracy=judged)
-            self.save()
+            self._update(training=training)
         elif isinstance(event, Finished) and training is not None:
             self._update(training=_finished(training, event))
-        elif isinstance(event, Diverged):
-            raise SubmissionError(
-                f"the loss became {event.loss} in epoch {event.epoch}, step {event.step}",
-                expected="a finite loss at every step", found=event.loss,
-                where=f"epoch {event.epoch}, step {event.step}",
-                help="lower the learning rate, or add batch norm before the activations",
-            )  # fmt: skip
-        elif isinstance(event, Failed) and self.record.level == "sandboxed":
-            error = SubmissionError(
-                event.message, expected=event.expected, found=event.found, where=event.where,
-                help=event.help,
-            )  # fmt: skip
-            error.fault = event.fault
-            raise error
-        elif isinstance(event, Failed):
-            raise SubmissionError(
-                "the network or its recipe cannot be trained", found=event.message,
-                where=event.where,
-                help="run a few training steps of your own at this batch size",
-            )  # fmt: skip
 
 
 def read(request: Request) -> Program:

@@ -6,6 +6,7 @@ to look for tests if the option were declared in a conftest.py. Without the opti
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--out", metavar="DIR", default=DEFAULT_OUT,
-        help="folder for results: DIR/<name>/record.json, plan.json, weights.safetensors "
-        f"(default: {DEFAULT_OUT})",
+        help="folder for results: DIR/<name>/record.json, plan.json, weights.safetensors (and "
+        f"weights-2.safetensors for a second run, and so on) (default: {DEFAULT_OUT})",
     )  # fmt: skip
     group.addoption(
         "--data-dir", metavar="DIR",
@@ -54,9 +55,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "far as it has one)",
     )  # fmt: skip
     group.addoption(
-        "--seed", metavar="N", type=int,
+        "--seed", metavar="N", type=_seed,
         help="seed of the training (default: made from the submission's plan)",
     )  # fmt: skip
+    group.addoption(
+        "--runs", metavar="N", type=_runs,
+        help="train from N seeds and judge their mean, or as many as the rubric says; as many at "
+        "once as there are cores (default: what the rubric says, which is 1)",
+    )  # fmt: skip
+
+
+def _seed(text: str) -> int:
+    return _between(0, 2**63 - 1, text)
+
+
+def _runs(text: str) -> int:
+    return _between(1, 1000, text)
+
+
+def _between(least: int, most: int, text: str) -> int:
+    """Read a whole number of the command line; pytest shows the error as one of usage."""
+    if not (text.isdecimal() and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+    return int(text)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from pathlib import Path
-from statistics import NormalDist
+from statistics import stdev
 from typing import Any, Literal
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from grader.errors import Fault, GraderFault
 from grader.plan.findings import Facts, Finding, Layer
 from grader.plan.schema import Fact, Flaw
+from grader.statistics import chance, mean_interval, p_value, wilson
 from grader.training.events import EpochDone, Metered, Probed
 
 # Checks know the Record, and nothing behind it.
@@ -75,10 +75,39 @@ class Training(Struct, frozen=True):
     weights_sha256: str = ""
 
 
+class TrainingRun(Struct, frozen=True):
+    """One training, of its own seed; `errors` are wrong answers of the epoch that is judged.
+
+    `curve` holds the wrong answers after each finished epoch. `passed` is None until it is known:
+    true if the run got to its end and reached the limit, false if it did not, or failed by the
+    submission's doing, which `problem` tells. `metered` is None for the first run, whose is the
+    record's.
+    """
+
+    seed: int
+    weights: str
+    threads: int = 0
+    errors: int | None = None
+    tested: int = 0
+    curve: list[int] = []
+    samples_seen: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0
+    finished: bool = False
+    weights_sha256: str = ""
+    passed: bool | None = None
+    problem: Problem | None = None
+    metered: Metered | None = None
+
+
 class Accuracy(Struct, frozen=True):
     """Accuracies in per cent of the test set; `judged` is the one the rubric asks for.
 
-    `interval` is the 95 % Wilson interval for `judged` as a share of `tested` images.
+    With several runs they are means over those that are finished, `errors` and `tested` sums.
+    `interval` is the 95 % interval of `judged`: Wilson's of one run, Student's of the mean of
+    several. `deviation` (sample standard deviation, in points), `chance` (that one more run
+    passes, 0 to 1) and `p_value` (of a mean so good if the true one were at the limit) need two
+    finished runs.
     """
 
     judged: float
@@ -87,7 +116,15 @@ class Accuracy(Struct, frozen=True):
     errors: int
     tested: int
     interval: tuple[float, float]
-    runs: list[float]
+    runs: list[TrainingRun]
+    deviation: float | None = None
+    chance: float | None = None
+    p_value: float | None = None
+
+    def unsure(self, limit: float) -> bool:
+        """Tell whether a limit in per cent lies within the interval, which is noise."""
+        low, high = self.interval
+        return low < limit <= high
 
 
 class Check(Struct, frozen=True):
@@ -132,7 +169,7 @@ class Record(Struct, frozen=True):
     assignment: str
     rubric_sha256: str
     max_score: float
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     status: Literal["running", "complete", "partial", "interrupted"] = "running"
     level: Literal["rebuilt", "sandboxed"] = "rebuilt"
     problem: Problem | None = None
@@ -152,33 +189,44 @@ class Record(Struct, frozen=True):
     notes: list[str] = []
 
 
-def accuracy_of(epochs: list[EpochDone], judged_on: Literal["last", "best"]) -> Accuracy:
-    """Sum up the test passes of at least one finished epoch."""
-    last, best = epochs[-1], min(epochs, key=lambda e: e.test_errors)
-    judged = last if judged_on == "last" else best
-    return Accuracy(
-        judged=_percent(judged), final=_percent(last), best=_percent(best),
-        errors=judged.test_errors, tested=judged.test_samples,
-        interval=wilson(judged.test_samples - judged.test_errors, judged.test_samples),
-        runs=[_percent(judged)],
+def accuracy_of(
+    runs: list[TrainingRun], judged_on: Literal["last", "best"], limit: float
+) -> Accuracy | None:
+    """Sum up trainings of one network; `limit` is in per cent. None before the first epoch.
+
+    Only finished runs count; while there is none, all that have finished an epoch.
+    """
+    tried = [run for run in runs if run.curve]
+    counted = [run for run in tried if run.finished] or tried
+    if not counted:
+        return None
+    tested = counted[0].tested
+    last, best = ([f(run.curve) for run in counted] for f in (lambda curve: curve[-1], min))
+    errors = last if judged_on == "last" else best
+    total, count = sum(errors), len(errors)
+    accuracy = Accuracy(
+        judged=percent(total, tested * count), final=percent(sum(last), tested * count),
+        best=percent(sum(best), tested * count), errors=total, tested=tested * count,
+        interval=wilson(tested * count - total, tested * count), runs=runs,
+    )  # fmt: skip
+    return accuracy if count == 1 else _with_spread(accuracy, errors, tested, limit)
+
+
+def _with_spread(accuracy: Accuracy, errors: list[int], tested: int, limit: float) -> Accuracy:
+    """Add what only two or more runs tell; each of `errors` is out of `tested`."""
+    few, many = mean_interval(errors)
+    most = tested * (1 - limit / 100)
+    failed = sum(run.passed is False and not run.finished for run in accuracy.runs)
+    return msgspec.structs.replace(
+        accuracy, interval=(100 - 100 * many / tested, 100 - 100 * few / tested),
+        deviation=100 * stdev(errors) / tested, p_value=p_value(errors, most),
+        chance=chance(errors, int(most + 1e-6)) * len(errors) / (len(errors) + failed),
     )  # fmt: skip
 
 
-def _percent(epoch: EpochDone) -> float:
-    return round(100 * (1 - epoch.test_errors / epoch.test_samples), 6)
-
-
-def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion, in per cent.
-
-    Source: E. B. Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
-    """
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    p = successes / trials
-    centre = p + z * z / (2 * trials)
-    half = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
-    scale = 100 / (1 + z * z / trials)
-    return (scale * (centre - half), scale * (centre + half))
+def percent(errors: int, tested: int) -> float:
+    """Return an accuracy, rounded so that 60 errors in 10,000 are 99.4 to the last bit."""
+    return round(100 * (1 - errors / tested), 6)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -207,14 +255,34 @@ def save(record: Record, folder: Path) -> None:
 
 
 def load(path: Path) -> Record:
-    """Read a record; GraderFault when it is not one."""
+    """Read a record, also one of version 1; GraderFault when it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError) as error:
+        content = msgspec.json.decode(path.read_bytes())
+        if isinstance(content, dict) and content.get("version") == 1:
+            return _of_version_1(content)
+        return msgspec.convert(content, Record)
+    except (OSError, msgspec.MsgspecError) as error:
         raise GraderFault(
-            "the record cannot be read", expected="a record.json, version 1", found=str(error),
-            where=str(path),
+            "the record cannot be read", expected="a record.json, version 1 or 2",
+            found=str(error), where=str(path),
         ) from None  # fmt: skip
+
+
+def _of_version_1(content: dict[str, Any]) -> Record:
+    """Read a record whose `runs` were accuracies, of one training."""
+    if isinstance(content.get("accuracy"), dict):
+        content["accuracy"]["runs"] = []
+    record = msgspec.convert(content | {"version": 2}, Record)
+    training, accuracy = record.training, record.accuracy
+    if training is None or accuracy is None:
+        return record
+    run = TrainingRun(
+        training.seed, "weights.safetensors", errors=accuracy.errors, tested=accuracy.tested,
+        curve=[epoch.test_errors for epoch in training.epochs], finished=training.finished,
+        samples_seen=training.samples_seen, seconds=training.seconds,
+        peak_memory=training.peak_memory, weights_sha256=training.weights_sha256,
+    )  # fmt: skip
+    return update(record, accuracy=msgspec.structs.replace(accuracy, runs=[run]))
 
 
 def update(record: Record, **changes: Any) -> Record:  # noqa: ANN401 - any field of Record

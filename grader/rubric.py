@@ -18,6 +18,7 @@ Count = Annotated[int, Meta(ge=1, le=10**9)]
 Points = Annotated[float, Meta(ge=0, le=1e6)]
 Seconds = Annotated[float, Meta(gt=0, le=1e7)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+Runs = Annotated[int, Meta(ge=1, le=1000)]
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,6 +27,9 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Limits(Struct, frozen=True):
     """What the assignment demands; `parameters` and `epochs` are the first numbers too many.
+
+    The network is trained `runs` times, each time from another seed. `judged_by` says whether
+    their mean has to reach the accuracy, or so many of them as `passes` says.
 
     With `rebuilt` every network is trained by the grader's own loop, whatever the submission's
     does beyond its recipe.
@@ -37,6 +41,24 @@ class Limits(Struct, frozen=True):
     judged_on: Literal["last", "best"]
     trained_parameters: Count
     rebuilt: bool = False
+    runs: Runs = 1
+    judged_by: Literal["mean", "passes"] = "mean"
+    passes: Runs = 1
+
+    def runs_asked_for(self, runs: int | None) -> int:
+        """Return how often to train, `runs` being what the command line says, if it does.
+
+        Raises UsageFault where so few runs could never pass.
+        """
+        count = runs or self.runs
+        if self.judged_by == "passes" and self.passes > count:
+            raise UsageFault(
+                "the rubric asks for more passing runs than there are",
+                expected=f"at least {self.passes} runs (limits.passes)", found=str(count),
+                where="limits.runs in the rubric" if runs is None else "--runs",
+                help=f"give --runs {self.passes}, or more",
+            )  # fmt: skip
+        return count
 
 
 class Bounds(Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from grader import pool
 from grader import record as records
 from grader import rubric as rubrics
 from grader.checks.judge import CheckFailed, Finding, Judge
@@ -48,6 +49,7 @@ class Grading:
             request = Request(
                 base / option("submission"), base / option("out"), rubric, data_dir,
                 option("model"), option("recipe"), option("seed"), option("official"),
+                option("runs"),
             )  # fmt: skip
             _heed_signals(config)
             run = Run(request)
@@ -77,7 +79,7 @@ class Grading:
     @pytest.fixture
     def trained(self) -> Record:
         """Give the record once the network has been trained, showing progress on the way."""
-        with self._uncaptured(), progress.shown() as show:
+        with self._uncaptured(), progress.shown(self.run.runs) as show:
             return self.run.trained(show)
 
     @pytest.fixture
@@ -110,7 +112,7 @@ class Grading:
         guarded = self.config.pluginmanager.hasplugin("timeout")
         if guarded and self.config.getoption("timeout") is None:
             seconds = self.run.request.rubric.seconds
-            limit = seconds.describe + seconds.run + _GRACE
+            limit = seconds.describe + seconds.run * pool.rounds(self.run.runs) + _GRACE
             for item in items:
                 item.add_marker(pytest.mark.timeout(limit))
 

@@ -25,8 +25,8 @@ class Log:
         self.task = progress.add_task("", total=1)
         self.steps = 0
 
-    def __call__(self, event: AnyEvent) -> None:
-        """Show one event."""
+    def __call__(self, event: AnyEvent, run: int = 1) -> None:
+        """Show one event; there is one run alone."""
         if isinstance(event, Started):
             self.steps = event.steps_per_epoch
             self._say(f"Using device: {event.device}")
@@ -60,7 +60,7 @@ def main() -> int:
     options = parser.parse_args()
     rubric = rubrics.load()
     try:
-        run = Run(Request(HERE, options.out, rubric, seed=options.seed))
+        run = Run(Request(HERE, options.out, rubric, seed=options.seed, runs=1))
         record = run.described()
         if record.model is not None:
             print(f"Total trainable parameters: {record.model.parameters:,}", flush=True)

@@ -14,6 +14,7 @@ from grader.record import (
     Record,
     Submission,
     Training,
+    TrainingRun,
     accuracy_of,
 )  # fmt: skip
 from grader.training.events import EpochDone
@@ -56,7 +57,24 @@ def trained(*errors: int) -> tuple[Training, Accuracy]:
         samples_per_epoch=60_000, epochs=epochs, samples_seen=60_000 * len(errors), seconds=9.0,
         finished=True,
     )  # fmt: skip
-    return training, accuracy_of(epochs, "last")
+    return training, accuracy([*errors])
+
+
+def run(*curve: int, seed: int = 1, finished: bool = True, **more: Any) -> TrainingRun:
+    """Make one of several trainings, with so many test errors after each epoch."""
+    return TrainingRun(
+        seed=seed, weights="weights.safetensors", errors=curve[-1] if curve else None,
+        tested=10_000, curve=[*curve], samples_seen=60_000 * len(curve), finished=finished,
+        passed=curve[-1] <= 60 if finished else False if "problem" in more else None, **more,
+    )  # fmt: skip
+
+
+def accuracy(*curves: list[int]) -> Accuracy:
+    """Make the accuracy of finished runs of such curves, under the limit of 99.40 %."""
+    runs = [run(*curve, seed=seed) for seed, curve in enumerate(curves, start=1)]
+    made = accuracy_of(runs, "last", 99.40)
+    assert made is not None
+    return made
 
 
 def record(*errors: int, **more: Any) -> Record:

@@ -6,12 +6,13 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from grader import rubric
-from grader.record import SetAside
+from grader.record import SetAside, accuracy_of
 from grader.reports import progress, terminal
-from grader.training.events import Progress, Started
-from tests.making import check, epoch, facts, record
+from grader.training.events import AnyEvent, Diverged, Progress, Started
+from tests.making import accuracy, check, epoch, facts, record, run
 
 RUBRIC = rubric.load()
 
@@ -34,6 +35,25 @@ def test_a_verdict_within_the_noise_says_so() -> None:
     """When the limit lies inside the interval of the accuracy, the summary says that."""
     assert "within this noise" in summary(62)
     assert "within this noise" not in summary(200)
+
+
+def test_several_runs_are_summed_up() -> None:
+    """Mean, deviation, interval, each run's errors and seed, passes, chance and p-value."""
+    text = summary(50, accuracy=accuracy([90, 44], [80, 48], [70, 52]))
+
+    assert "mean of 3 runs 99.52%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
+    assert "errors of each run (seed): 44 (1), 48 (2), 52 (3)" in text
+    assert "3 of 3 runs pass; the chance that one run passes is 94%" in text
+    assert "has p = 0.018 if the true one is 99.40%" in text
+    assert "errors of each run" not in summary(50)
+
+
+def test_a_run_without_an_end_is_shown_as_one() -> None:
+    """A run that was not finished stands in the list with what is known of it."""
+    runs = [run(44), run(90, seed=2, finished=False), run(seed=3, finished=False)]
+    text = summary(50, accuracy=accuracy_of(runs, "last", 99.4))
+
+    assert "44 (1), 90, not finished (2), none known, not finished (3)" in text
 
 
 def test_what_was_not_run_is_counted_and_named() -> None:
@@ -65,10 +85,10 @@ def lines() -> io.StringIO:
     """Give a stream that is no terminal, with a training shown on it."""
     stream = io.StringIO()
     with contextlib.redirect_stdout(stream), progress.shown() as show:
-        show(Started("cpu", 2, 2, 469, 7, {}))
-        show(Progress(1, 10, 1280, 0.5, 0.1))
-        show(epoch(1, 100))
-        show(epoch(2, 60))
+        show(Started("cpu", 2, 2, 469, 7, {}), 1)
+        show(Progress(1, 10, 1280, 0.5, 0.1), 1)
+        show(epoch(1, 100), 1)
+        show(epoch(2, 60), 1)
     return stream
 
 
@@ -79,6 +99,45 @@ def test_without_a_terminal_an_epoch_is_a_plain_line(lines: io.StringIO) -> None
     assert "epoch  1/2  loss 0.1000  lr 0.01000  train 98.00%  test 99.00% (100 errors)" in text
     assert text.count("s left") == 2
     assert "\x1b" not in text
+
+
+EVENTS: list[tuple[AnyEvent, int]] = [
+    (Started("cpu", 1, 2, 469, 7, {}), 1), (Started("cpu", 1, 2, 469, 8, {}), 2),
+    (Progress(1, 10, 1280, 0.5, 0.1), 2), (epoch(1, 100), 2), (epoch(1, 90), 1),
+    (epoch(2, 60), 1), (Diverged(2, 3, "nan"), 2),
+]  # fmt: skip
+
+
+def test_the_lines_of_several_runs_say_whose_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal each line begins with its run, and a run that fails is told as well."""
+    with progress.shown(2) as show:
+        for event, number in EVENTS:
+            show(event, number)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert "run 2/2  training on cpu: 2 epochs of 469 steps, seed 8" in lines
+    assert [line[:19] for line in lines[3:6]] == [f"run {n}/2  epoch  {e}/2" for n, e in
+                                                  ((2, 1), (1, 1), (1, 2))]  # fmt: skip
+    assert lines[-1] == "run 2/2  the training failed"
+
+
+def test_at_a_terminal_each_run_has_its_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars of both runs stand below the epochs that are finished; a run that fails loses its."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    with progress.shown(2) as show:
+        for event, number in EVENTS[:3]:
+            show(event, number)
+        bars = show.progress.tasks  # type: ignore[attr-defined] # of the bars alone
+        assert [bar.description[:10] for bar in bars] == ["run 1/2  t", "run 2/2  e"]
+        assert [bar.completed for bar in bars] == [0, 10]
+        for event, number in EVENTS[3:]:
+            show(event, number)
+        assert show.progress.tasks == []  # type: ignore[attr-defined]
+
+    assert "run 1/2  epoch  2/2" in screen.getvalue()
+    assert "run 2/2  the training failed" in screen.getvalue()
 
 
 def test_no_training_means_no_progress(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from grader import rubric
@@ -37,6 +38,8 @@ def test_points_sum_to_a_hundred() -> None:
         ("loads = 5", "loads = -5", ">= 0"),
         ("describe = 60 ", "describe = 0 ", "> 0"),
         ('judged_on = "last"', 'judged_on = "luckiest"', "luckiest"),
+        ('judged_by = "mean"', 'judged_by = "median"', "median"),
+        ("runs = 1 ", "runs = 0 ", ">= 1"),
         ("dropout = 10", "droput = 10", "droput"),
     ],
 )
@@ -68,3 +71,19 @@ def test_a_field_left_out_is_named(tmp_path: Path) -> None:
     """A rubric without a bound is refused with the bound's name."""
     with pytest.raises(UsageFault, match="run"):
         rubric.load(changed(tmp_path, "run = 7_200", "# run"))
+
+
+def test_the_command_line_overrides_the_number_of_runs() -> None:
+    """Without `--runs` the rubric says how often the network is trained."""
+    limits = msgspec.structs.replace(rubric.load().limits, runs=3)
+
+    assert (limits.runs_asked_for(None), limits.runs_asked_for(5)) == (3, 5)
+
+
+def test_more_passes_than_runs_are_refused() -> None:
+    """A rubric that asks for 4 of 5 runs cannot be judged on one, and the message says so."""
+    limits = msgspec.structs.replace(rubric.load().limits, judged_by="passes", passes=4, runs=5)
+    with pytest.raises(UsageFault, match="give --runs 4"):
+        limits.runs_asked_for(1)
+
+    assert limits.runs_asked_for(None) == 5

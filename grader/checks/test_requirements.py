@@ -8,9 +8,20 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from grader.checks import accuracy as verdict
 from grader.checks.judge import Judge
 from grader.checks.sandboxed import suspicions
-from grader.record import Facts, Finding, Flaw, Probed, Problem, Record, Training
+from grader.record import (
+    Facts,
+    Finding,
+    Flaw,
+    Metered,
+    Probed,
+    Problem,
+    Record,
+    Training,
+    TrainingRun,
+)
 from grader.rubric import Rubric
 
 
@@ -52,7 +63,7 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
     facts = _facts(judge, trained)
     limit = rubric.limits.accuracy
     most = rubric.limits.trained_parameters
-    expected = f"at least {limit:.2f}%"
+    expected = verdict.expected(rubric.limits)
     _judge_training(judge, trained.problem, expected)
     if trained.recipe is not None:
         _judge_recipe(judge, trained.recipe.flaws)
@@ -64,14 +75,16 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
     if trained.accuracy is None or trained.training is None:
         judge.cannot("there is no finished epoch to judge")
     accuracy = trained.accuracy
-    last = len(trained.training.epochs)
+    last, alone = max(len(run.curve) for run in accuracy.runs), len(accuracy.runs) == 1
     judge(
-        accuracy.judged >= limit,
-        expected=expected,
-        found=f"{accuracy.judged:.2f}% ({accuracy.errors} errors in {accuracy.tested:,})",
+        verdict.reached(accuracy, rubric.limits),
+        expected=verdict.expected(rubric.limits, len(accuracy.runs)),
+        found=verdict.found(accuracy),
         where=f"epoch {last} of {trained.training.planned_epochs}; best {accuracy.best:.2f}%",
-        message=f"the network is {limit - accuracy.judged:.2f} points short",
-        help=_how_to_improve(accuracy.best >= limit, last, rubric.limits.epochs - 1),
+        message=verdict.shortage(accuracy, rubric.limits),
+        help=verdict.first_help(accuracy)
+        or _how_to_improve(accuracy.best >= limit, last, rubric.limits.epochs - 1)
+        + "; --runs 5 tells more than one run" * (alone and accuracy.unsure(limit)),
     )
 
 
@@ -112,8 +125,8 @@ def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
     declared = record.recipe.epochs
     source = next((f.where for f in record.recipe.facts if f.about == "epochs"), "")
     trained = record.training
-    counted = _counted(trained) if trained else 0
-    more = record.metered is not None and record.metered.past_budget
+    counted = _counted(record, trained) if trained else 0
+    more = any(metered.past_budget for _, metered in _meters(record))
     found = f"{declared} declared" + (f", {counted} counted" if counted else "")
     judge(
         declared < limit and counted < limit and not more,
@@ -134,12 +147,10 @@ def test_integrity(judge: Judge, record: Record) -> None:
     doubts = list(_doubts(facts))
     if record.probe is not None:
         doubts += _contradictions(record.probe)
-    if record.metered is not None:
-        doubts += suspicions(record.metered)
-    elif trained is not None and trained.epochs:
-        expected = len(trained.epochs) * trained.samples_per_epoch
-        if trained.samples_seen != expected:
-            doubts.append(f"{trained.samples_seen:,} samples were drawn instead of {expected:,}")
+    for name, metered in _meters(record):
+        doubts += [name + suspicion for suspicion in suspicions(metered)]
+    if record.metered is None and trained is not None:
+        doubts += _miscounted(record, trained)
     judge(
         not doubts,
         expected="tests the network it trained, image by image",
@@ -157,9 +168,32 @@ def _facts(judge: Judge, record: Record) -> Facts:
     return record.model
 
 
-def _counted(trained: Training) -> int:
-    """Return how many times all training images were drawn, rounded up."""
-    return math.ceil(trained.samples_seen / trained.samples_per_epoch)
+def _counted(record: Record, trained: Training) -> int:
+    """Return how many times all training images were drawn, rounded up, in the longest run."""
+    drawn = [trained.samples_seen, *(run.samples_seen for run in _runs(record))]
+    return math.ceil(max(drawn) / trained.samples_per_epoch)
+
+
+def _miscounted(record: Record, trained: Training) -> Iterator[str]:
+    """Say where a run drew other samples than its finished epochs hold."""
+    drawn = {(len(trained.epochs), trained.samples_seen)} if trained.epochs else set()
+    drawn |= {(len(run.curve), run.samples_seen) for run in _runs(record) if run.curve}
+    for epochs, samples in sorted(drawn):
+        if samples != (expected := epochs * trained.samples_per_epoch):
+            yield f"{samples:,} samples were drawn instead of {expected:,}"
+
+
+def _runs(record: Record) -> list[TrainingRun]:
+    return record.accuracy.runs if record.accuracy else []
+
+
+def _meters(record: Record) -> Iterator[tuple[str, Metered]]:
+    """Yield what was measured in each run, and what to call the run."""
+    if record.metered is not None:
+        yield "", record.metered
+    for number, run in enumerate(_runs(record), start=1):
+        if number > 1 and run.metered is not None:
+            yield f"in run {number} ", run.metered
 
 
 def _judge_layer(

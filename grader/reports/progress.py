@@ -10,19 +10,24 @@ from collections.abc import Callable, Generator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from grader.training.events import AnyEvent, EpochDone, Started
+from grader.training.events import AnyEvent, Diverged, EpochDone, Failed, Started
 from grader.training.events import Progress as Step
+
+_FAILED = "the training failed"  # the checks say why
 
 
 @contextlib.contextmanager
-def shown() -> Generator[Callable[[AnyEvent], None]]:
-    """Give a function that shows each event, for as long as the block lasts."""
+def shown(runs: int = 1) -> Generator[Callable[[AnyEvent, int], None]]:
+    """Give a function that shows each event, for as long as the block lasts.
+
+    It takes an event and the number of its run, from 1; with `runs` above 1 the number is shown.
+    """
     console = Console(file=sys.stdout, highlight=False)
     if console.is_terminal:
-        with _Bar(console) as bar:
-            yield bar
+        with _Bars(console, runs) as bars:
+            yield bars
     else:
-        yield _Lines(console)
+        yield _Lines(console, runs)
 
 
 def epoch_line(event: EpochDone, epochs: int) -> str:
@@ -41,61 +46,82 @@ def _rates(loss: float | None, lr: float | None) -> str:
     return "".join(known)
 
 
+def _named(run: int, runs: int) -> str:
+    """Return what stands before the news of one run of several."""
+    return f"run {run}/{runs}  " if runs > 1 else ""
+
+
 class _Lines:
-    """One line an epoch, with the time that is left."""
+    """One line an epoch, with the time that is left to its run."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, runs: int) -> None:
         self.console = console
-        self.epochs = 0
-        self.started = 0.0
+        self.runs = runs
+        self.begun: dict[int, tuple[float, int]] = {}  # when, and for how many epochs
 
-    def __call__(self, event: AnyEvent) -> None:
+    def __call__(self, event: AnyEvent, run: int) -> None:
+        name = _named(run, self.runs)
         if isinstance(event, Started):
-            self.epochs = event.epochs
-            self.started = time.monotonic()
+            if not self.begun:
+                print(file=self.console.file)  # pytest's line of dots ends here
+            self.begun[run] = (time.monotonic(), event.epochs)
             self._print(
-                f"\ntraining on {event.device}: {event.epochs} epochs of "
+                f"{name}training on {event.device}: {event.epochs} epochs of "
                 f"{event.steps_per_epoch} steps, seed {event.seed}"
             )
         elif isinstance(event, EpochDone):
-            each = (time.monotonic() - self.started) / event.epoch
-            left = each * (self.epochs - event.epoch)
-            self._print(f"{epoch_line(event, self.epochs)}  {left:.0f} s left")
+            began, epochs = self.begun[run]
+            left = (time.monotonic() - began) / event.epoch * (epochs - event.epoch)
+            self._print(f"{name}{epoch_line(event, epochs)}  {left:.0f} s left")
+        elif isinstance(event, Diverged | Failed):
+            self._print(f"{name}{_FAILED}")
 
     def _print(self, text: str) -> None:
         print(text, file=self.console.file, flush=True)
 
 
-class _Bar:
-    """A bar for the whole run; finished epochs stay above it."""
+class _Bars:
+    """A bar for each run under way; finished epochs stay above them."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, runs: int) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(), console=console, transient=True,
         )  # fmt: skip
-        self.task = TaskID(0)
-        self.steps = 1
-        self.epochs = 0
-        self.accuracy = "   —  "
+        self.runs = runs
+        self.begun: dict[int, tuple[TaskID, int, int]] = {}  # with steps an epoch, and epochs
+        self.accuracy: dict[int, str] = {}
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> _Bars:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.progress.stop()
 
-    def __call__(self, event: AnyEvent) -> None:
+    def __call__(self, event: AnyEvent, run: int) -> None:
+        name = _named(run, self.runs)
         if isinstance(event, Started):
-            self.progress.console.print()  # pytest's line of dots ends here
-            self.progress.start()
-            self.steps, self.epochs = event.steps_per_epoch, event.epochs
-            self.task = self.progress.add_task("training", total=self.steps * self.epochs)
+            if not self.begun:
+                self.progress.console.print()  # pytest's line of dots ends here
+                self.progress.start()
+            task = self.progress.add_task(
+                f"{name}training", total=event.steps_per_epoch * event.epochs
+            )
+            self.begun[run] = (task, event.steps_per_epoch, event.epochs)
         elif isinstance(event, Step):
+            task, steps, epochs = self.begun[run]
+            accuracy = self.accuracy.get(run, "   —  ")
             rates = _rates(event.loss, event.lr)
-            text = f"epoch {event.epoch}/{self.epochs}  {rates}accuracy {self.accuracy}"
-            done = (event.epoch - 1) * self.steps + event.step
-            self.progress.update(self.task, completed=done, description=text)
+            text = f"{name}epoch {event.epoch}/{epochs}  {rates}accuracy {accuracy}"
+            done = (event.epoch - 1) * steps + event.step
+            self.progress.update(task, completed=done, description=text)
         elif isinstance(event, EpochDone):
-            self.accuracy = f"{100 * (1 - event.test_errors / event.test_samples):.2f}%"
-            self.progress.console.print(epoch_line(event, self.epochs))
+            task, _, epochs = self.begun[run]
+            self.accuracy[run] = f"{100 * (1 - event.test_errors / event.test_samples):.2f}%"
+            self.progress.console.print(f"{name}{epoch_line(event, epochs)}")
+            if event.epoch == epochs and self.runs > 1:
+                self.progress.remove_task(task)
+        elif isinstance(event, Diverged | Failed):
+            self.progress.console.print(f"{name}{_FAILED}")
+            if run in self.begun:
+                self.progress.remove_task(self.begun[run][0])

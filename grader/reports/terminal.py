@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grader.record import Check, Facts, Problem, Record
+from grader.record import Accuracy, Check, Facts, Problem, Record, TrainingRun
 from grader.reports import layers
 from grader.reports.advice import advice
 from grader.reports.text import rendered, safe
@@ -47,7 +49,8 @@ def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
     parts += [Text(f"note: {safe(note)}") for note in record.notes]
     parts += [Text(f"\nResults for {safe(record.submission.name)}"), _table(record)]
     if record.accuracy is not None:
-        parts.append(Text(_noise_line(record, rubric)))
+        lines = _accuracy_lines(record.accuracy, rubric.limits.accuracy)
+        parts += [Text(line) for line in lines]
     parts += [Text(_problem_line(record.problem))] if record.problem else []
     parts.append(Text(_score_line(record), style="bold"))
     return parts
@@ -93,14 +96,32 @@ def _found(check: Check) -> str:
     return f"{check.message}: {check.found}" if check.found else check.message
 
 
-def _noise_line(record: Record, rubric: Rubric) -> str:
-    """Say how sure one run is: a verdict near the limit may turn out differently next time."""
-    assert record.accuracy is not None
-    low, high = record.accuracy.interval
-    text = f"accuracy: {record.accuracy.judged:.2f}%, 95% interval {low:.2f} to {high:.2f}%"
-    if low < rubric.limits.accuracy <= high:
-        text += f"; the limit of {rubric.limits.accuracy:.2f}% lies within this noise"
-    return text
+def _accuracy_lines(accuracy: Accuracy, limit: float) -> Iterator[str]:
+    """Say how sure the runs are: a verdict near the limit may turn out differently next time."""
+    low, high = accuracy.interval
+    runs = accuracy.runs
+    finished = sum(run.finished for run in runs)
+    what = f"mean of {finished} runs " if accuracy.deviation is not None else ""
+    spread = "" if accuracy.deviation is None else f", standard deviation {accuracy.deviation:.3f}"
+    noise = f"; the limit of {limit:.2f}% lies within this noise" * accuracy.unsure(limit)
+    yield (
+        f"accuracy: {what}{accuracy.judged:.2f}%{spread}, 95% interval {low:.2f} to {high:.2f}%"
+        f"{noise}"
+    )
+    if len(runs) > 1:
+        yield "errors of each run (seed): " + ", ".join(map(_run, runs))
+    if accuracy.chance is not None and accuracy.p_value is not None:
+        passing = sum(run.passed is True for run in runs)
+        yield (
+            f"{passing} of {len(runs)} runs pass; the chance that one run passes is "
+            f"{100 * accuracy.chance:.0f}%; a mean so good has p = {accuracy.p_value:.2g} if the "
+            f"true one is {limit:.2f}%"
+        )
+
+
+def _run(run: TrainingRun) -> str:
+    errors = "none known" if run.errors is None else f"{run.errors:,}"
+    return f"{errors}{'' if run.finished else ', not finished'} ({run.seed})"
 
 
 def _aside_line(record: Record) -> str:

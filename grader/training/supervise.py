@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,22 @@ class Bounds(msgspec.Struct, frozen=True):
     megabytes: int
 
 
-def train(job: Job, bounds: Bounds, home: Path, on_event: Callable[[AnyEvent], None]) -> None:
+def train(
+    job: Job,
+    bounds: Bounds,
+    home: Path,
+    on_event: Callable[[AnyEvent], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Run one training to its end; every event is handed to `on_event` as it comes.
 
-    Raises LimitReached when a bound is passed and GraderFault when the worker dies.
+    Ends the worker, and raises CancelledError, within a second after `stop` says so. Raises
+    LimitReached when a bound is passed and GraderFault when the worker dies.
     """
     path = home / "job.json"
     path.write_bytes(msgspec.json.encode(job))
     command = process.python("-m", "grader.training.worker", str(path))
-    clock = _Clock(bounds)
+    clock = _Clock(bounds, stop)
     with process.child(
         command, env=process.clean_environment(home), cwd=home,
         memory=bounds.megabytes * 1_000_000, output=_OUTPUT,
@@ -85,8 +93,9 @@ def train(job: Job, bounds: Bounds, home: Path, on_event: Callable[[AnyEvent], N
 class _Clock:
     """The nearer of two deadlines: the run's, and that of the epoch now running."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, stop: Callable[[], bool]) -> None:
         self.bounds = bounds
+        self.stop = stop
         self.started = self.epoch_started = time.monotonic()
         self.epoch = 1
 
@@ -97,6 +106,8 @@ class _Clock:
             self.epoch = event.epoch + 1
 
     def deadline(self) -> float:
+        if self.stop():
+            raise CancelledError
         return min(self.started + self.bounds.run, self.epoch_started + self.bounds.epoch)
 
     def limit(self, stopped: process.Stopped) -> LimitReached:

@@ -1,0 +1,82 @@
+"""What one run, or several, say about the accuracy the assignment asks for."""
+
+from __future__ import annotations
+
+from grader.record import Accuracy, TrainingRun
+from grader.rubric import Limits
+
+
+def reached(accuracy: Accuracy, limits: Limits) -> bool:
+    """Tell whether the runs are good enough, by their mean or by their number.
+
+    A run that failed by the submission's doing has no accuracy: no mean makes up for it.
+    """
+    if limits.judged_by == "passes":
+        return _passing(accuracy) >= limits.passes
+    return accuracy.judged >= limits.accuracy and all(run.finished for run in accuracy.runs)
+
+
+def expected(limits: Limits, runs: int = 1) -> str:
+    """Say what is asked for of so many runs."""
+    least = f"at least {limits.accuracy:.2f}%"
+    if limits.judged_by == "passes" and runs > 1:
+        return f"{least} in {limits.passes} of {runs} runs"
+    return f"{least} in the mean of {runs} runs" if runs > 1 else least
+
+
+def found(accuracy: Accuracy) -> str:
+    """Say what came out, and how far it can be trusted."""
+    if len(accuracy.runs) == 1:
+        return f"{accuracy.judged:.2f}% ({accuracy.errors} errors in {accuracy.tested:,})"
+    return f"{mean(accuracy)}; {passing(accuracy)}"
+
+
+def mean(accuracy: Accuracy) -> str:
+    """Give the mean of the finished runs with deviation and interval."""
+    low, high = accuracy.interval
+    spread = "" if accuracy.deviation is None else f" ± {accuracy.deviation:.2f}"
+    return f"{accuracy.judged:.2f}{spread}%, 95% interval {low:.2f} to {high:.2f}%"
+
+
+def passing(accuracy: Accuracy) -> str:
+    """Count the runs that reach the limit; give the chance that one more does."""
+    text = f"{_passing(accuracy)} of {len(accuracy.runs)} runs pass"
+    if accuracy.chance is None:
+        return text
+    return f"{text}, the chance that one run passes is {100 * accuracy.chance:.0f}%"
+
+
+def shortage(accuracy: Accuracy, limits: Limits) -> str:
+    """Say what is missing, and whether it may be chance."""
+    failed = [
+        f for number, run in enumerate(accuracy.runs, start=1) if (f := _failure(number, run))
+    ]
+    if limits.judged_by == "passes" and len(accuracy.runs) > 1:
+        text = f"{limits.passes - _passing(accuracy)} more of the runs should reach the limit"
+    elif accuracy.judged < limits.accuracy:
+        what = "network is" if len(accuracy.runs) == 1 else "mean of its runs is"
+        text = f"the {what} {limits.accuracy - accuracy.judged:.2f} points short"
+    else:
+        text = "not all of its runs came to their end"
+    if accuracy.unsure(limits.accuracy):
+        text += f", which is within the noise: {noise(accuracy)}"
+    return "; ".join([text, *failed])
+
+
+def first_help(accuracy: Accuracy) -> str:
+    """Return what to do about the first run that failed, if one did."""
+    return next((run.problem.help for run in accuracy.runs if run.problem), "")
+
+
+def noise(accuracy: Accuracy) -> str:
+    """Say where the true accuracy may lie."""
+    low, high = accuracy.interval
+    return f"its 95% interval is {low:.2f} to {high:.2f}%"
+
+
+def _passing(accuracy: Accuracy) -> int:
+    return sum(run.passed is True for run in accuracy.runs)
+
+
+def _failure(number: int, run: TrainingRun) -> str:
+    return f"run {number} (seed {run.seed}): {run.problem.message}" if run.problem else ""

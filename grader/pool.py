@@ -1,0 +1,143 @@
+"""Carries out trainings, several at a time. The one place to change for trainings elsewhere.
+
+A training is a `Task`, plain data. `carry_out` submits all of them to an executor and is told what
+happens by way of a queue. On this machine the executor is threads that each watch one process. A
+cluster brings its own executor, queue and event: all that crosses the border can be pickled, and
+the paths in a Task have to mean the same on either side of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from grader import scratch
+from grader.errors import GraderFault, GradingError
+from grader.training.events import AnyEvent
+from grader.training.supervise import Bounds, Job, train
+
+_WAIT = 0.5  # seconds without looking for a signal, on systems where waiting cannot be interrupted
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training; `program` is the encoded Program where the submission's own loop trains."""
+
+    job: Job
+    bounds: Bounds
+    program: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A training is over; `error` tells why it did not get to its end."""
+
+    error: GradingError | None = None
+
+
+News = AnyEvent | Ended
+OnNews = Callable[[News, int], None]
+
+
+class Mailbox(Protocol):
+    """What is asked of a queue."""
+
+    def put(self, item: Any, /) -> None:  # noqa: ANN401 - queues take anything
+        """Add an item."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401
+        """Take the oldest item; queue.Empty when there is none in time."""
+
+
+class Flag(Protocol):
+    """What is asked of an event."""
+
+    def set(self) -> None:
+        """Raise it."""
+
+    def is_set(self) -> bool:
+        """Tell whether it is raised."""
+
+
+@dataclass
+class Place:
+    """Where trainings run: an executor, and how its workers are heard and told to stop."""
+
+    executor: Executor
+    mailbox: Mailbox = field(default_factory=queue.SimpleQueue)
+    stop: Flag = field(default_factory=threading.Event)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def rounds(tasks: int) -> int:
+    """Return how many trainings stand in line for a core, at most, on this machine."""
+    return math.ceil(tasks / cores())
+
+
+def here(tasks: int) -> Place:
+    """Return this machine, with room for as many of so many trainings as it has cores."""
+    return Place(ThreadPoolExecutor(min(tasks, cores()), "training"))
+
+
+def carry_out(tasks: list[Task], place: Place, on_news: OnNews) -> None:
+    """Do all tasks; `on_news` is told, in this thread, of each one by its number from 1.
+
+    The last news of a task is that it `Ended`, and one that ends badly stops no other. Whatever
+    is raised in here, by `on_news` or by a signal, ends those under way before it gets through.
+    """
+    left = len(tasks)
+    try:
+        for number, task in enumerate(tasks, start=1):
+            future = place.executor.submit(_perform, task, number, place.mailbox, place.stop)
+            future.add_done_callback(_teller(number, place.mailbox))
+        while left:
+            with contextlib.suppress(queue.Empty):
+                number, news = place.mailbox.get(timeout=_WAIT)
+                left -= isinstance(news, Ended)
+                on_news(news, number)
+    finally:
+        place.stop.set()
+        place.executor.shutdown(cancel_futures=True)
+
+
+def _teller(number: int, mailbox: Mailbox) -> Callable[[Future[None]], None]:
+    def tell(future: Future[None]) -> None:
+        error = CancelledError() if future.cancelled() else future.exception()
+        if error is not None and not isinstance(error, GradingError):
+            error = GraderFault(
+                "the training was not carried out", expected="an end, good or bad",
+                found=f"{type(error).__name__}: {error}", where="grader.pool",
+                help="run it again; if it happens again, report this message",
+            )  # fmt: skip
+        mailbox.put((number, Ended(error)))
+
+    return tell
+
+
+def _perform(task: Task, number: int, mailbox: Mailbox, stop: Flag) -> None:
+    """Do one task, wherever the executor puts it."""
+    with scratch.folder("grader-train-") as home:
+        job = task.job
+        if task.program is not None and job.own is not None:
+            program = Path(home) / "program.json"
+            program.write_bytes(task.program)
+            own = msgspec.structs.replace(job.own, program=str(program))
+            job = msgspec.structs.replace(job, own=own)
+        tell = lambda event: mailbox.put((number, event))  # noqa: E731 - shorter than a def
+        train(job, task.bounds, Path(home), tell, stop.is_set)

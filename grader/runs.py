@@ -1,0 +1,93 @@
+"""What is known of each of a network's trainings: the events of one become a `TrainingRun`."""
+
+from __future__ import annotations
+
+import hashlib
+
+from msgspec.structs import replace
+
+from grader.errors import GradingError, SubmissionError
+from grader.record import Problem, Stage, TrainingRun, percent
+from grader.rubric import Limits
+from grader.training.events import (
+    AnyEvent,
+    Diverged,
+    EpochDone,
+    Failed,
+    Finished,
+    Metered,
+    Started,
+)
+
+
+def seeds_from(first: int, count: int) -> list[int]:
+    """Return the seeds of so many runs: `first` itself, and others made from it.
+
+    The seed of a run does not depend on how many there are.
+    """
+    made = (hashlib.sha256(f"{first}, run {n}".encode()) for n in range(2, count + 1))
+    return [first, *(int(digest.hexdigest()[:8], 16) for digest in made)]
+
+
+def weights_of(number: int) -> str:
+    """Return the name of the file for the weights of a run, counted from 1."""
+    return "weights.safetensors" if number == 1 else f"weights-{number}.safetensors"
+
+
+def noted(run: TrainingRun, event: AnyEvent, limits: Limits) -> TrainingRun:
+    """Return the run with what an event adds to it."""
+    if isinstance(event, Started):
+        return replace(run, threads=event.threads)
+    if isinstance(event, EpochDone):
+        curve = [*run.curve[: event.epoch - 1], event.test_errors]
+        errors = curve[-1] if limits.judged_on == "last" else min(curve)
+        return replace(
+            run, curve=curve, errors=errors, tested=event.test_samples,
+            samples_seen=event.samples, seconds=run.seconds + event.seconds,
+        )  # fmt: skip
+    if isinstance(event, Metered):
+        return replace(run, metered=event)
+    if isinstance(event, Finished):
+        return replace(
+            run, finished=True, samples_seen=event.samples, seconds=event.seconds,
+            peak_memory=event.peak_memory, weights_sha256=event.weights_sha256,
+            passed=run.errors is not None and percent(run.errors, run.tested) >= limits.accuracy,
+        )  # fmt: skip
+    return run
+
+
+def failed(run: TrainingRun, error: GradingError) -> TrainingRun:
+    """Return the run with the reason why it did not get to its end."""
+    passed = False if isinstance(error, SubmissionError) else None
+    return replace(run, problem=problem_of("train", error), passed=passed)
+
+
+def problem_of(stage: Stage, error: GradingError) -> Problem:
+    """Return an error as the record holds it."""
+    return Problem(
+        stage, error.fault, error.message, error.expected, error.found, error.where, error.help
+    )
+
+
+def failure_of(event: AnyEvent, level: str) -> SubmissionError | None:
+    """Return the error that an event reports: a training that the submission spoiled."""
+    if isinstance(event, Diverged):
+        return SubmissionError(
+            f"the loss became {event.loss} in epoch {event.epoch}, step {event.step}",
+            expected="a finite loss at every step", found=event.loss,
+            where=f"epoch {event.epoch}, step {event.step}",
+            help="lower the learning rate, or add batch norm before the activations",
+        )  # fmt: skip
+    if isinstance(event, Failed) and level == "sandboxed":
+        error = SubmissionError(
+            event.message, expected=event.expected, found=event.found, where=event.where,
+            help=event.help,
+        )  # fmt: skip
+        error.fault = event.fault
+        return error
+    if isinstance(event, Failed):
+        return SubmissionError(
+            "the network or its recipe cannot be trained", found=event.message, where=event.where,
+            help="run a few training steps of your own at this batch size",
+        )  # fmt: skip
+    return None

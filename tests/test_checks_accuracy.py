@@ -1,0 +1,132 @@
+"""What `test_accuracy` makes of one run and of several, as the rubric says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from grader import rubric as rubrics
+from grader.checks import test_requirements as checks
+from grader.checks.judge import CheckFailed, Finding, Judge
+from grader.record import Problem, Record, TrainingRun, accuracy_of
+from grader.rubric import Rubric
+from grader.training.events import Metered
+from tests.making import accuracy, record, run
+
+DIVERGED = Problem("train", "error", "the loss became nan", help="lower the learning rate")
+METERED = Metered(
+    samples=60_000, batches=469, past_budget=False, cpu_seconds=1e-3, plain_cpu_seconds=1e-3,
+    untrained_errors=9_000, tested=10_000,
+)  # fmt: skip
+
+
+def rubric(**limits: Any) -> Rubric:
+    """Return the default rubric with some limits changed."""
+    default = rubrics.load()
+    return msgspec.structs.replace(
+        default, limits=msgspec.structs.replace(default.limits, **limits)
+    )
+
+
+def of_runs(*runs: TrainingRun) -> Record:
+    """Make the record of such runs."""
+    return record(60, accuracy=accuracy_of([*runs], "last", 99.4))
+
+
+def judged(given: Record, **limits: Any) -> tuple[bool, Finding]:
+    """Let the check judge; return whether it passed, and what it says."""
+    judge = Judge()
+    try:
+        checks.test_test_accuracy(judge, given, rubric(**limits))
+    except CheckFailed:
+        return False, judge.finding
+    return True, judge.finding
+
+
+@pytest.mark.parametrize(("errors", "passes"), [(60, True), (61, False)])
+def test_one_run_is_judged_by_its_errors(errors: int, passes: bool) -> None:
+    """60 errors pass, 61 do not."""
+    assert judged(record(errors))[0] is passes
+
+
+def test_a_failure_within_the_noise_of_one_run_says_so() -> None:
+    """63 errors may be bad luck: the message gives the interval, and the help more runs."""
+    _, near = judged(record(63))
+    _, far = judged(record(300))
+
+    assert "within the noise: its 95% interval is 99.19 to 99.51%" in near.message
+    assert "--runs 5" in near.help
+    assert "noise" not in far.message
+    assert "--runs" not in far.help
+
+
+@pytest.mark.parametrize(
+    ("errors", "by_mean", "by_three"),
+    [
+        ([50, 50, 50, 90], True, True),
+        ([50, 50, 65, 65], True, False),
+        ([59, 59, 59, 90], False, True),
+        ([61, 61, 61, 50], True, False),
+        ([70, 70, 61, 61], False, False),
+    ],
+)
+def test_the_rubric_says_how_several_runs_are_judged(
+    errors: list[int], by_mean: bool, by_three: bool
+) -> None:
+    """By their mean, or by three of four that have to reach the limit."""
+    given = record(60, accuracy=accuracy(*([e] for e in errors)))
+
+    assert judged(given)[0] is by_mean
+    assert judged(given, judged_by="passes", passes=3)[0] is by_three
+
+
+def test_several_runs_are_told_with_spread_interval_and_chance() -> None:
+    """Mean, standard deviation, interval, passing runs and the chance of one stand in the check."""
+    passed, finding = judged(record(60, accuracy=accuracy([44], [48], [52])))
+
+    assert passed
+    assert finding.expected == "at least 99.40% in the mean of 3 runs"
+    assert finding.found.startswith("99.52 ± 0.04%, 95% interval 99.42 to 99.62%; 3 of 3 runs pass")
+    assert "the chance that one run passes is 94%" in finding.found
+
+
+def test_a_run_that_failed_is_not_made_up_for_by_the_others() -> None:
+    """By the mean it fails the check, with its own reason; three of four passing runs suffice."""
+    given = of_runs(run(40), run(41, seed=2), run(42, seed=3), run(problem=DIVERGED, seed=4,
+                    finished=False))  # fmt: skip
+    passed, finding = judged(given)
+
+    assert not passed
+    assert "run 4 (seed 4): the loss became nan" in finding.message
+    assert finding.help == "lower the learning rate"
+    assert judged(given, judged_by="passes", passes=3)[0]
+    assert not judged(given, judged_by="passes", passes=4)[0]
+
+
+def test_a_run_without_an_end_is_no_pass() -> None:
+    """However good its latest epoch, a run has to be finished to count."""
+    assert not judged(of_runs(run(40, finished=False)))[0]
+
+
+def test_integrity_looks_at_every_run() -> None:
+    """Samples that are missing in a second run fail the check as they would in a first."""
+    short = msgspec.structs.replace(run(50, 45, seed=2), samples_seen=60_000)
+    with pytest.raises(CheckFailed, match=r"60,000 samples were drawn instead of 120,000"):
+        checks.test_integrity(Judge(), of_runs(run(50, 45), short))
+
+
+def test_what_was_metered_in_a_second_run_counts() -> None:
+    """A loop that behaves in the first run and trains elsewhere in the second is found out."""
+    bad = msgspec.structs.replace(METERED, untrained_errors=100)
+    given = msgspec.structs.replace(of_runs(run(50), run(50, seed=2, metered=bad)), metered=METERED)
+    with pytest.raises(CheckFailed, match="in run 2 before its first step it made only 100"):
+        checks.test_integrity(Judge(), given)
+
+
+def test_the_longest_run_counts_for_the_budget() -> None:
+    """A second run that draws 20 epochs fails the budget, whatever the first did."""
+    long = run(*range(100, 80, -1), seed=2)
+    with pytest.raises(CheckFailed, match="20 counted"):
+        checks.test_epoch_budget(Judge(), of_runs(run(50), long), rubric())

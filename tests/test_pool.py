@@ -1,0 +1,195 @@
+"""Trainings side by side: each by itself, all of them ended together, and the same every time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from torch import nn
+
+from grader import pool
+from grader.errors import GraderFault, LimitReached, SubmissionError
+from grader.pool import Ended, News, Place, Task
+from grader.training.events import EpochDone, Finished, Started
+from grader.training.supervise import Bounds, Job
+from tests.capturing import Net
+from tests.plans import plan_of
+
+BOUNDS = Bounds(epoch=300, run=300, megabytes=6_000)
+Training = Callable[..., None]
+
+
+def tasks(folder: Path, *seeds: int, **more: Any) -> list[Task]:
+    """Make a training of a small network with dropout for each seed, by one thread."""
+    plan = folder / "plan.json"
+    if not plan.exists():
+        network = Net(
+            lambda s, x: s.line(s.drop(x.flatten(1))), drop=nn.Dropout(0.2), line=nn.Linear(784, 10)
+        )
+        made = plan_of(network, batch=1000, lr=[0.01])
+        plan.write_bytes(msgspec.json.encode(made))
+    return [
+        Task(Job(str(plan), str(folder / f"{seed}.safetensors"), seed, threads=1, **more), BOUNDS)
+        for seed in seeds
+    ]
+
+
+def outcome(jobs: list[Task], place: Place) -> dict[int, list[News]]:
+    """Carry out the tasks; return what was told of each."""
+    told: dict[int, list[News]] = {number: [] for number in range(1, len(jobs) + 1)}
+    pool.carry_out(jobs, place, lambda news, number: told[number].append(news))
+    return told
+
+
+def threads(count: int) -> Place:
+    """Return a place for so many trainings at once."""
+    return Place(ThreadPoolExecutor(count))
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[[Training], None]:
+    """Give a function that puts another in the place of the training."""
+    return lambda training: monkeypatch.setattr(pool, "train", training)
+
+
+def nothing(count: int) -> list[Task]:
+    """Make tasks for a pretended training, whose seeds are their numbers."""
+    return [Task(Job("", "", seed), BOUNDS) for seed in range(1, count + 1)]
+
+
+def test_one_that_fails_ends_no_other(pretended: Callable[[Training], None]) -> None:
+    """Each task ends for itself: with the submission's error, the grader's, or well."""
+    errors = {1: LimitReached("too slow"), 3: ZeroDivisionError("3"), 4: GraderFault("it died")}
+
+    def training(job: Job, *_: object) -> None:
+        if job.seed in errors:
+            raise errors[job.seed]
+
+    pretended(training)
+    ends = {n: news[-1] for n, news in outcome(nothing(4), threads(2)).items()}
+
+    assert ends[1] == Ended(errors[1])  # type: ignore[arg-type] # is a GradingError
+    assert ends[2] == Ended()
+    assert ends[4] == Ended(errors[4])  # type: ignore[arg-type]
+    assert isinstance(ends[3], Ended)
+    assert isinstance(ends[3].error, GraderFault)
+    assert not isinstance(ends[3].error, SubmissionError)
+    assert "ZeroDivisionError: 3" in ends[3].error.found
+
+
+def test_no_more_run_at_once_than_there_are_cores(
+    pretended: Callable[[Training], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On three cores seven trainings go three at a time, and all of them are done."""
+    under_way, most, lock = 0, [], threading.Lock()
+
+    def training(*_: object) -> None:
+        nonlocal under_way
+        with lock:
+            under_way += 1
+            most.append(under_way)
+        time.sleep(0.05)
+        with lock:
+            under_way -= 1
+
+    pretended(training)
+    monkeypatch.setattr(pool, "cores", lambda: 3)
+    told = outcome(nothing(7), pool.here(7))
+
+    assert max(most) == 3
+    assert list(told.values()) == [[Ended()]] * 7
+    assert pool.rounds(7) == 3
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, GraderFault("disk full")], ids=str)
+def test_what_is_raised_ends_all(
+    pretended: Callable[[Training], None], raised: type[BaseException] | BaseException
+) -> None:
+    """An error of the listener, or a signal, ends those under way and begins no other."""
+    begun, ended = [], []
+
+    def training(
+        job: Job, bounds: object, home: object, tell: Callable[[str], None],
+        stop: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        begun.append(job.seed)
+        tell("begun")
+        while not stop():
+            time.sleep(0.01)
+        ended.append(job.seed)
+        raise CancelledError
+
+    def listener(*_: object) -> None:
+        if len(begun) == 2:
+            raise raised
+
+    pretended(training)
+    with pytest.raises(raised if isinstance(raised, type) else type(raised)):
+        pool.carry_out(nothing(5), threads(2), listener)
+
+    assert sorted(ended) == sorted(begun) == [1, 2]
+
+
+@pytest.mark.slow
+def test_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    """In other processes, one after another or side by side: the seed decides, nothing else."""
+    results: dict[tuple[str, int], tuple[bytes, list[int]]] = {}
+    for name, width in (("alone", 1), ("beside", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        told = outcome(tasks(folder, 7, 8), threads(width))
+        for seed, news in zip((7, 8), told.values(), strict=True):
+            weights = (folder / f"{seed}.safetensors").read_bytes()
+            curve = [e.test_errors for e in news if isinstance(e, EpochDone)]
+            results[name, seed] = (weights, curve)
+
+    for seed in (7, 8):
+        assert results["alone", seed] == results["beside", seed]
+        assert results["alone", seed][1]
+    assert results["alone", 7][0] != results["alone", 8][0]
+
+
+@pytest.mark.slow
+def test_another_executor_takes_its_place(tmp_path: Path) -> None:
+    """All that crosses the border can be pickled: trainings started by other processes."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        place = Place(ProcessPoolExecutor(2, mp_context=context), manager.Queue(), manager.Event())
+        good, bad = tasks(tmp_path, 7)[0], tasks(tmp_path, 8, data_dir=str(tmp_path))[0]
+        told = outcome([good, bad], place)
+
+    assert [type(news) for news in told[1][-2:]] == [Finished, Ended]
+    assert any(isinstance(news, Started) for news in told[1])
+    end = told[2][-1]
+    assert isinstance(end, Ended)
+    assert isinstance(end.error, GraderFault)
+    assert "MNIST" in end.error.found
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
+    """When the listener is interrupted while two processes train, both are gone afterwards."""
+    workers: list[psutil.Process] = []
+    started: set[int] = set()
+
+    def listener(news: News, number: int) -> None:
+        started.add(number)
+        if len(started) == 2:
+            family = psutil.Process(os.getpid()).children(recursive=True)
+            workers.extend(p for p in family if "grader.training.worker" in p.cmdline())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.carry_out(tasks(tmp_path, 7, 8), threads(2), listener)
+
+    assert len(workers) == 2
+    assert not any(worker.is_running() for worker in workers)
