@@ -20,6 +20,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade reference_solution              everything: reads, judges, trains, tests
   grade net.ipynb --quick               all but the training, in seconds
   grade net.py --model Net2 --out marks
+  grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
   grade compare A B                     two submissions beside each other
   grade doctor                          what protects this machine from submissions
   grade --help                          this text

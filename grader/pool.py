@@ -78,11 +78,23 @@ class Place:
     stop: Flag = field(default_factory=threading.Event)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
+def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use; a container's share is read from `groups`."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return max(1, int(min(count, _share(groups))))
+
+
+def _share(groups: Path) -> float:
+    """Return how many cores' time a container gets, by cgroups of version 2 or 1."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or no limit ("max")
+            quota, period = " ".join((groups / file).read_text() for file in files).split()
+            if int(quota) > 0:
+                return int(quota) / int(period)
+    return math.inf
 
 
 def rounds(tasks: int) -> int:

@@ -218,7 +218,8 @@ def _with_spread(accuracy: Accuracy, errors: list[int], tested: int, limit: floa
     most = tested * (1 - limit / 100)
     failed = sum(run.passed is False and not run.finished for run in accuracy.runs)
     return msgspec.structs.replace(
-        accuracy, interval=(100 - 100 * many / tested, 100 - 100 * few / tested),
+        accuracy,
+        interval=(max(0.0, 100 - 100 * many / tested), min(100.0, 100 - 100 * few / tested)),
         deviation=100 * stdev(errors) / tested, p_value=p_value(errors, most),
         chance=chance(errors, int(most + 1e-6)) * len(errors) / (len(errors) + failed),
     )  # fmt: skip

@@ -110,6 +110,28 @@ def test_no_more_run_at_once_than_there_are_cores(
     assert pool.rounds(7) == 3
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8), ({"cpu.max": "max 100000\n"}, 8), ({"cpu.max": "250000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1), ({"cpu.max": "junk"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_container_has_the_cores_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    """Of eight cores a container counts those its share of time is worth, and at least one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert pool.cores(tmp_path) == expected
+
+
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, GraderFault("disk full")], ids=str)
 def test_what_is_raised_ends_all(
     pretended: Callable[[Training], None], raised: type[BaseException] | BaseException

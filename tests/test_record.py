@@ -57,6 +57,11 @@ def test_several_runs_are_judged_by_their_mean() -> None:
     assert made.p_value == pytest.approx(statistics.p_value([44, 48, 52], 60))
 
 
+def test_an_interval_ends_at_a_hundred_per_cent() -> None:
+    """Two runs far apart leave everything open, but nothing above 100 % or below 0."""
+    assert accuracy([0], [9_000]).interval == (0, 100)
+
+
 def test_runs_that_failed_are_no_part_of_the_mean_but_of_the_chance() -> None:
     """A run of four that diverged takes a quarter of the chance that one run passes."""
     problem = records.Problem("train", "error", "the loss became nan")

@@ -54,6 +54,21 @@ def test_a_submission_that_trains_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_own_loops_run_side_by_side(tmp_path: Path) -> None:
+    """With `--runs 2` two boxes train from two seeds, and each is metered."""
+    graded = grade(write(tmp_path, "own.py", SUBMISSION), tmp_path / "out", "--runs=2")
+    record = graded.record
+    assert record.level == "sandboxed"
+    assert record.accuracy is not None
+    assert all(run.finished for run in record.accuracy.runs)
+    assert len({run.weights_sha256 for run in record.accuracy.runs}) == 2
+    assert record.metered is not None
+    assert record.accuracy.runs[1].metered is not None
+    assert record.accuracy.runs[1].metered.samples == 60_000
+    assert graded.outcomes["integrity"] == "passed", graded.output
+
+
+@pytest.mark.slow
 def test_a_training_that_dies_is_a_verdict(tmp_path: Path) -> None:
     """What ends the box in the middle fails the accuracy, in words, and nothing else."""
     dies = "        loss.backward()\n        if len(x) > 4: __import__('os')._exit(0)"
