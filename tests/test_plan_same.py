@@ -24,6 +24,11 @@ class Auxiliary(nn.Module):
         return (scores, self.d(x).mean((2, 3))) if self.training else scores
 
 
+def noisy(change: Callable[[Tensor], Tensor]) -> Net:
+    """Return a network that changes its map in training alone."""
+    return Net(lambda s, x: (change(s.c(x)) if s.training else s.c(x)).mean((2, 3)), c=conv())
+
+
 DIFFERENT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "another layer": (
         lambda: Net(lambda s, x: (s.c(x) if s.training else s.d(x)).mean((2, 3)),
@@ -51,11 +56,22 @@ DIFFERENT: dict[str, tuple[Callable[[], nn.Module], str]] = {
                     c=conv(), m=nn.Buffer(torch.zeros(10)), v=nn.Buffer(torch.ones(10))),
         "+ batch_norm",
     ),
-    "only trained with noise": (
-        lambda: Net(lambda s, x: (s.c(x) + torch.randn_like(s.c(x)) * s.training).mean((2, 3)),
-                    c=conv()),
-        "+ mul(·, False)",
+    "noise left on": (
+        lambda: Net(lambda s, x: (s.c(x) + torch.randn_like(s.c(x))).mean((2, 3)), c=conv()),
+        "+ randn_like",
     ),
+    "noise in evaluation alone": (
+        lambda: Net(lambda s, x: (s.c(x) + torch.randn_like(s.c(x)) * (not s.training))
+                    .mean((2, 3)), c=conv()),
+        "+ randn_like",
+    ),
+    "noise that is no zero on average": (
+        lambda: noisy(lambda x: x + 1 + torch.rand_like(x)), "- add"),
+    "noise that scales by two": (lambda: noisy(lambda x: x * (2 + torch.randn_like(x))), "- mul"),
+    "noise with itself": (lambda: noisy(lambda x: x + (n := torch.randn_like(x)) * n), "- add"),
+    "noise that chooses": (
+        lambda: noisy(lambda x: torch.where(torch.randn_like(x) > 0, x, x.flip(3))), "- where"),
+    "what the image adds in training": (lambda: noisy(lambda x: x + 0.1 * x.flip(3)), "- flip"),
     "flipped in evaluation": (
         lambda: Net(lambda s, x: s.c(x if s.training else x.flip(3)).mean((2, 3)), c=conv()),
         "+ flip",
@@ -74,6 +90,30 @@ def test_ordinary_networks_are_the_same(name: str) -> None:
 
 SAME: dict[str, Callable[[], nn.Module]] = {
     "an auxiliary result": Auxiliary,
+    "noise switched off": lambda: Net(
+        lambda s, x: (s.c(x) + torch.randn_like(s.c(x)) * s.training).mean((2, 3)), c=conv()
+    ),
+    "noise on the image": lambda: Net(
+        lambda s, x: s.c(x + 0.1 * torch.randn_like(x) if s.training else x).mean((2, 3)), c=conv()
+    ),
+    "noise as large as the map": lambda: noisy(
+        lambda x: x + torch.zeros(1).repeat(*x.size()).normal_() * (0.1 * x.detach())
+    ),
+    "noise whose size is learned": lambda: Net(
+        lambda s, x: (s.c(x) + s.a * torch.randn_like(s.c(x)) * s.training).mean((2, 3)),
+        c=conv(), a=nn.Parameter(torch.ones(())),
+    ),
+    "noise of an interval": lambda: noisy(lambda x: x + 0.2 * (torch.rand_like(x) - 0.5)),
+    "Gaussian dropout": lambda: noisy(lambda x: x * torch.normal(1.0, 0.3, x.shape)),
+    "noise that scales by one": lambda: noisy(lambda x: x * (1 + 0.1 * torch.randn_like(x))),
+    "uniform factors": lambda: noisy(lambda x: x * torch.empty_like(x).uniform_(0.5, 1.5)),
+    "branches mixed at random": lambda: Net(
+        lambda s, x: (
+            (a := torch.rand(x.shape[0], 1, 1, 1) if s.training else 0.5) * s.c(x)
+            + (1 - a) * s.d(x)
+        ).mean((2, 3)),
+        c=conv(), d=conv(),
+    ),
     "operations in place on what was dropped": lambda: Net(
         lambda s, x: F.relu_(s.d(s.c(x))).mul_(2).mean((2, 3)), c=conv(), d=nn.Dropout(0.1)
     ),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from grader.plan.arguments import argument, flag, name_of, number, reads, words
+from grader.plan.constants import value_of
 from grader.plan.evidence import finding, off_path
 from grader.plan.findings import Finding
-from grader.plan.path import Trace
+from grader.plan.geometry import MAX_POOLS, geometry
+from grader.plan.path import Trace, is_number
 from grader.plan.schema import Node, Ref
 
 DROPOUTS = words("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
@@ -21,9 +25,11 @@ hundred. With less a whole batch may lose nothing, with more next to nothing is 
 RECURRENT = words("lstm gru rnn_tanh rnn_relu")
 _COMPARISONS = words("lt le gt ge less less_equal greater greater_equal")
 _KEEPS_MASK = words(
-    """to _to_copy type_as div mul div true_divide multiply clone contiguous view expand expand_as
-    reshape unsqueeze detach logical_not floor"""
+    """to _to_copy type_as clone contiguous view expand expand_as reshape unsqueeze squeeze slice
+    detach floor pad constant_pad_nd"""
 )
+_SCALES_MASK = words("div mul true_divide multiply")
+_NEGATES_MASK = words("logical_not bitwise_not")
 _UNIFORM = words("rand rand_like uniform_")
 
 
@@ -63,17 +69,60 @@ def _drop(trace: Trace, node: Node, masks: dict[str, float]) -> Iterator[Drop]:
             yield Drop(node, shares[0], active=True)
 
 
+class _Mask(NamedTuple):
+    """Random zeros and, where `plain`, ones: `share` of them is zero."""
+
+    share: float
+    plain: bool = True
+
+
 def _masks(trace: Trace) -> dict[str, float]:
     """Return the values that are nothing but random zeros, with the share that is zero."""
-    masks: dict[str, float] = {}
+    masks: dict[str, _Mask] = {}
     for node in trace.flow.nodes:
-        share = _share(trace, node, masks)
-        if share is not None and node.name not in trace.seen:
-            masks[node.name] = share
-    return masks
+        mask = _mask(trace, node, masks)
+        if mask is not None and node.name not in trace.seen:
+            masks[node.name] = mask
+    return {name: mask.share for name, mask in masks.items()}
 
 
-def _share(trace: Trace, node: Node, masks: dict[str, float]) -> float | None:
+def _mask(trace: Trace, node: Node, masks: dict[str, _Mask]) -> _Mask | None:
+    share = _share(trace, node)
+    inputs = [each for each in reads(node) if each not in trace.constants]
+    if share is not None:
+        return _Mask(share, plain=name_of(node) not in DROPOUTS)
+    inputs = [
+        each for each in inputs if each not in trace.nodes or not is_number(trace.nodes[each])
+    ]
+    mask = masks.get(inputs[0]) if len(inputs) == 1 else None
+    return _changed(trace, node, mask) if mask is not None else None
+
+
+def _changed(trace: Trace, node: Node, mask: _Mask) -> _Mask | None:
+    """Return what an operation makes of a mask, if it is one still."""
+    name = name_of(node)
+    if name in _KEEPS_MASK:
+        return mask
+    if name in _SCALES_MASK:
+        return mask._replace(plain=False)
+    if not mask.plain:
+        return None
+    if name in _NEGATES_MASK or (name in ("rsub", "sub") and _is_one_less(trace, node, name)):
+        return _Mask(1 - mask.share)
+    if name in MAX_POOLS:  # as DropBlock does, to drop whole squares
+        sliding = geometry(trace, node)
+        return _Mask(mask.share ** math.prod(sliding.kernel)) if sliding else None
+    return None
+
+
+def _is_one_less(trace: Trace, node: Node, name: str) -> bool:
+    """Tell whether a node is `1 - mask`."""
+    one = argument(node, "other" if name == "rsub" else "self")
+    return value_of(one, trace.constants) == 1 and argument(node, "alpha", 1) == 1
+
+
+def _share(trace: Trace, node: Node) -> float | None:
+    """Return the share of zeros in a mask that a node draws."""
     name = name_of(node)
     inputs = [each for each in reads(node) if each not in trace.constants]
     if name in ("bernoulli", "bernoulli_"):
@@ -87,8 +136,6 @@ def _share(trace: Trace, node: Node, masks: dict[str, float]) -> float | None:
         if bound is None or not uniform:
             return None
         return bound if name.startswith("g") else 1 - bound
-    if name in _KEEPS_MASK and len(inputs) == 1 and inputs[0] in masks:
-        return 1 - masks[inputs[0]] if name == "logical_not" else masks[inputs[0]]
     return None
 
 

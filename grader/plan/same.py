@@ -1,8 +1,9 @@
 """Whether evaluation runs the network that was trained.
 
 Both graphs are brought to a common form: dropout and operations without effect are left out,
-batch norm uses its running statistics. Then every value has one identity in both graphs, made of
-its operation and the identities of its arguments, and the outputs must be identical.
+batch norm uses its running statistics, and noise of training is replaced by its mean. Then every
+value has one identity in both graphs, made of its operation and the identities of its arguments,
+and the outputs must be identical.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ from grader.plan.arguments import (
     with_argument,
     words,
 )
+from grader.plan.chance import Chance
 from grader.plan.constants import value_of
+from grader.plan.evidence import shape_of
 from grader.plan.noise import DROPOUTS, RECURRENT, drops
-from grader.plan.path import Trace
-from grader.plan.schema import Node, Ref
+from grader.plan.path import Trace, is_number
+from grader.plan.schema import Node, Ref, Value
 from grader.plan.sizes import per_image
 
 _WITHOUT_EFFECT = words("alias detach contiguous clone lift_fresh lift_fresh_copy")
 _SCALES = words("div divide true_divide mul multiply")
+_SUMS = words("add sub subtract")
 _SHOWN = 40  # lines of a difference, and characters of a line
 _WIDTH = 160
 
@@ -61,6 +65,7 @@ class _Canonical:
         self._identities = identities
         self._dropped = {drop.node.name: drop.p for drop in drops(trace) if training}
         self._unscaled: dict[str, float] = {}  # shares kept that have still to be divided by
+        self._chance = Chance(trace) if training else None
         self._ids: dict[str, int] = {}
         self._kept: dict[int, Node] = {}
         for name in (*trace.flow.inputs, *trace.tensors):
@@ -83,6 +88,7 @@ class _Canonical:
             self._line(node)
             for node in self._trace.flow.nodes
             if node.name in needed and id(node) in shown and node.shape is not None
+            if node.name not in self._means()
         ]
 
     def _of(self, node: Node) -> int:
@@ -90,7 +96,7 @@ class _Canonical:
         passed = self._passed(node)
         if passed is not None:
             return self._ids[passed]
-        common = self._frozen(node)
+        common = self._numbers_last(self._frozen(node))
         parts = [self._text(value) for value in common.args]
         parts += [f"{key}={self._text(value)}" for key, value in sorted(common.kwargs.items())]
         identity = self._identity(common.op, *parts)
@@ -110,26 +116,51 @@ class _Canonical:
         if name in DROPOUTS and (not flag(node, "train") or number(node, "p", 0.5) == 0):
             return source
         if source in self._unscaled and self._rescales(node, name, source):
+            if isinstance(argument(node, "other"), Ref):
+                self._unscaled[node.name] = self._unscaled[source]
             return source
         return self._neutral(node, name)
 
     def _neutral(self, node: Node, name: str) -> str | None:
-        """Return what is multiplied or divided by 1, if the shape stays."""
-        constants = self._trace.constants
+        """Return what is scaled by 1, or has nothing added to it, if the shape stays."""
         left, right = argument(node, "self"), argument(node, "other")
-        if name not in _SCALES:
+        if name not in _SCALES and name not in _SUMS:
             return None
-        kept = left if value_of(right, constants) == 1 else None
-        if kept is None and name in ("mul", "multiply") and value_of(left, constants) == 1:
+        idle = self._is_one if name in _SCALES else self._is_zero
+        kept = left if idle(right) else None
+        if kept is None and name in ("mul", "multiply", "add") and idle(left):
             kept = right
-        source = self._trace.nodes.get(kept.ref) if isinstance(kept, Ref) else None
-        return source.name if source is not None and source.shape == node.shape else None
+        if isinstance(kept, Ref) and shape_of(self._trace, kept.ref) == node.shape:
+            return kept.ref
+        return None
+
+    def _is_one(self, value: Value) -> bool:
+        mean = self._mean(value)
+        return mean is not None and math.isclose(mean, 1, rel_tol=1e-3)
+
+    def _is_zero(self, value: Value) -> bool:
+        centred = self._chance.centred if self._chance else frozenset[str]()
+        return self._mean(value) == 0 or (isinstance(value, Ref) and value.ref in centred)
+
+    def _mean(self, value: Value) -> float | None:
+        """Return the number that evaluation goes on with for a value, if there is one."""
+        if self._chance:
+            return self._chance.mean(value)
+        return value_of(value, self._trace.constants)
 
     def _rescales(self, node: Node, name: str, source: str) -> bool:
         """Tell whether a node divides by the share that a dropout written by hand has kept."""
+        other = argument(node, "other")
+        if isinstance(other, Ref) and name in _SCALES:
+            return self._is_count(other.ref)
         by = number(node, "other", 0.0)
         share = by if name in ("div", "divide", "true_divide") else 1 / by if by else 0.0
         return name in _SCALES and math.isclose(share, self._unscaled[source], rel_tol=1e-3)
+
+    def _is_count(self, name: str) -> bool:
+        """Tell whether a value is a size, or made of random numbers alone: how many were kept."""
+        sized = name in self._trace.nodes and is_number(self._trace.nodes[name])
+        return sized or (self._chance is not None and name in self._chance.means)
 
     def _frozen(self, node: Node) -> Node:
         """Return a node as evaluation should have it."""
@@ -148,16 +179,29 @@ class _Canonical:
             return msgspec.structs.replace(node, args=[*node.args[:1], *bounds])
         return node
 
+    def _numbers_last(self, node: Node) -> Node:
+        """Return `noise * x` as `x * noise`, so that it agrees with `x * 0.5`."""
+        if name_of(node) not in ("mul", "multiply", "add"):
+            return node
+        known = [isinstance(v, Ref) and v.ref in self._means() for v in node.args]
+        return (
+            msgspec.structs.replace(node, args=node.args[::-1]) if known == [True, False] else node
+        )
+
     def _dtype(self, name: str | None) -> str:
         known = self._trace.nodes.get(name or "") or self._trace.tensors.get(name or "")
         return known.dtype if known else "torch.float32"
+
+    def _means(self) -> dict[str, float | None]:
+        return self._chance.means if self._chance else {}
 
     def _identity(self, *parts: str) -> int:
         return self._identities.setdefault(parts, len(self._identities))
 
     def _text(self, value: object) -> str:
         if isinstance(value, Ref):
-            return f"%{self._ids[value.ref]}"
+            mean = self._means().get(value.ref)
+            return f"%{self._ids[value.ref]}" if mean is None else repr(mean)
         if isinstance(value, list):
             return f"[{', '.join(map(self._text, value))}]"
         return repr(value)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from torchvision.ops import DropBlock2d
 
 from tests.capturing import Net, conv
 
@@ -14,10 +15,21 @@ def dropped(drop: nn.Module) -> Net:
     return Net(lambda s, x: s.d(s.c(x)).mean((2, 3)), c=conv(), d=drop)
 
 
+def squares(x: Tensor, gamma: float, side: int = 3) -> Tensor:
+    """Drop whole squares of a map, and scale what is left."""
+    seeds = (torch.rand(x.shape[0], *x.shape[2:]) < gamma).float()
+    mask = 1 - F.max_pool2d(seeds[:, None], side, 1, side // 2)
+    return x * mask * mask.numel() / mask.sum()
+
+
 COUNTED: dict[str, Callable[[], Net]] = {
     "Dropout": lambda: dropped(nn.Dropout(0.1)),
     "Dropout in place": lambda: dropped(nn.Dropout(0.1, inplace=True)),
     "Dropout2d": lambda: dropped(nn.Dropout2d(0.1)),
+    "squares": lambda: dropped(DropBlock2d(0.1, 3)),
+    "squares, by hand": lambda: Net(
+        lambda s, x: (squares(s.c(x), 0.02) if s.training else s.c(x)).mean((2, 3)), c=conv()
+    ),
     "one in a thousand": lambda: dropped(nn.Dropout(0.001)),
     "all but one in a hundred": lambda: dropped(nn.Dropout(0.99)),
     "AlphaDropout": lambda: dropped(nn.AlphaDropout(0.1)),
@@ -67,6 +79,11 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
     "next to never": (lambda: dropped(nn.Dropout(1e-12)), "next to nothing"),
     "less than one in a thousand": (lambda: dropped(nn.Dropout(0.0009)), "next to nothing"),
     "nearly all": (lambda: dropped(nn.Dropout(0.995)), "next to everything"),
+    "squares that cover everything": (
+        lambda: Net(lambda s, x: (squares(s.c(x), 0.06, 9) if s.training else s.c(x)).mean((2, 3)),
+                    c=conv()),
+        "next to everything",
+    ),
     "always off": (
         lambda: Net(lambda s, x: F.dropout(s.c(x), 0.1, False).mean((2, 3)), c=conv()),
         "switched off",
