@@ -69,9 +69,11 @@ class Bench:
     def moved(self, index: int, hook: Hook) -> float | None:
         """Return how far the scores of a draw move, in training mode, when `hook` has its say.
 
-        Relative to their spread over the images; None if this draw cannot tell.
+        How far they move against each other, that is: what raises or scales all scores of an image
+        alike decides nothing. Relative to their spread over the images; None if this draw cannot
+        tell.
         """
-        usual = self._usual(index)
+        usual = _compared(self._usual(index))
         spread = _spread(usual)
         if spread is None:
             return None
@@ -79,7 +81,7 @@ class Bench:
             scores = self._scores("train", self._drawn(index), hook)
         except SubmissionError:  # an index made of the result, and now out of range
             return None
-        return _distance(usual, scores, otherwise=0.0) / spread
+        return _distance(usual, _compared(scores), otherwise=0.0) / spread
 
     def watched(self, index: int, hook: _Watch) -> _Watch:
         """Return `hook` after it has seen a draw run in training mode."""
@@ -209,6 +211,14 @@ def _in_words(value: Any) -> Any:  # noqa: ANN401 - the depth of a list is kept
 
 def _kept(_: schema.Node, result: object) -> object:
     return result
+
+
+def _compared(scores: torch.Tensor) -> torch.Tensor:
+    """Return each image's scores as they stand to each other: of mean zero and length one."""
+    apart = scores - scores.mean(1, keepdim=True)
+    length = apart.norm(dim=1, keepdim=True)
+    noise = 1e-9 * scores.abs().amax(1, keepdim=True)  # of which a length is no length
+    return torch.where(length > noise, apart / length, torch.zeros_like(apart))
 
 
 def _spread(scores: torch.Tensor) -> float | None:

@@ -1,8 +1,9 @@
 """Measures what the layers a requirement asks for do to the scores, by changing their results.
 
-A layer acts if the scores move under some choice of weights, and move both in float64 and in the
-network's own precision. One alone would not do: in float32, `(x + 1000 * y) - 1000 * y` moves by
-its rounding, and in float64, `(y / 1000 + 1e6) - 1e6` is not rounded away.
+A layer acts if the scores move against each other under some choice of weights, and do so both in
+float64 and in the network's own precision. One alone would not do: in float32,
+`(x + 1000 * y) - 1000 * y` moves by its rounding, and in float64, `(y / 1000 + 1e6) - 1e6` is not
+rounded away.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ Layers that act move them by a hundredth and more under some draw; rounding stay
 LEAST_VARIANCE = 0.1
 """The least share of the batch's variance in what a batch norm divides by; the rest is its eps."""
 
-_STILL = "the scores stay as they are when its result is changed, whatever the weights are"
+_STILL = (
+    "no score moves against the others when its result is changed, whatever the weights are: it "
+    "decides nothing"
+)
 _SWAMPED = "what comes in varies so little that its eps decides: it normalises next to nothing"
 
 _MEASURED = 16  # layers of one kind; further ones only as long as none has acted
