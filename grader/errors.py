@@ -28,12 +28,12 @@ class GradingError(Exception):
     def __init__(
         self, message: str, *, expected: str = "", found: str = "", where: str = "", help: str = ""
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.expected = expected
-        self.found = found
-        self.where = where
-        self.help = help
+        super().__init__(_as_text(message))
+        self.message = _as_text(message)
+        self.expected = _as_text(expected)
+        self.found = _as_text(found)
+        self.where = _as_text(where)
+        self.help = _as_text(help)
 
     def __str__(self) -> str:
         parts = [self.message]
@@ -41,6 +41,11 @@ class GradingError(Exception):
             if text := getattr(self, label):
                 parts.append(f"  {label}: {text}")
         return "\n".join(parts)
+
+
+def _as_text(words: str) -> str:
+    """Return what any file can hold: a name of the file system may hold bytes that are no text."""
+    return words.encode("utf-8", "replace").decode()
 
 
 class SubmissionError(GradingError):

@@ -325,13 +325,18 @@ def _first_record(request: Request) -> Record:
     path = request.submission
     name = Path(os.path.abspath(path)).name  # noqa: PTH100 - a loop of links cannot be resolved
     return Record(
-        submission=records.Submission(name, str(path), _sha256(path)),
+        submission=records.Submission(_as_text(name), _as_text(str(path)), _sha256(path)),
         assignment=request.rubric.assignment,
         rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
         max_score=request.rubric.max_score,
         official=request.official,
         environment=_environment(),
     )  # fmt: skip
+
+
+def _as_text(name: str) -> str:
+    """Return a file's name as text, where its bytes are none."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _protections(held: Held) -> records.Protections:

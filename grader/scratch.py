@@ -46,7 +46,7 @@ def _locked(path: str) -> int | None:
     None on Windows, where nothing is swept.
     """
     if sys.platform != "win32":
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -100,7 +100,7 @@ class Grading:
     def pytest_report_header(self) -> str:
         """Name the submission and the rubric above the run."""
         request = self.run.request
-        return f"submission: {request.submission}\nrubric: {request.rubric.assignment}"
+        return f"submission: {safe(str(request.submission))}\nrubric: {request.rubric.assignment}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -201,7 +201,7 @@ class Grading:
             )
             terminalreporter.ensure_newline()
             terminalreporter.write_line(text)
-            told = f"record: {self.run.folder / 'record.json'}"
+            told = f"record: {safe(str(self.run.folder / 'record.json'))}"
             terminalreporter.write_line(str(self.unsaved) if self.unsaved else told)
 
 

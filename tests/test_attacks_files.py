@@ -160,3 +160,21 @@ def test_a20_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     found = judge(folder, tmp_path / "out", official=False)
 
     assert found.score == ALL_POINTS or found.fault == "error"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not take such names")
+@pytest.mark.parametrize("name", ["\x1b[2J\nred.py", "\udcff\udcfe.py", "-q.py"], ids=ascii)
+def test_a24_names_of_files_do_not_command_the_terminal(tmp_path: Path, name: str) -> None:
+    """Line ends, control characters and bytes that are no text in a name are shown at most."""
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    path.write_text(NET, encoding="utf-8")
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "grade"), str(path), "--quick", f"--out={tmp_path}"],
+        capture_output=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert len(list(tmp_path.glob("*/record.json"))) == 1
+    assert records.load(next(tmp_path.glob("*/record.json"))).score == ALL_POINTS

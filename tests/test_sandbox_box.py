@@ -157,6 +157,26 @@ def test_who_kills_itself_cannot_look_like_somebody_killed(code: str) -> None:
 
 
 @whole
+def test_time_of_children_nobody_waits_for_is_counted() -> None:
+    """A command cannot have the kernel forget what its children have worked."""
+    code = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n"
+        "    while time.process_time() < 0.6: pass\n"
+        "    os._exit(0)\n"
+        "time.sleep(2); print(1, flush=True); sys.stdin.read()\n"
+    )
+    boxed = Boxed(process.python("-S", "-c", code), Limits(memory=10**9, output=10**6, cpu=9))
+    deadline = time.monotonic() + 30
+    try:
+        next(boxed.chunks(lambda: deadline))
+        assert boxed.cpu_seconds() > 0.5
+    finally:
+        boxed.end()
+
+
+@whole
 def test_killing_ones_own_children_is_allowed() -> None:
     """A program of the command's that takes too long may be killed, alone or with its group."""
     code = (
@@ -375,9 +395,13 @@ def test_folders_of_the_dead_are_removed_and_those_of_the_living_kept(
     """A folder nobody holds is swept by the next one; a held one is not."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "grader-test-dead").mkdir()
+    others = {"grader-test-pipe", "grader-test-link"}
+    os.mkfifo(tmp_path / "grader-test-pipe")  # of somebody else's, and never a reason to wait
+    (tmp_path / "grader-test-link").symlink_to(tmp_path)
     with scratch.folder("grader-test-") as first, scratch.folder("grader-test-") as second:
-        assert {p.name for p in tmp_path.iterdir()} == {Path(first).name, Path(second).name}
-    assert list(tmp_path.iterdir()) == []
+        found = {p.name for p in tmp_path.iterdir() if p.name not in others}
+        assert found == {Path(first).name, Path(second).name}
+    assert {p.name for p in tmp_path.iterdir()} == others
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -399,6 +423,12 @@ def test_the_filter_allows_what_it_does_not_name(machine: str) -> None:
     assert verdict(program, own, mmap[column], 0, 0, 0, 0x22) == seccomp._ALLOW
     assert verdict(program, own, mmap[column], 0, 0, 0, 0x21) == seccomp._ERRNO | 1
     assert verdict(program, own, clone[column], 9) == seccomp._ERRNO | 1
+    acts = (13, 134)[column]
+    for arguments, found in [
+        ((17, 0), seccomp._ALLOW), ((17, 1), seccomp._ERRNO), ((17, 1 << 32), seccomp._ERRNO),
+        ((15, 1), seccomp._ALLOW),
+    ]:  # fmt: skip
+        assert verdict(program, own, acts, *arguments) == found
     refused, ends, allowed = seccomp._ERRNO | 1, seccomp._KILL, seccomp._ALLOW
     for pid, number, expected in [
         (7, 9, ends), (7, 15, allowed), (8, 9, allowed), (-8, 9, allowed), (0, 9, ends),

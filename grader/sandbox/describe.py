@@ -28,10 +28,10 @@ _STOPPED = {
 
 
 class _Error(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    kind: str
-    message: str
-    where: str
-    help: str
+    kind: Text
+    message: Text
+    where: Text
+    help: Text
 
 
 class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,6 +45,7 @@ def main(text: str) -> int:
     """Build the box, run the command that `text` specifies as JSON, and return its status."""
     spec = Spec(**json.loads(text))
     parent = os.getppid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some parents ignore it, and hand that on
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_FAILED))
     roots = view.of_interpreter(spec.environment.get("LD_LIBRARY_PATH", ""))
     with scratch.folder("grader-box-") as home:

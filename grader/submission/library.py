@@ -18,6 +18,7 @@ from pathlib import Path
 
 from grader.submission.names import bound_by_import, dotted
 from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit, script
+from grader.submission.text import clean
 
 # A file beside a submission cannot take the place of these.
 RESERVED = frozenset({"torch", "torchvision", "numpy"})
@@ -76,7 +77,7 @@ class Library:
 
     def label(self, path: Path) -> str:
         """Give what a person would call the file: its path seen from what was handed in."""
-        return Path(os.path.relpath(path, self.top)).as_posix()
+        return clean(Path(os.path.relpath(path, self.top)).as_posix())
 
     def _locate(self, name: str) -> Path | None:
         parts = name.split(".")

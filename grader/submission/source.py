@@ -115,6 +115,7 @@ def dedented(node: ast.stmt, text: Text) -> str:
 
 def read_unit(path: Path, label: str) -> Unit:
     """Read a script or a notebook. Raises SubmissionError."""
+    label = clean(label)  # of a file whose name is no text
     data = read_bytes(path, label)
     if path.suffix.lower() == ".ipynb":
         return read_notebook(path, label, data)

@@ -34,11 +34,19 @@ def explain(error: BaseException, files: set[str]) -> Json:
     meant = own or theirs or kind in ("MissingPackage", "ModuleNotFoundError")
     ours = not meant and bool(frames) and os.path.dirname(frames[-1].filename) == _HERE  # noqa: PTH120
     return {
-        "kind": "Tracer" if ours else kind,
-        "message": _printable(str(error) if own else f"{kind}: {error}"),
-        "where": places[-1] if places else getattr(error, "where", "") if own else "",
-        "help": getattr(error, "help", "") if own else "",
+        "kind": "Tracer" if ours else _printable(kind),
+        "message": _printable(_words(error) if own else f"{kind}: {_words(error)}"),
+        "where": _printable(places[-1] if places else getattr(error, "where", "") if own else ""),
+        "help": _printable(getattr(error, "help", "") if own else ""),
     }
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says; some cannot even do that."""
+    try:
+        return str(error)
+    except BaseException as other:  # whatever the submission has in store
+        return f"(its message raises {type(other).__name__})"
 
 
 def _printable(text: str) -> str:

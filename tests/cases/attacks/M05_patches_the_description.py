@@ -1,0 +1,14 @@
+# M05 has the code that describes it list no tensors: what it uses is found in the graph
+# fails: global_average_pooling parameter_count
+def attack():
+    import capture, tensors
+    capture.list_tensors = tensors.list_tensors = lambda model: []
+    return nn.Parameter(torch.randn(30_000))
+
+
+def used(model, scores):
+    return scores + 1e-3 * model.held.mean()
+
+
+first = nn.Module.__call__
+nn.Module.__call__ = lambda self, x: used(self, first(self, x)) if hasattr(self, "held") else first(self, x)
