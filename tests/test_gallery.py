@@ -5,10 +5,13 @@ import math
 import pytest
 import torch
 
-from grader.training.probe import probe
-from tests.capturing import facts, model_of
+from grader.datasets import mnist
+from grader.datasets.mnist import Bytes
+from grader.training.probe import pictures_of, probe, taught
+from tests.capturing import facts
 from tests.cases.networks.architectures import CASES
 from tests.cases.networks.oddities import ODDITIES
+from tests.plans import plan_of
 
 GALLERY = CASES | ODDITIES
 
@@ -36,13 +39,19 @@ def test_an_honest_network_gets_its_answers(name: str) -> None:
     assert (found.difference, found.mixing) == ([], [])
 
 
+@pytest.fixture(scope="module")
+def digits() -> Bytes:
+    """Read the images to train on."""
+    return mnist.load().train_images
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GALLERY)
-def test_the_probe_does_not_doubt_an_honest_network(name: str) -> None:
-    """Run on random images, every layer that counts is seen to act."""
+def test_the_probe_does_not_doubt_an_honest_network(name: str, digits: Bytes) -> None:
+    """Run on a few digits, every layer that counts is seen to act."""
     torch.manual_seed(0)
-    model = model_of(GALLERY[name].make())
-    found = probe(model, {tensor.name for tensor in model.tensors})
+    plan = plan_of(GALLERY[name].make())
+    found = probe(plan.model, taught(plan.recipe), pictures_of(plan, digits, seed=1))
 
     assert (found.failed, found.misshapen, found.independent) == ("", [], True)
     assert [influence for influence in found.influences if not influence.acts] == []

@@ -279,9 +279,9 @@ def _doubts(facts: Facts) -> list[str]:
 
 
 def _contradictions(probed: Probed) -> Iterator[str]:
-    """Say where the network, when it ran on random images, was not what its graphs say."""
+    """Say where the network, when it ran on a few images, was not what its graphs say."""
     if probed.failed:
-        yield f"it cannot be run on random images: {probed.failed}"
+        yield f"it cannot be run on a few images: {probed.failed}"
     for each in probed.misshapen[:3]:
         yield f"node {each.node} gives {each.found} where the description says {each.stated}"
     if not probed.independent:

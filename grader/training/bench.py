@@ -1,4 +1,8 @@
-"""A network on a few random images, under several choices of weights, in one precision.
+"""A network on a few images, under several choices of weights, in one precision.
+
+The images are such as the training will see, where they are given: a network could tell random ones
+from digits, and show its layers to the random ones alone. What a network counts while it is trained
+can be set forward (`late`), so that no layer goes to rest after the first steps.
 
 What stands still when training begins may act later (a residual branch that ends in zeros, a
 layer scale of 1e-6), and a ReLU may be dead for one choice of weights. So noise is added to all
@@ -20,6 +24,8 @@ import torch
 
 from grader.errors import SubmissionError
 from grader.plan import schema
+from grader.plan.arguments import first_read, name_of, reads, reference
+from grader.plan.functional import functional
 from grader.training.network import OPERATION_ERRORS, CompiledGraph, Network
 from grader.training.observed import Hook, run
 
@@ -27,6 +33,8 @@ from grader.training.observed import Hook, run
 _STRENGTHS = (1.0, 0.3, 0.1, 0.0)
 DRAWS = range(len(_STRENGTHS))
 """The choices of weights and images, by number."""
+
+_LATE = 10_000  # steps by which counters are set forward: about as many as 19 epochs take
 
 _WIDER = {
     "torch.float16": "torch.float64",
@@ -49,14 +57,24 @@ class _Draw:
 class Bench:
     """A network that runs on `batch` images, in float64 if `wide`, else as it will be trained.
 
-    `taught` names the tensors that the recipe hands to the optimiser. Raises SubmissionError when
-    the network cannot be run.
+    `taught` names the tensors that the recipe hands to the optimiser. `pictures` [N, *input_shape]
+    are the images, `batch` of them for each draw; without them they are random. Raises
+    SubmissionError when the network cannot be run.
     """
 
     def __init__(
-        self, model: schema.Model, taught: Collection[str], batch: int, *, wide: bool
+        self,
+        model: schema.Model,
+        taught: Collection[str],
+        batch: int,
+        *,
+        wide: bool,
+        late: bool = False,
+        pictures: torch.Tensor | None = None,
     ) -> None:
         self._model, self._batch, self._wide = model, batch, wide
+        self._pictures = pictures
+        self._forward = counters(model) if late else frozenset[str]()
         given = {"train": model.train, "eval": model.eval}
         self._graphs = {k: _widened(graph) if wide else graph for k, graph in given.items()}
         self._learning = {t.name for t in model.tensors if t.trainable and t.name in taught}
@@ -144,6 +162,9 @@ class Bench:
             for name, tensor in Network(self._model, generator).state.items()
         }
         images = torch.randn(self._batch, *self._model.input_shape, generator=generator)
+        if self._pictures is not None:
+            images = self._pictures[index * self._batch :][: self._batch]
+        state |= {name: state[name] + _LATE for name in self._forward}
         if self._wide:
             state = {name: _wide(tensor) for name, tensor in state.items()}
             images = _wide(images)
@@ -175,6 +196,26 @@ class Bench:
             return set(self._learning)
         pairs = zip(leaves, slopes, strict=True)
         return {name for name, slope in pairs if slope is not None and bool((slope != 0).any())}
+
+
+def counters(model: schema.Model) -> frozenset[str]:
+    """Return the buffers that training moves on and something reads, but running statistics."""
+    nodes = model.train.nodes
+    statistics = {
+        reference(node, key)
+        for node in nodes
+        for key in ("running_mean", "running_var")
+        if name_of(node) in ("batch_norm", "instance_norm")
+    }
+    written = functional(model, model.train).written - statistics
+    moved = {n.name: first_read(n) for n in nodes if first_read(n) in written and _moves(n)}
+    read = {name for n in nodes for name in reads(n)[1 if n.name in moved else 0 :]}
+    return frozenset(moved.get(name) or name for name in read & {*written, *moved})
+
+
+def _moves(node: schema.Node) -> bool:
+    """Tell whether a node changes its first argument."""
+    return name_of(node).endswith("_")
 
 
 def _shaken(tensor: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:

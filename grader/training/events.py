@@ -51,7 +51,7 @@ class Influence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Probed(Event, frozen=True, tag="probed"):
-    """What a run on random images says about the network's description, before training.
+    """What a run on a few images says about the network's description, before training.
 
     `dependence` is how far an image's scores move with its batch mates in evaluation (None: no
     telling); `independent` is false where that is more than rounding. `failed` says why the

@@ -19,7 +19,7 @@ from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.plan.arguments import first_read, name_of, number
 from grader.plan.findings import Facts, Finding
-from grader.training.bench import DRAWS, Bench
+from grader.training.bench import DRAWS, Bench, counters
 from grader.training.events import Influence
 from grader.training.observed import Hook
 
@@ -44,16 +44,26 @@ _Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Laboratory:
-    """A network on `batch` random images, in both precisions; see `Bench`.
+    """A network on `batch` images, in both precisions; see `Bench`.
 
-    In its own alone, where it holds an operation that float64 does not have.
+    In its own alone, where it holds an operation that float64 does not have; and late in a training
+    as well, where it counts the steps.
     """
 
-    def __init__(self, model: schema.Model, taught: Collection[str], batch: int) -> None:
+    def __init__(
+        self,
+        model: schema.Model,
+        taught: Collection[str],
+        batch: int,
+        pictures: torch.Tensor | None = None,
+    ) -> None:
         self._nodes = model.train.nodes
-        self._benches = [Bench(model, taught, batch, wide=False)]
+        bench = partial(Bench, model, taught, batch, pictures=pictures)
+        self._benches = [bench(wide=False)]
         with contextlib.suppress(SubmissionError):
-            self._benches.insert(0, Bench(model, taught, batch, wide=True))
+            self._benches.insert(0, bench(wide=True))
+        if counters(model):
+            self._benches += [bench(wide=False, late=True)]
 
     def dependence(self) -> float | None:
         """Return how far an image's scores move with its batch mates, see `Bench`."""

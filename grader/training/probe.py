@@ -1,4 +1,4 @@
-"""Runs a rebuilt network on a few random images, to see whether it does what its Plan says.
+"""Runs a rebuilt network on a few images, to see whether it does what its Plan says.
 
 The facts of a network come from its graphs, and the graphs from a process in which a submission
 ran. Two things they cannot prove: that results have the shapes the graphs state, and that what
@@ -15,10 +15,14 @@ from itertools import islice
 
 import torch
 
+from grader.datasets.mnist import Bytes
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.plan.facts import facts_of
 from grader.plan.sizes import size_of
+from grader.training.augment import augment
+from grader.training.bench import DRAWS
+from grader.training.draw import Draw
 from grader.training.events import Misshapen, Mode, Probed
 from grader.training.influence import LEAST, Laboratory
 from grader.training.network import Network
@@ -30,10 +34,13 @@ _BATCHES = (8, 12)
 _SHOWN = 20  # wrong shapes
 
 
-def probe(model: schema.Model, taught: Collection[str]) -> Probed:
+def probe(
+    model: schema.Model, taught: Collection[str], pictures: torch.Tensor | None = None
+) -> Probed:
     """Run both graphs of a model on a few images and say what contradicts its description.
 
     `taught` names the tensors that the recipe changes: they may differ later, others may not.
+    `pictures` are images as `pictures_of` makes them; without them they are random.
     Runs on one core, and leaves PyTorch's random numbers and threads as they were. Influence is
     not measured where shapes are wrong already: which layers count was worked out from them.
     """
@@ -41,7 +48,7 @@ def probe(model: schema.Model, taught: Collection[str]) -> Probed:
         try:
             if shapes := _misshapen(model):
                 return Probed(misshapen=shapes)
-            laboratory = Laboratory(model, taught, _BATCHES[0])
+            laboratory = Laboratory(model, taught, _BATCHES[0], pictures)
             influences = laboratory.influences(facts_of(model))
             dependence = laboratory.dependence()
         except SubmissionError as error:
@@ -65,6 +72,22 @@ def taught(recipe: schema.Recipe) -> set[str]:
     """Return the names of the tensors that the optimiser gets with a learning rate above zero."""
     groups = zip(recipe.optimizer.groups, recipe.schedule.lr, strict=False)
     return {name for group, lr in groups if any(lr) for name in group.parameters}
+
+
+def pictures_of(plan: schema.Plan, images: Bytes, seed: int) -> torch.Tensor | None:
+    """Choose some training images and prepare them as in testing: [N, *input_shape].
+
+    None where the transforms do not fit; the training will say so.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(images), generator=generator)[: len(DRAWS) * _BATCHES[0]]
+    pixels = torch.from_numpy(images[chosen.numpy()]).unsqueeze(1)
+    draw = Draw(generator, torch.device("cpu"))
+    with contextlib.suppress(SubmissionError):
+        pictures = augment(pixels, plan.recipe.test_transform, draw)
+        if list(pictures.shape[1:]) == plan.model.input_shape:
+            return pictures
+    return None
 
 
 def _misshapen(model: schema.Model) -> list[Misshapen]:

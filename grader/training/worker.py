@@ -59,13 +59,14 @@ def _work(job: Job, stream: BinaryIO) -> None:
     tune()
     import torch
 
-    from grader.training.probe import probe, taught
+    from grader.training.probe import pictures_of, probe, taught
 
     if job.threads:
         torch.set_num_threads(job.threads)
     plan = msgspec.json.decode(Path(job.plan).read_bytes(), type=schema.Plan)
     data = mnist.load(None if job.data_dir is None else Path(job.data_dir))
-    _say(stream, probe(plan.model, taught(plan.recipe)))
+    pictures = pictures_of(plan, data.train_images, job.seed)
+    _say(stream, probe(plan.model, taught(plan.recipe), pictures))
     result = _trained(job, plan, data, lambda event: _say(stream, event))
     if result.diverged:
         return
