@@ -14,7 +14,7 @@ from grader.reports.compare import changes, render
 from tests.capturing import facts as shape_of
 from tests.cases.networks.architectures import CASES
 from tests.grading import REPO
-from tests.making import facts, record
+from tests.making import accuracy, facts, record
 
 RUBRIC = rubric.load()
 
@@ -58,6 +58,15 @@ def test_layers_fields_and_recipes_that_differ_are_told() -> None:
     assert "layers of kind activation: 1 → 2" in text
     assert "epochs: 12 → 19" in text
     assert "also in the recipe: loss" in text
+
+
+def test_the_mean_of_several_runs_is_shown_with_its_spread() -> None:
+    """One run is a figure, several are a mean, a deviation and how many."""
+    one, three = record(50), record(50, accuracy=accuracy([44], [48], [52]))
+    text = render(one, three, RUBRIC, width=140)
+
+    assert "99.50%" in text
+    assert "99.52 ± 0.04%, 3 runs" in text
 
 
 def test_the_field_before_the_average_is_told() -> None:

@@ -70,6 +70,21 @@ def test_two_runs_are_trained_judged_and_reported(tmp_path: Path) -> None:
     assert "accuracy: mean of 2 runs" in graded.output
 
 
+@pytest.mark.slow
+def test_the_same_submission_gets_the_same_weights_again(tmp_path: Path) -> None:
+    """A single run, on all cores: graded twice, seed, errors and weights agree bit for bit."""
+    path = write(tmp_path, "net.py", SUBMISSION)
+    found = []
+    for name in ("once", "again"):
+        accuracy = grade(path, tmp_path / name, "-k", "test_accuracy").record.accuracy
+        assert accuracy is not None
+        (run,) = accuracy.runs
+        found.append((run.seed, run.threads, run.curve, run.weights_sha256))
+
+    assert found[0] == found[1]
+    assert found[0][3]
+
+
 def test_a_rubric_that_no_single_run_can_pass_is_a_usage_error(tmp_path: Path) -> None:
     """Without enough runs for the rubric, nothing begins, and the message says what to give."""
     strict = rubric(tmp_path, judged_by='"passes"', passes="4")

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grader.record import Facts, Finding, Layer, Record
+from grader.record import Accuracy, Facts, Finding, Layer, Record
 from grader.reports.layers import drawn, field_text, kind_text, shape_text
 from grader.reports.text import rendered, safe
 from grader.rubric import Rubric
@@ -55,12 +55,18 @@ def _requirements(left: Record, right: Record, rubric: Rubric) -> Table:
     return table
 
 
+def _accuracy(accuracy: Accuracy) -> str:
+    if accuracy.deviation is None:
+        return f"{accuracy.judged:.2f}%"
+    return f"{accuracy.judged:.2f} ± {accuracy.deviation:.2f}%, {len(accuracy.runs)} runs"
+
+
 def _metrics(record: Record) -> dict[str, str]:
     """Return what a record says of each metric; without a model, why there is none."""
     facts = record.model
     if facts is None or record.recipe is None:
         return {"Test accuracy": safe(record.problem.message) if record.problem else "not known"}
-    accuracy = f"{record.accuracy.judged:.2f}%" if record.accuracy else "not trained"
+    accuracy = _accuracy(record.accuracy) if record.accuracy else "not trained"
     return {
         "Test accuracy": accuracy, "Parameters": f"{facts.parameters:,}",
         "Epochs": str(record.recipe.epochs), "Batch normalisation": _mark(facts.batch_norm),
