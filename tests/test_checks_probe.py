@@ -38,7 +38,7 @@ def test_layers_that_change_nothing_fail_their_own_check() -> None:
     checks.test_integrity(Judge(), run)
     checks.test_dropout(Judge(), run)
 
-    with pytest.raises(CheckFailed, match="bn1: the scores stay"):
+    with pytest.raises(CheckFailed, match=r"bn1 \(8×26×26\): the scores stay"):
         checks.test_batch_normalization(Judge(), run)
 
 

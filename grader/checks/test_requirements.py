@@ -49,12 +49,22 @@ def test_parameter_count(judge: Judge, described: Record, rubric: Rubric) -> Non
     judge(
         facts.parameters < limit,
         expected=f"fewer than {limit:,}",
-        found=f"{facts.parameters:,}" + (f", {facts.unused:,} of them unused" * bool(facts.unused)),
+        found=f"{facts.parameters:,}{_apart(facts)}",
         where="most in " + ", ".join(f"{t.name} ({t.count:,})" for t in largest),
         message=f"the network has {facts.parameters - limit + 1:,} parameters too many",
         help="use fewer channels in the layers named, and global average pooling instead of "
         "large linear layers; delete layers that are declared but not used",
     )
+
+
+def _apart(facts: Facts) -> str:
+    """Name what is counted and is no parameter in use: unused ones, buffers and constants."""
+    others = [t for t in facts.tensors if t.counted and t.role != "parameter"]
+    named = ", ".join(f"{t.role} {t.name} ({_shape(t.shape)})" for t in others[:3])
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return f", {facts.unused:,} of them unused" * bool(
+        facts.unused
+    ) + f", {sum(t.count for t in others):,} in {named}{more}" * bool(others)
 
 
 @pytest.mark.trains
@@ -95,7 +105,9 @@ def test_batch_normalization(judge: Judge, record: Record) -> None:
     """Batch normalisation."""
     _judge_layer(
         judge, record, _facts(judge, record).batch_norm, "batch normalisation",
-        help="add nn.BatchNorm2d behind a convolution, and call it in forward",
+        add="add nn.BatchNorm2d behind a convolution, and call it in forward",
+        mend="use nn.BatchNorm2d as it comes, in training and in evaluation, and let what follows "
+        "work on its result: x = self.bn(x)",
     )  # fmt: skip
 
 
@@ -103,7 +115,9 @@ def test_dropout(judge: Judge, record: Record) -> None:
     """Dropout."""
     _judge_layer(
         judge, record, _facts(judge, record).dropout, "dropout",
-        help="add nn.Dropout with a small p, and call it in forward",
+        add="add nn.Dropout with a small p, and call it in forward",
+        mend="use nn.Dropout with a small p, which evaluation switches off by itself, and let what "
+        "follows work on its result: x = self.dropout(x)",
     )  # fmt: skip
 
 
@@ -111,7 +125,9 @@ def test_global_average_pooling(judge: Judge, record: Record) -> None:
     """Global average pooling."""
     _judge_layer(
         judge, record, _facts(judge, record).global_average_pooling, "global average pooling",
-        help="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
+        add="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
+        mend="average the last map whole, whatever its size, with nn.AdaptiveAvgPool2d(1) or "
+        "x.mean((2, 3)), and make the scores of the result",
     )  # fmt: skip
 
 
@@ -197,19 +213,22 @@ def _meters(record: Record) -> Iterator[tuple[str, Metered]]:
 
 
 def _judge_layer(
-    judge: Judge, record: Record, findings: list[Finding], name: str, *, help: str
+    judge: Judge, record: Record, findings: list[Finding], name: str, *, add: str, mend: str
 ) -> None:
-    """Pass if any finding counts and was seen to act; otherwise tell why each one does not."""
+    """Pass if any finding counts and was seen to act; otherwise tell why each one does not.
+
+    What to try is to `add` such a layer where there is none, or to `mend` what there is.
+    """
     findings = _measured(findings, record.probe)
     good = [f for f in findings if f.counts]
-    reasons = "; ".join(f"{f.what} {f.name}: {f.why}" for f in findings)
+    reasons = "; ".join(f"{_called(f)} ({_shapes(f)}): {f.why}" for f in findings)
     judge(
         bool(good),
         expected="acts on the output",
         found=_named(good) if good else reasons or "none",
         where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where)),
         message=f"no {name} acts on the network's output",
-        help=help,
+        help=mend if findings else add,
     )
 
 
@@ -225,9 +244,25 @@ def _measured(findings: list[Finding], probe: Probed | None) -> list[Finding]:
 
 
 def _named(findings: list[Finding]) -> str:
-    """List layers by name: `bn1`, or `batch norm 4` where a name is but a number."""
+    """List layers by name and shape: `bn1 (10×7×7)`; `batch norm 4` where a name is a number."""
     names = [f.name if any(map(str.isalpha, f.name)) else f"{f.what} {f.name}" for f in findings]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = [f"{name} ({_shapes(f)})" for name, f in zip(names, findings, strict=True)]
+    return ", ".join(shown[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _called(finding: Finding) -> str:
+    """Return what a layer is and its name, once where they are the same."""
+    same = finding.what == finding.name.replace("_", " ")
+    return finding.what if same else f"{finding.what} {finding.name}"
+
+
+def _shapes(finding: Finding) -> str:
+    """Return what goes in and what comes out: `10×7×7 → 10×1×1`, or once if it stays."""
+    return " → ".join(dict.fromkeys([_shape(finding.before), _shape(finding.after)]))
+
+
+def _shape(sizes: list[int]) -> str:
+    return "×".join(map(str, sizes)) or "1"
 
 
 def _judge_training(judge: Judge, problem: Problem | None, expected: str) -> None:

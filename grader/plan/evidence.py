@@ -34,9 +34,11 @@ def off_path(trace: Trace, node: Node) -> str:
     """Say why a node does not act between image and output; empty if it does."""
     if trace.on_path(node):
         return ""
-    if node.name in trace.seen:
-        return (
-            "its result is not used for the output: it is dropped, taken away again, or "
-            "multiplied by zero"
-        )
-    return "no data of the image reaches it"
+    if node.name not in trace.seen:
+        return "no data of the image reaches it"
+    if node.name not in trace.wired:
+        return "its result is not used for the output: nothing reads it, or what is made of it"
+    return (
+        "its result is not used for the output: it is taken away again, multiplied by zero, "
+        "written over, or cut off"
+    )

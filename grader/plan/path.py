@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 from grader.plan.arguments import argument, first_read, name_of, number, reads, reference, words
 from grader.plan.constants import Constants, constant, is_nothing, value_of
@@ -48,6 +49,11 @@ class Trace:
     inputs: dict[str, tuple[str, ...]]
     seen: frozenset[str]
     path: frozenset[str]
+
+    @cached_property
+    def wired(self) -> frozenset[str]:
+        """Every value that the output is computed from, whether or not it decides anything."""
+        return _backward(self.flow.output, {n.name: tuple(reads(n)) for n in self.flow.nodes})
 
     def shape(self, node: Node) -> Shape:
         """Return the shape of a result; of several results, the first one's."""

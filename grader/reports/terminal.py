@@ -24,6 +24,10 @@ _SANDBOXED = (
     "level sandboxed: the submission's own loop trained the network, in the box, on images it was "
     "handed and counted for; the grader tested the weights it gave back"
 )
+_UNPROBED = (
+    "batch norm, dropout and pooling were judged by the network's graph alone; whether they change "
+    "any score is measured before a training, and what changes none fails then"
+)
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
 
 
@@ -48,6 +52,8 @@ def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
         parts.append(Text(_aside_line(record)))
     parts += [Text(f"note: {safe(note)}") for note in record.notes]
     parts += [Text(f"\nResults for {safe(record.submission.name)}"), _table(record)]
+    if _is_unprobed(record):
+        parts.append(Text(_UNPROBED))
     if record.accuracy is not None:
         lines = _accuracy_lines(record.accuracy, rubric.limits.accuracy)
         parts += [Text(line) for line in lines]
@@ -64,6 +70,13 @@ def _differences(facts: Facts) -> list[Text]:
     styles = {"-": "red", "+": "green"}
     lines = [Text(f"  {safe(line)}", style=styles.get(line[:1], "")) for line in facts.difference]
     return [Text(heading), *lines, Text("")]
+
+
+def _is_unprobed(record: Record) -> bool:
+    """Tell whether layers passed that no run of the network has confirmed."""
+    layers = ("batch_normalization", "dropout", "global_average_pooling")
+    passed = any(check.id in layers and check.outcome == "passed" for check in record.checks)
+    return passed and record.probe is None
 
 
 def _problem_line(problem: Problem) -> str:
