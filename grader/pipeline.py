@@ -21,7 +21,7 @@ from grader import pool, runs
 from grader import record as records
 from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, SubmissionError
-from grader.plan.assemble import SAMPLES, assemble, request_defaults, steps_per_epoch
+from grader.plan.assemble import assemble, request_defaults
 from grader.plan.facts import facts_of
 from grader.plan.initial import drawn_together, notes_on_initialisation
 from grader.plan.schema import Flaw, Plan
@@ -32,7 +32,7 @@ from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
 from grader.submission.program import Program, RecipeChoice
 from grader.submission.reader import read_program
-from grader.training.events import AnyEvent, EpochDone, Finished, Metered, Probed, Started
+from grader.training.events import AnyEvent, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
 
 OnEvent = Callable[[AnyEvent, int], None]
@@ -190,6 +190,8 @@ class Run:
         def note(news: pool.News, number: int) -> None:
             if isinstance(news, pool.Ended):
                 self._note_end(number, news.error)
+                if news.error is not None:
+                    on_event(Failed(news.error.message), number)
             else:
                 self._note_event(number, news)
                 on_event(news, number)
@@ -261,25 +263,15 @@ class Run:
 
     def _note_first(self, event: AnyEvent) -> None:
         """Note in full what the first run says."""
-        training = self.record.training
-        if isinstance(event, Started) and self.plan is not None:
-            self._update(
-                training=_started(event, self.plan),
-                environment=self.record.environment | event.versions | {"device": event.device},
-            )
+        if self.plan is not None:
+            self._update(training=runs.in_full(self.record.training, event, self.plan.recipe))
+        if isinstance(event, Started):
+            device = {"device": event.device}
+            self._update(environment=self.record.environment | event.versions | device)
         elif isinstance(event, Probed):
             self._update(probe=event)
         elif isinstance(event, Metered):
             self._update(metered=event)
-        elif isinstance(event, EpochDone) and training is not None:
-            epochs = [e for e in training.epochs if e.epoch != event.epoch] + [event]
-            training = msgspec.structs.replace(
-                training, epochs=epochs, samples_seen=event.samples,
-                seconds=sum(e.seconds for e in epochs),
-            )  # fmt: skip
-            self._update(training=training)
-        elif isinstance(event, Finished) and training is not None:
-            self._update(training=_finished(training, event))
 
 
 def read(request: Request) -> Program:
@@ -370,23 +362,6 @@ def _environment() -> dict[str, str]:
 def _seed(plan_sha256: str) -> int:
     """Return the plan's own seed: the same submission is always trained alike, on any machine."""
     return int(plan_sha256[:8], 16)
-
-
-def _started(event: Started, plan: Plan) -> records.Training:
-    recipe = plan.recipe
-    whole = recipe.batch_size * steps_per_epoch(recipe.batch_size, recipe.drop_last)
-    return records.Training(
-        seed=event.seed, device=event.device, planned_epochs=event.epochs,
-        steps_per_epoch=event.steps_per_epoch,
-        samples_per_epoch=min(whole, SAMPLES), epochs=[], samples_seen=0, seconds=0.0,
-    )  # fmt: skip
-
-
-def _finished(training: records.Training, event: Finished) -> records.Training:
-    return msgspec.structs.replace(
-        training, finished=True, samples_seen=event.samples, seconds=event.seconds,
-        peak_memory=event.peak_memory, weights_sha256=event.weights_sha256,
-    )  # fmt: skip
 
 
 def _brief(error: BaseException) -> str:

@@ -7,7 +7,9 @@ import hashlib
 from msgspec.structs import replace
 
 from grader.errors import GradingError, SubmissionError
-from grader.record import Problem, Stage, TrainingRun, percent
+from grader.plan.assemble import SAMPLES, steps_per_epoch
+from grader.plan.schema import Recipe
+from grader.record import Problem, Stage, Training, TrainingRun, percent
 from grader.rubric import Limits
 from grader.training.events import (
     AnyEvent,
@@ -54,6 +56,27 @@ def noted(run: TrainingRun, event: AnyEvent, limits: Limits) -> TrainingRun:
             passed=run.errors is not None and percent(run.errors, run.tested) >= limits.accuracy,
         )  # fmt: skip
     return run
+
+
+def in_full(training: Training | None, event: AnyEvent, recipe: Recipe) -> Training | None:
+    """Return the training, of which every figure of every epoch is kept, after an event."""
+    if isinstance(event, Started):
+        whole = recipe.batch_size * steps_per_epoch(recipe.batch_size, recipe.drop_last)
+        return Training(
+            seed=event.seed, device=event.device, planned_epochs=event.epochs,
+            steps_per_epoch=event.steps_per_epoch, samples_per_epoch=min(whole, SAMPLES),
+            epochs=[], samples_seen=0, seconds=0.0,
+        )  # fmt: skip
+    if isinstance(event, EpochDone) and training is not None:
+        epochs = [e for e in training.epochs if e.epoch != event.epoch] + [event]
+        seconds = sum(epoch.seconds for epoch in epochs)
+        return replace(training, epochs=epochs, samples_seen=event.samples, seconds=seconds)
+    if isinstance(event, Finished) and training is not None:
+        return replace(
+            training, finished=True, samples_seen=event.samples, seconds=event.seconds,
+            peak_memory=event.peak_memory, weights_sha256=event.weights_sha256,
+        )  # fmt: skip
+    return training
 
 
 def failed(run: TrainingRun, error: GradingError) -> TrainingRun:

@@ -15,9 +15,9 @@ from tests.grading import EXAMPLES, REPO, grade
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 STRUCTS = [
     records.Record, records.Submission, records.Problem, records.RecipeSummary, records.Training,
-    records.Flaw, records.Accuracy, records.Check, records.SetAside, findings.Facts,
-    findings.TensorCount, findings.Layer, findings.Finding, EpochDone, Metered, Replaced,
-    Probed, Misshapen, Influence,
+    records.Flaw, records.Accuracy, records.TrainingRun, records.Check, records.SetAside,
+    findings.Facts, findings.TensorCount, findings.Layer, findings.Finding, EpochDone, Metered,
+    Replaced, Probed, Misshapen, Influence,
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from grader import rubric
 from grader.record import SetAside, accuracy_of
 from grader.reports import progress, terminal
-from grader.training.events import AnyEvent, Diverged, Probed, Progress, Started
+from grader.training.events import AnyEvent, Diverged, Failed, Probed, Progress, Started
 from tests.making import accuracy, check, epoch, facts, record, run
 
 RUBRIC = rubric.load()
@@ -128,7 +128,7 @@ def test_the_lines_of_several_runs_say_whose_they_are(capsys: pytest.CaptureFixt
     assert "run 2/2  training on cpu: 2 epochs of 469 steps, seed 8" in lines
     assert [line[:19] for line in lines[3:6]] == [f"run {n}/2  epoch  {e}/2" for n, e in
                                                   ((2, 1), (1, 1), (1, 2))]  # fmt: skip
-    assert lines[-1] == "run 2/2  the training failed"
+    assert lines[-1] == "run 2/2  the training failed: the loss became nan"
 
 
 def test_at_a_terminal_each_run_has_its_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,17 @@ def test_at_a_terminal_each_run_has_its_bar(monkeypatch: pytest.MonkeyPatch) -> 
         assert show.progress.tasks == []  # type: ignore[attr-defined]
 
     assert "run 1/2  epoch  2/2" in screen.getvalue()
-    assert "run 2/2  the training failed" in screen.getvalue()
+    assert "run 2/2  the training failed: the loss became nan" in screen.getvalue()
+
+
+def test_what_ends_a_training_cannot_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Words of a submission's own loop are shown, not obeyed."""
+    with progress.shown() as show:
+        show(Failed("it raised \x1b[2J"), 1)
+
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_no_training_means_no_progress(capsys: pytest.CaptureFixture[str]) -> None:

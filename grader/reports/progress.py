@@ -10,10 +10,9 @@ from collections.abc import Callable, Generator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from grader.reports.text import safe
 from grader.training.events import AnyEvent, Diverged, EpochDone, Failed, Started
 from grader.training.events import Progress as Step
-
-_FAILED = "the training failed"  # the checks say why
 
 
 @contextlib.contextmanager
@@ -46,6 +45,11 @@ def _rates(loss: float | None, lr: float | None) -> str:
     return "".join(known)
 
 
+def _failure(event: Diverged | Failed) -> str:
+    why = f"the loss became {event.loss}" if isinstance(event, Diverged) else safe(event.message)
+    return f"the training failed: {why}"
+
+
 def _named(run: int, runs: int) -> str:
     """Return what stands before the news of one run of several."""
     return f"run {run}/{runs}  " if runs > 1 else ""
@@ -74,7 +78,7 @@ class _Lines:
             left = (time.monotonic() - began) / event.epoch * (epochs - event.epoch)
             self._print(f"{name}{epoch_line(event, epochs)}  {left:.0f} s left")
         elif isinstance(event, Diverged | Failed):
-            self._print(f"{name}{_FAILED}")
+            self._print(f"{name}{_failure(event)}")
 
     def _print(self, text: str) -> None:
         print(text, file=self.console.file, flush=True)
@@ -122,6 +126,6 @@ class _Bars:
             if event.epoch == epochs and self.runs > 1:
                 self.progress.remove_task(task)
         elif isinstance(event, Diverged | Failed):
-            self.progress.console.print(f"{name}{_FAILED}")
+            self.progress.console.print(f"{name}{_failure(event)}", markup=False)
             if run in self.begun:
-                self.progress.remove_task(self.begun[run][0])
+                self.progress.remove_task(self.begun.pop(run)[0])
