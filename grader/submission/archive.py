@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import stat
+import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from grader.errors import SubmissionError
+from grader import scratch
+from grader.errors import GraderFault, SubmissionError
 from grader.submission.source import MAX_BYTES, SUFFIXES
 
 MAX_MEMBERS = 10_000
 MAX_TOTAL = 2 * MAX_BYTES
+_OF_NAMES = (
+    errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
 _JUNK = ("__MACOSX", ".DS_Store", "__pycache__", ".ipynb_checkpoints")
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Unpack a `.zip` for as long as the block lasts, and give the folder its code lies in.
+
+    GraderFault where there is no room for that; else as `unpack`.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            into = stack.enter_context(scratch.folder("grader-submission-"))
+        except OSError as error:
+            raise _no_room(error) from error
+        yield unpack(path, Path(into).resolve())
+
+
+def _no_room(error: OSError) -> GraderFault:
+    return GraderFault(
+        "an archive could not be unpacked", expected="a folder for temporary files with room",
+        found=error.strerror or str(error), where=tempfile.gettempdir(),
+        help="make room there, or set TMPDIR to another folder",
+    )  # fmt: skip
 
 
 def unpack(path: Path, into: Path) -> Path:
@@ -67,7 +97,11 @@ def _unpack(data: bytes, name: str, into: Path, room: _Room, *, nested: bool) ->
                     _take(archive, member, into, name, room)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _bad(name, str(error)[:200]) from None
-    except (OSError, ValueError) as error:  # a name that no file system takes
+    except OSError as error:
+        if error.errno in _OF_NAMES:
+            raise _bad(name, str(error)[:200]) from None
+        raise _no_room(error) from error
+    except ValueError as error:  # a name that no file system takes
         raise _bad(name, str(error)[:200]) from None
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from grader.errors import SubmissionError
-from grader.submission.archive import unpack
+from grader.submission.archive import unpacked
 from grader.submission.choose import Choice, Chooser
 from grader.submission.folder import Reading, choose_entry
 from grader.submission.library import Library
@@ -62,8 +61,8 @@ def _read(path: Path, model: str | None) -> Program:
             help="Check the spelling of the path.",
         )
     if path.suffix.lower() == ".zip":
-        with tempfile.TemporaryDirectory(prefix="submission-") as into:
-            return _read_folder(unpack(path, Path(into).resolve()), model)
+        with unpacked(path) as folder:
+            return _read_folder(folder, model)
     if path.suffix.lower() not in SUFFIXES:
         raise SubmissionError(
             f"{path.name} is of a kind that cannot be read",

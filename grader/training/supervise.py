@@ -14,6 +14,7 @@ from grader import process
 from grader.errors import GraderFault, LimitReached
 from grader.training.events import AnyEvent, EpochDone, Started
 
+_WORDS = 5  # lines in which the worker tells of a fault of the grader's, with status 2
 _OUTPUT = 200 << 20  # bytes; a progress event is 200 bytes, and a few come a second
 
 
@@ -82,10 +83,12 @@ def train(
         except process.Stopped as stopped:
             raise clock.limit(stopped) from None
     if worker.returncode != 0:
-        tail = worker.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
+        lines = worker.stderr.strip().splitlines() or ["nothing was printed"]
+        told = lines[-_WORDS:] if worker.returncode == 2 else lines[-1:]
+        tail = "; ".join(line.strip() for line in told)
         raise GraderFault(
             "the training process died", expected="exit status 0",
-            found=f"status {worker.returncode}: {tail[0][:500]}", where="grader.training.worker",
+            found=f"status {worker.returncode}: {tail[:500]}", where="grader.training.worker",
             help="run it again; if it happens again, report the last line",
         )  # fmt: skip
 
