@@ -126,6 +126,14 @@ class Accuracy(Struct, frozen=True):
         low, high = self.interval
         return low < limit <= high
 
+    @property
+    def odds(self) -> str:
+        """The chance in per cent; a few runs make nothing certain. Empty for one run."""
+        if self.chance is None:
+            return ""
+        rounded = f"{100 * self.chance:.0f}%"
+        return {"0%": "under 1%", "100%": "over 99%"}.get(rounded, rounded)
+
 
 class Check(Struct, frozen=True):
     """One requirement: `message` and `help` are empty when it passed."""

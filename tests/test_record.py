@@ -57,6 +57,14 @@ def test_several_runs_are_judged_by_their_mean() -> None:
     assert made.p_value == pytest.approx(statistics.p_value([44, 48, 52], 60))
 
 
+@pytest.mark.parametrize(
+    ("errors", "words"), [([44, 48, 52], "94%"), ([900, 910, 905], "under 1%"), ([44], "")]
+)
+def test_a_chance_is_never_called_certain(errors: list[int], words: str) -> None:
+    """What rounds to 0 % is told as less than 1 %."""
+    assert accuracy(*([e] for e in errors)).odds == words
+
+
 def test_an_interval_ends_at_a_hundred_per_cent() -> None:
     """Two runs far apart leave everything open, but nothing above 100 % or below 0."""
     assert accuracy([0], [9_000]).interval == (0, 100)

@@ -41,9 +41,7 @@ def mean(accuracy: Accuracy) -> str:
 def passing(accuracy: Accuracy) -> str:
     """Count the runs that reach the limit; give the chance that one more does."""
     text = f"{_passing(accuracy)} of {len(accuracy.runs)} runs pass"
-    if accuracy.chance is None:
-        return text
-    return f"{text}, the chance that one run passes is {100 * accuracy.chance:.0f}%"
+    return f"{text}, the chance that one run passes is {accuracy.odds}" if accuracy.odds else text
 
 
 def shortage(accuracy: Accuracy, limits: Limits) -> str:

@@ -123,11 +123,11 @@ def _accuracy_lines(accuracy: Accuracy, limit: float) -> Iterator[str]:
     )
     if len(runs) > 1:
         yield "errors of each run (seed): " + ", ".join(map(_run, runs))
-    if accuracy.chance is not None and accuracy.p_value is not None:
+    if accuracy.p_value is not None:
         passing = sum(run.passed is True for run in runs)
         yield (
             f"{passing} of {len(runs)} runs pass; the chance that one run passes is "
-            f"{100 * accuracy.chance:.0f}%; a mean so good has p = {accuracy.p_value:.2g} if the "
+            f"{accuracy.odds}; a mean so good has p = {accuracy.p_value:.2g} if the "
             f"true one is {limit:.2f}%"
         )
 
