@@ -17,8 +17,9 @@ import torch
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training.calls import Call, calls
-from grader.training.fusion import fuse
-from grader.training.masks import Masks
+from grader.training.lanes.chain import Keys
+from grader.training.lanes.packing import pack
+from grader.training.lanes.vectors import LANES
 
 # What an operation may raise about its arguments; running out of memory is a RuntimeError too.
 OPERATION_ERRORS = (RuntimeError, IndexError, TypeError, ValueError, ArithmeticError, LookupError)
@@ -46,14 +47,25 @@ class Network:
             .requires_grad_(tensor.trainable)
             for tensor in model.tensors
         }
-        masks = Masks(int(torch.randint(2**31, (1,), generator=generator)))
-        self._train = CompiledGraph(model.train, self.state, self.device, masks)
-        self._eval = CompiledGraph(model.eval, self.state, self.device)
+        keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
+        self._plain = self._compiled(model, None)
+        fast = LANES and self.device.type == "cpu" and len(model.input_shape) == 3
+        self._packed = self._compiled(model, keys) if fast else self._plain
         self.training = True
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Run the graph of the current mode on images [B, *input_shape]."""
-        return (self._train if self.training else self._eval)(_channels_last(images))
+        fills_lanes = len(images) >= LANES and images.dtype == torch.float32
+        graphs = self._packed if fills_lanes else self._plain
+        return graphs[self.training](images if graphs is self._packed else _channels_last(images))
+
+    def _compiled(self, model: schema.Model, keys: Keys | None) -> dict[bool, CompiledGraph]:
+        """Compile both graphs; the key says whether it is the training graph."""
+        graphs = {True: model.train, False: model.eval}
+        return {
+            mode: CompiledGraph(graph, self.state, self.device, keys)
+            for mode, graph in graphs.items()
+        }
 
     def train(self, mode: bool = True) -> None:
         """Switch to the training graph, or with False to the evaluation graph."""
@@ -102,7 +114,7 @@ class _Step:
 class CompiledGraph:
     """A graph with its functions looked up and its arguments laid out, ready to run many times.
 
-    With `masks` it is a training graph in which faster operations take the place of PyTorch's.
+    With `keys` images lie in the lanes of vector registers where that can be, see `lanes`.
     """
 
     def __init__(
@@ -110,7 +122,7 @@ class CompiledGraph:
         graph: schema.Graph,
         state: Mapping[str, torch.Tensor],
         device: torch.device,
-        masks: Masks | None = None,
+        keys: Keys | None = None,
     ) -> None:
         names = [*graph.inputs, *state, *(node.name for node in graph.nodes)]
         slots = {name: slot for slot, name in enumerate(names)}
@@ -120,8 +132,8 @@ class CompiledGraph:
         self._output = slots[graph.output]
         kept = {self._output, *(slots[name] for name in state)}
         steps = calls(graph)
-        if masks:
-            steps = fuse(steps, graph.output, state, masks)
+        if keys:
+            steps = pack(steps, graph.inputs, graph.output, state, keys)
         self._steps = _steps(steps, slots, kept, device)
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
