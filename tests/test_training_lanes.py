@@ -258,3 +258,33 @@ def test_dropout_of_whole_channels_drops_whole_channels() -> None:
     gone = (maps == 0).all(2)
     assert abs(float(gone.float().mean()) - 0.25) < 0.05
     assert torch.allclose(maps[~gone], plain[~gone] / 0.75, rtol=1e-4, atol=1e-4)
+
+
+REFUSED: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, bool]] = {
+    "channels": ((20, 3, 8, 8), (4, 2, 3, 3), 4, False),
+    "biases": ((20, 2, 8, 8), (4, 2, 3, 3), 3, False),
+    "does not fit maps": ((20, 2, 2, 8), (4, 2, 3, 3), 4, False),
+    "no maps": ((20, 2, 8), (4, 2, 3, 3), 4, False),
+    "too small to pool": ((20, 2, 3, 8), (4, 2, 3, 3), 4, True),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_a_plan_says_of_shapes_is_not_believed(said: str) -> None:
+    """Shapes that do not fit are refused in words before compiled code sees them."""
+    shape, kernel, biases, pooled = REFUSED[said]
+    run = chained(
+        Activation(),
+        Activation(pooled=pooled),
+        convolutions=(Convolution((1, 1), (0, 0), (1, 1), 1),),
+    )
+    with pytest.raises(ValueError, match=said):
+        run(torch.zeros(shape), torch.zeros(kernel), torch.zeros(biases))
+
+
+@pytest.mark.parametrize("wrong", range(4))
+def test_a_norm_with_numbers_for_other_channels_is_refused(wrong: int) -> None:
+    """Weight, bias, mean and variance must each have one number a channel."""
+    tensors = [torch.zeros(4 if index == wrong else 3) for index in range(4)]
+    with pytest.raises(ValueError, match="3 channels"):
+        chained(Activation(norm=NORM))(torch.zeros(20, 3, 8, 8), *tensors)

@@ -24,6 +24,7 @@ Doubles = npt.NDArray[np.float64]
 PIECES = 4  # of a batch at least; so that sums do not depend on the number of threads, up to 4
 _CACHE_BYTES = 1 << 15  # what rows of a gradient may take while they meet every input
 _OFF_CENTRE = 1e3  # mean² / variance from which float32 sums of squares lose too much
+_FLOAT = torch.float32
 _NOTHING = np.zeros(0, np.float32)
 _NO_SUMS = np.zeros((0, 2))
 _Result = TypeVar("_Result")
@@ -183,6 +184,10 @@ class _Layer:
     def prepare(self, sums: Doubles | None) -> None:
         """Work the factors out; `sums` are a norm's [C, 2], where they are known already."""
         channels = self.z.shape[1]
+        _require(min(self.size) > 0, f"maps of {list(self.z.shape[2:4])} are too small to pool")
+        for tensor in self.tensors:
+            fits = tensor is None or (list(tensor.shape), tensor.dtype) == ([channels], _FLOAT)
+            _require(fits, f"a norm of {channels} channels needs {channels} numbers of each kind")
         low, scale, shift = self.low, np.full(channels, self.gain), np.zeros(channels)
         if self.activation.norm:
             weight, bias = (_doubles(self.tensors[i], channels, 1 - i) for i in (0, 1))
@@ -288,6 +293,12 @@ class _Layer:
         return out
 
 
+def _require(holds: bool, otherwise: str) -> None:
+    """Refuse what the compiled code, which checks nothing, could not do; raises ValueError."""
+    if not holds:
+        raise ValueError(otherwise)
+
+
 def _low(activation: Activation, channels: int) -> Floats:
     return np.full(channels, 0 if activation.rectified else -math.inf, np.float32)
 
@@ -375,8 +386,16 @@ def _convolve(
     """Return the convolution of a layer's activation, and the sums that the next norm needs."""
     kernel, bias = tensors
     assert kernel is not None
-    geometry, _ = conv.geometry(tuple(kernel.shape), layer.size)
     outputs, inputs, high, wide = kernel.shape
+    whole = layer.z.shape[1] == inputs * conv.groups and outputs % conv.groups == 0
+    _require(whole, f"{layer.z.shape[1]} channels do not fit a kernel of {list(kernel.shape)}")
+    fits = bias is None or (list(bias.shape), bias.dtype) == ([outputs], _FLOAT)
+    _require(fits, f"{outputs} channels need as many biases")
+    geometry, _ = conv.geometry(tuple(kernel.shape), layer.size)
+    _require(
+        min(geometry.height, geometry.width) > 0,
+        f"a kernel of {high}×{wide} does not fit maps of {list(layer.size)}",
+    )
     groups, height, width = geometry.groups, geometry.height, geometry.width
     weights = kernel.reshape(groups, -1, inputs, high, wide).permute(0, 2, 3, 4, 1).contiguous()
     out = layer.z.new_empty(len(layer.z), outputs, height, width, LANES)
@@ -478,6 +497,7 @@ def _follow(running: torch.Tensor, found: Doubles, momentum: float) -> None:
 
 def packed(x: torch.Tensor) -> torch.Tensor:
     """Lay [B, C, H, W] out as [B / LANES, C, H, W, LANES]; empty lanes hold zeros."""
+    _require(x.dim() == 4 and x.dtype == _FLOAT, f"{list(x.shape)} are no maps of float32")
     lacking = -len(x) % LANES
     if lacking:
         x = torch.cat([x, x.new_zeros(lacking, *x.shape[1:])])

@@ -178,7 +178,7 @@ class _Links:
     def _take_convolution(self, node: schema.Node) -> bool:
         kernel = node.args[1] if len(node.args) > 1 else None
         tensor = self._state.get(kernel.ref) if isinstance(kernel, schema.Ref) else None
-        if tensor is None or tensor.dtype != torch.float32:
+        if tensor is None or tensor.dtype != torch.float32 or tensor.dim() != 4:
             return False
         found = _convolution(node, tuple(tensor.shape))
         if found is None or not fits(found, tuple(tensor.shape)):
