@@ -118,7 +118,8 @@ class Run:
         return small and recipe is not None and not recipe.flaws
 
     def _describe(self) -> None:
-        self._update(sandbox=_protections(self._box.protections()))
+        with self._problems_noted("describe"):
+            self._update(sandbox=_protections(self._box.protections()))
         with self._problems_noted("read"):
             self.program = read(self.request)
             self._note_reading(self.program)

@@ -124,6 +124,24 @@ def _child(running: subprocess.Popen[str], module: str) -> psutil.Process:
     raise AssertionError(f"{module} was never started")
 
 
+@pytest.mark.slow
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:
+    """Days forward and backward between any two looks at the clock: the verdict is the same."""
+    code = (
+        "import random, sys, time\nreal = time.time\n"
+        "time.time = lambda: real() + random.choice([-1e6, 0, 1e6])\n"
+        f"sys.argv = ['grade', {str(GOOD)!r}, '--quick', '--out={tmp_path}']\n"
+        "from grader.cli import main; main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    record = records.load(tmp_path / GOOD.name / "record.json")
+
+    assert done.returncode == 0, done.stdout
+    assert (record.status, record.score) == ("partial", 60)
+
+
 def test_no_duration_is_taken_from_a_clock_that_jumps() -> None:
     """Deadlines and durations come from clocks that only go forward."""
     jumping = re.compile(r"\btime\.time\(|datetime\.(now|today|utcnow)\(")
