@@ -260,6 +260,7 @@ class Run:
             self._note_failure(number, error)
         if isinstance(event, EpochDone):
             self._note_accuracy()
+        if isinstance(event, Probed | EpochDone):
             self.save()
 
     def _note_first(self, event: AnyEvent) -> None:

@@ -93,6 +93,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start the run: read the rubric, check the data, make the folder for results."""
     config.addinivalue_line("markers", "trains: this check needs the network to be trained")
+    config.addinivalue_line("markers", "probed: the beginning of a training is enough for it")
     option = config.option
     if option.submission is None or option.help or option.version or option.collectonly:
         return

@@ -6,7 +6,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -162,6 +162,25 @@ class Grading:
         )  # fmt: skip
         self._save("running")
 
+    def _judge_the_probed(self, session: pytest.Session) -> None:
+        """Judge what the beginning of a training tells, where the run was stopped later in it."""
+        record = self.run.record
+        if record.status != "interrupted" or record.probe is None:
+            return
+        for item in session.items:
+            check: Callable[..., None] | None = getattr(item, "function", None)
+            known = item.name.removeprefix(_PREFIX) in self.checks
+            if check is None or known or not item.get_closest_marker("probed"):
+                continue
+            judge, outcome = Judge(), "passed"
+            try:
+                check(judge=judge, record=record)
+            except CheckFailed:
+                outcome = "failed"
+            except pytest.skip.Exception:
+                outcome = "not_judged"
+            self._add(item, cast(Outcome, outcome), judge.finding)
+
     def _save(self, status: str) -> None:
         checks = [self.checks[name] for name in CHECKS if name in self.checks]
         score = _score(self.run.record, checks)
@@ -177,6 +196,7 @@ class Grading:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the final record; absence of failure is not a pass."""
+        self._judge_the_probed(session)
         whole = set(self.checks) == set(CHECKS)
         self._save("complete" if whole else "partial")
         judged = [check.outcome for check in self.checks.values()]

@@ -98,9 +98,11 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
     )
 
 
-# Behind the training, which begins with a probe of what these layers do to the scores.
+# Behind the training, which begins with a probe of what these layers do to the scores. Where it is
+# stopped later, they are judged all the same.
 
 
+@pytest.mark.probed
 def test_batch_normalization(judge: Judge, record: Record) -> None:
     """Batch normalisation."""
     _judge_layer(
@@ -111,6 +113,7 @@ def test_batch_normalization(judge: Judge, record: Record) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.probed
 def test_dropout(judge: Judge, record: Record) -> None:
     """Dropout."""
     _judge_layer(
@@ -121,6 +124,7 @@ def test_dropout(judge: Judge, record: Record) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.probed
 def test_global_average_pooling(judge: Judge, record: Record) -> None:
     """Global average pooling."""
     _judge_layer(
