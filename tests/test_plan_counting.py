@@ -167,6 +167,41 @@ def test_counts_agree_with_numel(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(layer.parameters for layer in found.layers) == found.declared
 
 
+def test_the_order_of_a_few_numbers_is_memory_too() -> None:
+    """A kernel of few values, thousands of times, counts; a network of many layers does not."""
+    order = torch.randint(64, (9_000,), generator=torch.Generator().manual_seed(0)).tolist()
+
+    def chosen(net: Any, x: torch.Tensor) -> Any:
+        digits = [torch.full((), float(n)) for n in range(64)]
+        kernel = torch.stack([digits[n] for n in order]).view(100, 10, 3, 3)
+        return torch.conv2d(net.first(x), kernel).mean((2, 3))[:, :10]
+
+    def long(net: Any, x: torch.Tensor) -> Any:
+        kept = [net.first(x)]
+        for _ in range(50):  # dense connections: each takes all before it
+            kept.append(torch.cat(kept, 1).mean(1, keepdim=True).relu())
+        return torch.cat(kept, 1).mean((2, 3))[:, :10]
+
+    assert facts(Net(chosen, first=conv())).parameters > 5_000
+    assert facts(Net(long, first=conv())).parameters == 100
+
+
+def test_a_number_of_64_bits_counts_as_two() -> None:
+    """What is packed into long integers or doubles is counted; indices and floats are one each."""
+    packed = torch.randint(2**40, 2**50, (50,), generator=torch.Generator().manual_seed(0))
+    indices, halves = torch.arange(20), torch.arange(20, dtype=torch.float64) / 2
+
+    def forward(net: Any, x: torch.Tensor) -> Any:
+        extra = (net.packed % 256).sum() + (net.indices + net.halves).sum()
+        return net.first(x).mean((2, 3)) + extra.float()
+
+    net = Net(forward, first=conv())
+    for name, tensor in (("packed", packed), ("indices", indices), ("halves", halves)):
+        net.register_buffer(name, tensor)
+
+    assert facts(net).parameters == 100 + 2 * 50 + 20 + 20
+
+
 def test_numbers_written_into_forward_are_counted() -> None:
     """A kernel kept as literals is memory like any other; a handful of factors is not."""
     torch.manual_seed(0)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 
 from grader.plan.arguments import name_of, reads, reference
 from grader.plan.findings import TensorCount
 from grader.plan.path import Trace
-from grader.plan.schema import Constant, Graph, Model, Value
+from grader.plan.schema import Constant, Graph, Model, Ref, Tensor, Value, Values
 
 _ORDINARY = 128  # different numbers in the operations of a network; EfficientNet-B0 has 22
+_CHOICES = 4_000  # operations and items of lists in a graph; networks of 50 layers have some 1,000
+_SHORT = 2**32
+_LARGEST = 3.4e38  # of 32 bits
 _STATISTICS = ("running_mean", "running_var")
 
 
@@ -25,7 +29,7 @@ def count_tensors(model: Model, train: Trace, evaluation: Trace) -> list[TensorC
             layer=tensor.name.rpartition(".")[0],
             owner=tensor.owner,
             shape=tensor.shape,
-            count=math.prod(tensor.shape),
+            count=_held(tensor),
             trainable=tensor.trainable,
             counted=tensor.name not in own,
             used=tensor.name in used,
@@ -39,25 +43,42 @@ def count_literals(model: Model) -> list[TensorCount]:
 
     Sizes, strides, dimensions and the odd factor are numbers too, but a network of any depth has
     few that differ. What exceeds that is memory in another place; long integers hold several.
+    Which of a few numbers or values an operation takes is memory too, where thousands do: one
+    number for each that is more than networks of this size have.
     """
     graphs = (model.train, model.eval)
     found = {v for g in graphs for n in g.nodes for v in _numbers([*n.args, *n.kwargs.values()])}
     held = sum(max(1, -(-v.bit_length() // 32)) if isinstance(v, int) else 1 for v in found)
-    if held <= _ORDINARY:
-        return []
+    chosen = max(_choices(graph) for graph in graphs) - _CHOICES
     return [
         TensorCount(
-            "numbers written into forward",
-            "constant",
-            "",
-            "",
-            [held],
-            held,
-            trainable=False,
-            counted=True,
-            used=True,
+            name, "constant", "", "", [count], count, trainable=False, counted=True, used=True
         )
+        for name, count, most in (
+            ("numbers written into forward", held, _ORDINARY),
+            ("choices written into forward", chosen, 0),
+        )
+        if count > most
     ]
+
+
+def _choices(graph: Graph) -> int:
+    """Count operations, and the values they take in lists."""
+    lists = (v for n in graph.nodes for v in (*n.args, *n.kwargs.values()) if isinstance(v, list))
+    return len(graph.nodes) + sum(isinstance(item, Ref) for each in lists for item in each)
+
+
+def _held(tensor: Tensor) -> int:
+    """Return how many numbers a tensor holds; one that takes more than 32 bits is two."""
+    if isinstance(tensor.init, Values) and tensor.dtype in ("torch.int64", "torch.float64"):
+        return sum(1 if _is_short(value) else 2 for value in tensor.init.values)
+    return math.prod(tensor.shape)
+
+
+def _is_short(value: float) -> bool:
+    if float(value).is_integer():
+        return abs(value) < _SHORT
+    return abs(value) < _LARGEST and struct.unpack("f", struct.pack("f", value))[0] == value
 
 
 def _numbers(values: list[Value]) -> Iterator[int | float]:
