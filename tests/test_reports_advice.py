@@ -88,7 +88,7 @@ def test_a_bias_is_called_idle_only_where_it_is(name: str) -> None:
     images = torch.rand(8, 1, 28, 28)
     before = network(images)
     for layer in line.partition(":")[0].split(", "):
-        bias = network.get_submodule(layer).bias
+        bias = network.get_submodule(layer.split()[-1]).bias
         assert isinstance(bias, torch.Tensor)
         nn.init.zeros_(bias)
 
@@ -127,6 +127,20 @@ def test_pooling_right_before_the_average_is_named() -> None:
 
     assert "max_pool2d stands right before the global average: it throws away 75%" in told(near)
     assert "right before the global average" not in told(far)
+
+
+def test_pooling_that_throws_nothing_away_is_left_alone() -> None:
+    """Max pooling of stride 1 keeps every place, and in one branch of four it is no last step."""
+    assert "right before the global average" not in told(CASES["inception"].make())
+
+
+def test_layers_whose_names_are_numbers_are_named_by_kind() -> None:
+    """In a Sequential `4` tells a person nothing; `dropout 4` does."""
+    net = nn.Sequential(
+        conv(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(10, 10)
+    )
+
+    assert "dropout 4 stands right before linear 5, the last layer" in told(net)
 
 
 def test_dropout_right_before_the_last_layer_is_named() -> None:

@@ -61,12 +61,12 @@ def _heavy_layers(network: Network) -> list[str]:
         return []
     top = sorted(network.path, key=lambda layer: layer.parameters, reverse=True)[:3]
     shares = ", ".join(
-        f"{layer.name} holds {layer.parameters / total:.0%}" for layer in top if layer.parameters
+        f"{_named(layer)} holds {layer.parameters / total:.0%}" for layer in top if layer.parameters
     )
     if not shares:
         return []
     return [
-        f"of {total:,} parameters {shares}: half as many outputs of {top[0].name} would save "
+        f"of {total:,} parameters {shares}: half as many outputs of {_named(top[0])} would save "
         f"about {top[0].parameters // 2:,} there"
     ]
 
@@ -89,7 +89,7 @@ def _dead_branches(network: Network) -> list[str]:
         return []
     macs = sum(layer.macs for layer in dead)
     return [
-        f"{_listed([layer.name for layer in dead])}: computed, but the result goes nowhere; "
+        f"{_listed([_named(layer) for layer in dead])}: computed, but the result goes nowhere; "
         f"leaving it out of forward saves {macs:,} of {network.facts.macs:,} multiply-accumulates"
     ]
 
@@ -109,7 +109,7 @@ def _bias_before_norm(network: Network) -> list[str]:
     if not names:
         return []
     saved = sum(biases[name] for name in names)
-    ordered = [layer.name for layer in network.path if layer.name in names]
+    ordered = [_named(layer) for layer in network.path if layer.name in names]
     return [
         f"{_listed(ordered)}: bias=False changes nothing, because the batch norm behind adds "
         f"its own; it saves {saved:,} parameters"
@@ -126,8 +126,8 @@ def _small_field(network: Network) -> list[str]:
         return []
     source = network.nearest(pooled[-1], *_LEARNS) or pooled[-1]
     return [
-        f"{source.name} sees {widest} pixels of the image, a digit is {_DIGIT} wide: pool earlier, "
-        "or add a convolution before the last pooling"
+        f"{_named(source)} sees {widest} pixels of the image, a digit is {_DIGIT} wide: pool "
+        "earlier, or add a convolution before the last pooling"
     ]
 
 
@@ -142,23 +142,29 @@ def _late_pooling(network: Network) -> list[str]:
     size = "×".join(map(str, full[-1].shape[-2:]))
     return [
         f"{spent / macs:.0%} of the {macs:,} multiply-accumulates are spent at {size}: pooling "
-        f"before {full[-1].name} would save about {3 * full[-1].macs // 4:,} of them"
+        f"before {_named(full[-1])} would save about {3 * full[-1].macs // 4:,} of them"
     ]
 
 
 def _pool_before_output(network: Network) -> list[str]:
     """Name max pooling with no convolution over places between it and the average."""
     pool = network.last("global average pool")
-    before = network.before(pool)[-1:] if pool is not None else []
+    before = _only(network.before(pool)) if pool is not None else []
     while before and before[0].kind != "max pool":
         slides = before[0].kind == "convolution" and max(before[0].kernel or [1]) > 1
-        before = [] if slides else network.before(before[0])[-1:]
+        before = [] if slides else _only(network.before(before[0]))
     return [
-        f"{layer.name} stands right before the global average: it throws away "
+        f"{_named(layer)} stands right before the global average: it throws away "
         f"{1 - 1 / math.prod(layer.stride or layer.kernel or [1]):.0%} of what could be averaged; "
         "leave it out, or put a convolution behind it"
         for layer in before
+        if math.prod(layer.stride or layer.kernel or [1]) > 1
     ]
+
+
+def _only(layers: list[Layer]) -> list[Layer]:
+    """Return the one layer that is read; none where branches meet."""
+    return layers if len(layers) == 1 else []
 
 
 def _dropout_at_the_end(network: Network) -> list[str]:
@@ -168,8 +174,8 @@ def _dropout_at_the_end(network: Network) -> list[str]:
         return []
     summed = last.macs // max(math.prod(last.shape), 1)
     return [
-        f"{drops[0].name} stands right before {last.name}, the last layer: what it gives are sums "
-        f"over {summed:,} numbers, and what is dropped there is missed; drop earlier, or less"
+        f"{_named(drops[0])} stands right before {_named(last)}, the last layer: what it gives are "
+        f"sums over {summed:,} numbers, and what is dropped there is missed; drop earlier, or less"
     ]
 
 
@@ -179,7 +185,7 @@ def _relu_at_the_end(network: Network) -> list[str]:
     if not ending or ending[-1].op not in ("relu", "relu6"):
         return []
     before = network.before(ending[-1])
-    name = before[-1].name if before else "the last layer"
+    name = _named(before[-1]) if before else "the last layer"
     return [
         f"a ReLU stands between {name} and the output: scores below zero are cut off, and with "
         "them their gradients; end with the scores themselves"
@@ -199,10 +205,15 @@ def _wide_head(network: Network) -> list[str]:
         saved = layer.parameters - outputs * (channels + 1)
         if height * width > 1 and saved > 0:
             return [
-                f"{layer.name} reads a whole {height}×{width} map: averaging it first saves "
+                f"{_named(layer)} reads a whole {height}×{width} map: averaging it first saves "
                 f"{saved:,} parameters"
             ]
     return []
+
+
+def _named(layer: Layer) -> str:
+    """Return what a person looks for: `conv1`, or `linear 2.3` where a name is but a number."""
+    return layer.name if any(map(str.isalpha, layer.name)) else f"{layer.kind} {layer.name}"
 
 
 def _listed(names: list[str]) -> str:
