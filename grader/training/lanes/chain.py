@@ -21,7 +21,7 @@ from grader.training.team import team
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-PIECES = 4  # of a batch at least; so that sums do not depend on the number of threads, up to 4
+PIECES = 2  # of a batch at least: one thread and two add up alike
 _CACHE_BYTES = 1 << 15  # what rows of a gradient may take while they meet every input
 _OFF_CENTRE = 1e3  # mean² / variance from which float32 sums of squares lose too much
 _FLOAT = torch.float32
@@ -153,6 +153,7 @@ class _Layer:
     key: int
     tensors: Sequence[torch.Tensor | None]
     factors: Floats = field(init=False)
+    compiled: tuple[Any, ...] = field(init=False)
     inverse: Doubles = field(init=False)
     centre: Doubles = field(init=False)
 
@@ -172,8 +173,8 @@ class _Layer:
         """The bound of the first ReLU, for every channel."""
         return _low(self.activation, self.z.shape[1])
 
-    def compiled(self) -> tuple[Any, ...]:
-        """Return the `kernels.Activation`."""
+    def _for_kernels(self) -> tuple[Any, ...]:
+        """Return the activation as compiled code takes it, see `kernels`."""
         act = self.activation
         floor = np.float32(0 if act.relu else -math.inf)
         least = min(round(act.p * 2**32), 2**32 - 1)
@@ -195,6 +196,7 @@ class _Layer:
             scale = weight * self.inverse * self.gain
             shift = bias * self.gain - self.centre * scale
         self.factors = np.stack([low, scale, shift]).astype(np.float32)
+        self.compiled = self._for_kernels()
 
     def _statistics(self, norm: Norm, sums: Doubles | None, low: Floats) -> Floats:
         mean, variance = self.tensors[2:4]
@@ -239,7 +241,7 @@ class _Layer:
         out = self.z.new_empty(len(self.z), self.z.shape[1], *self.size, LANES)
 
         def work(_: int, first: int, last: int) -> None:
-            kernels.emit(first, last, self.compiled(), out.data_ptr())
+            kernels.emit(first, last, self.compiled, out.data_ptr())
 
         _for_pieces(len(out), work)
         return out
@@ -272,7 +274,7 @@ class _Layer:
 
         def work(_: int, first: int, last: int) -> Doubles:
             sums = np.zeros((self.z.shape[1], 2))
-            kernels.add_gradient_moments(first, last, self.compiled(), gradient.data_ptr(), sums)
+            kernels.add_gradient_moments(first, last, self.compiled, gradient.data_ptr(), sums)
             return sums
 
         return _added(_for_pieces(len(gradient), work))
@@ -285,7 +287,7 @@ class _Layer:
 
         def work(_: int, first: int, last: int) -> None:
             kernels.go_back(
-                first, last, self.images, self.compiled(), gradient.data_ptr(), factors,
+                first, last, self.images, self.compiled, gradient.data_ptr(), factors,
                 out.data_ptr(), np.zeros(self.z.shape[1]),
             )  # fmt: skip
 
@@ -407,7 +409,7 @@ def _convolve(
         scratch = _margin(inputs * groups, geometry)
         sums = np.zeros((outputs, 2))
         kernels.convolve(
-            first, last, layer.images, layer.compiled(), geometry, scratch,
+            first, last, layer.images, layer.compiled, geometry, scratch,
             weights.data_ptr(), more, out.data_ptr(), low, sums,
         )  # fmt: skip
         return sums
@@ -443,7 +445,7 @@ def _convolve_back(
         sums = np.zeros((inputs * groups, 2)) if summed else _NO_SUMS
         of_bias = np.zeros(outputs)
         kernels.convolve_back(
-            first, last, before.images, before.compiled(), after.compiled(), gradient.data_ptr(),
+            first, last, before.images, before.compiled, after.compiled, gradient.data_ptr(),
             factors, there, back, scratch, scratch_back, weights.data_ptr(),
             to_kernel.data_ptr(), result.data_ptr() if wanted else 0, sums, of_bias,
         )  # fmt: skip
