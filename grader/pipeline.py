@@ -35,6 +35,8 @@ from grader.submission.reader import read_program
 from grader.training.events import AnyEvent, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
 
+_MOST_HASHED = 4 << 30  # bytes
+
 OnEvent = Callable[[AnyEvent, int], None]
 """Is told each event of a training, and which of the runs it is of, counted from 1."""
 
@@ -339,10 +341,16 @@ def _protections(held: Held) -> records.Protections:
 
 
 def _sha256(path: Path) -> str:
-    """Hash a file, or the names and contents of a folder's regular files; "" if there is none."""
+    """Hash a file, or the names and contents of a folder's regular files; "" if there is none.
+
+    Links are left out, as they are when it is read; and nobody waits for a file of terabytes.
+    """
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    inside = (p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+    files = [path] if path.is_file() else sorted(inside)
     try:
+        if sum(file.stat().st_size for file in files) > _MOST_HASHED:
+            return ""
         for file in files:
             if path != file:
                 digest.update(os.fsencode(file.relative_to(path)) + b"\0")

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -178,3 +179,23 @@ def test_a24_names_of_files_do_not_command_the_terminal(tmp_path: Path, name: st
     assert b"\x1b" not in done.stdout + done.stderr
     assert len(list(tmp_path.glob("*/record.json"))) == 1
     assert records.load(next(tmp_path.glob("*/record.json"))).score == ALL_POINTS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and files with holes are Linux's")
+@pytest.mark.parametrize("large", ["hole", "link"])
+def test_a20_a_file_without_end_holds_up_nobody(tmp_path: Path, large: str) -> None:
+    """Neither a terabyte of nothing beside a network nor a link to the machine's memory is read."""
+    folder = tmp_path / "handed_in"
+    folder.mkdir()
+    (folder / "net.py").write_text(NET, encoding="utf-8")
+    if large == "hole":
+        with (folder / "data.bin").open("wb") as file:
+            os.truncate(file.fileno(), 1 << 40)
+    else:
+        (folder / "data.bin").symlink_to("/proc/kcore")
+    began = time.monotonic()
+    found = judge(folder, tmp_path / "out", official=False)
+
+    assert (found.fault, found.score) == (None, ALL_POINTS)
+    assert time.monotonic() < began + 60
+    assert bool(found.record.submission.sha256) == (large == "link")

@@ -17,16 +17,17 @@ import json
 import os
 import sys
 import warnings
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from explain import explain, places
 
 Json = dict[str, Any]
+Stream = TypeVar("Stream", bound=BinaryIO)
 
 
 def main() -> None:
     """Get ready, wait for a job and do it; without one, end."""
-    channel = os.fdopen(os.dup(1), "wb")
+    channel = _of_this_process(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     _load()
     if sys.argv[1:] == ["train"]:
@@ -45,6 +46,18 @@ def main() -> None:
     os._exit(0)  # threads and exit handlers of the submission have nothing more to say
 
 
+def _of_this_process(stream: Stream) -> Stream:
+    """Let nobody forked from here hear or say anything on a stream: it would be taken for ours."""
+
+    def leave() -> None:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+    os.register_at_fork(after_in_child=leave)
+    return stream
+
+
 def _say(channel: BinaryIO, answer: Json) -> None:
     content = json.dumps(answer).encode()
     channel.write(len(content).to_bytes(8, "big") + content)
@@ -54,7 +67,7 @@ def _say(channel: BinaryIO, answer: Json) -> None:
 def _be_trained(writing: BinaryIO) -> NoReturn:
     import metered
 
-    reading = os.fdopen(os.dup(0), "rb")
+    reading = _of_this_process(os.fdopen(os.dup(0), "rb"))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     metered.main(metered.Channel(reading, writing))
 
