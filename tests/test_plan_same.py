@@ -69,6 +69,20 @@ DIFFERENT: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: noisy(lambda x: x + 1 + torch.rand_like(x)), "- add"),
     "noise that scales by two": (lambda: noisy(lambda x: x * (2 + torch.randn_like(x))), "- mul"),
     "noise with itself": (lambda: noisy(lambda x: x + (n := torch.randn_like(x)) * n), "- add"),
+    "a branch that only scales noise": (
+        lambda: noisy(lambda x: x + torch.randn(1) * F.avg_pool2d(x, 3, 1, 1).flip(3)), "- flip"),
+    "another layer that only scales noise": (
+        lambda: Net(
+            lambda s, x: (s.c(x) + torch.randn(1) * s.d(x) if s.training else s.c(x)).mean((2, 3)),
+            c=conv(), d=conv()),
+        "- conv2d(x, d.weight",
+    ),
+    "a branch that is next to nothing in evaluation": (
+        lambda: Net(
+            lambda s, x: (s.c(x) + s.d(x) * (torch.randn(1) + 1e-30 if s.training else 1e-30))
+            .mean((2, 3)), c=conv(), d=conv()),
+        "- mul(·, ·)",
+    ),
     "noise that chooses": (
         lambda: noisy(lambda x: torch.where(torch.randn_like(x) > 0, x, x.flip(3))), "- where"),
     "what the image adds in training": (lambda: noisy(lambda x: x + 0.1 * x.flip(3)), "- flip"),

@@ -12,6 +12,7 @@ from grader.plan.path import Trace, is_number
 from grader.plan.schema import Node, Ref, Value
 
 _MANY = 32  # sources of noise that one value may come from; with more nothing is known of it
+_LEAST = 1e-3  # a mean so small is next to nothing beside the noise around it
 
 _PASSED_ON = words(
     """view reshape flatten unflatten squeeze unsqueeze expand expand_as broadcast_to repeat permute
@@ -20,6 +21,7 @@ _PASSED_ON = words(
 _SUMS = words("add sub subtract rsub")
 _PRODUCTS = words("mul multiply")
 _QUOTIENTS = words("div divide true_divide")
+_POINTWISE = _PASSED_ON | _PRODUCTS | _QUOTIENTS | words("neg abs std sqrt square exp softplus")
 _NORMAL = words("randn randn_like normal normal_")
 _UNIFORM = words("rand rand_like uniform_")
 _MASKS = words("bernoulli bernoulli_")
@@ -37,7 +39,7 @@ class Chance:
         """Follow the random numbers through a graph, in its order."""
         self.means: dict[str, float | None] = {}
         self.centred: set[str] = set()
-        self._trace = trace
+        self._trace, self._asked = trace, 0
         self._sources: dict[str, frozenset[str]] = {}
         for node in trace.flow.nodes:
             self._add(node, name_of(node))
@@ -45,8 +47,39 @@ class Chance:
     def mean(self, value: Value) -> float | None:
         """Return what an argument is on average, where that is one known number."""
         if isinstance(value, Ref) and value.ref in self.means:
-            return self.means[value.ref]
+            mean = self.means[value.ref]
+            return None if mean is not None and 0 < abs(mean) < _LEAST else mean
         return value_of(value, self._trace.constants)
+
+    def is_noise_on(self, name: str, other: str) -> bool:
+        """Tell whether a value is noise that is scaled by nothing but what another is made of.
+
+        Noise scaled by a branch of its own would train what evaluation does not have.
+        """
+        self._asked += 1
+        if name not in self.centred or self._asked > _MANY:
+            return False
+        nodes, made_of = self._trace.nodes, self._behind(other)
+        pending, seen = [name], set[str]()
+        while pending:
+            each = pending.pop()
+            if each in seen or each in made_of or each in self.means or each not in nodes:
+                continue
+            seen.add(each)
+            if name_of(nodes[each]) not in _POINTWISE:
+                return False
+            pending.extend(self._trace.edges[each])
+        return True
+
+    def _behind(self, name: str) -> set[str]:
+        found: set[str] = set()
+        pending = [name]
+        while pending:
+            each = pending.pop()
+            if each not in found:
+                found.add(each)
+                pending.extend(self._trace.edges.get(each, ()))
+        return found
 
     def _add(self, node: Node, name: str) -> None:
         if name in _NORMAL | _UNIFORM | _MASKS:

@@ -19,7 +19,7 @@ from grader.plan.noise import dropouts
 from grader.plan.normalisation import batch_norms
 from grader.plan.notes import notes_of
 from grader.plan.path import Trace, trace
-from grader.plan.pooling import poolings
+from grader.plan.pooling import in_evaluation, poolings
 from grader.plan.same import difference
 from grader.plan.schema import Model
 from grader.plan.sizes import capped, elements
@@ -40,6 +40,7 @@ def facts_of(model: Model) -> Facts:
     train, evaluation = (trace(model, flow, changed) for flow in flows)
     axes = axes_of(train)
     averages, averaging = poolings(train, axes)
+    evaluated, _ = poolings(evaluation, axes_of(evaluation))
     tensors = count_tensors(model, train, evaluation) + count_literals(model)
     layers = layers_of(train, axes, averaging)
     output = train.nodes.get(train.flow.output)
@@ -58,7 +59,7 @@ def facts_of(model: Model) -> Facts:
         layers=layers,
         batch_norm=batch_norms(train, evaluation),
         dropout=dropouts(train, evaluation),
-        global_average_pooling=averages,
+        global_average_pooling=in_evaluation(averages, evaluated),
         same_network=not differing,
         difference=differing,
         batch_independent=not mixing,

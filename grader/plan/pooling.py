@@ -67,6 +67,18 @@ def poolings(trace: Trace, axes: dict[str, Axes]) -> tuple[list[Finding], frozen
     return walk.findings(), frozenset(node.name for node, _ in walk.whole)
 
 
+def in_evaluation(trained: list[Finding], evaluated: list[Finding]) -> list[Finding]:
+    """Return what averages a map in training; it counts where evaluation averages it too."""
+    places = {(each.what, each.name, each.where) for each in evaluated if each.counts}
+    why = "it is not used for the output in evaluation mode"
+    return [
+        msgspec.structs.replace(each, counts=False, why=why)
+        if each.counts and (each.what, each.name, each.where) not in places
+        else each
+        for each in trained
+    ]
+
+
 class _Walk:
     """Follows maps through the graph until they are averaged whole."""
 

@@ -127,20 +127,24 @@ class _Canonical:
         if name not in _SCALES and name not in _SUMS:
             return None
         idle = self._is_one if name in _SCALES else self._is_zero
-        kept = left if idle(right) else None
-        if kept is None and name in ("mul", "multiply", "add") and idle(left):
+        kept = left if idle(right, left) else None
+        if kept is None and name in ("mul", "multiply", "add") and idle(left, right):
             kept = right
         if isinstance(kept, Ref) and shape_of(self._trace, kept.ref) == node.shape:
             return kept.ref
         return None
 
-    def _is_one(self, value: Value) -> bool:
+    def _is_one(self, value: Value, _: Value) -> bool:
         mean = self._mean(value)
         return mean is not None and math.isclose(mean, 1, rel_tol=1e-3)
 
-    def _is_zero(self, value: Value) -> bool:
-        centred = self._chance.centred if self._chance else frozenset[str]()
-        return self._mean(value) == 0 or (isinstance(value, Ref) and value.ref in centred)
+    def _is_zero(self, value: Value, other: Value) -> bool:
+        """Tell whether a value adds nothing to another in evaluation."""
+        if self._mean(value) == 0:
+            return True
+        if self._chance is None or not (isinstance(value, Ref) and isinstance(other, Ref)):
+            return False
+        return self._chance.is_noise_on(value.ref, other.ref)
 
     def _mean(self, value: Value) -> float | None:
         """Return the number that evaluation goes on with for a value, if there is one."""
@@ -200,7 +204,7 @@ class _Canonical:
 
     def _text(self, value: object) -> str:
         if isinstance(value, Ref):
-            mean = self._means().get(value.ref)
+            mean = self._mean(value) if value.ref in self._means() else None
             return f"%{self._ids[value.ref]}" if mean is None else repr(mean)
         if isinstance(value, list):
             return f"[{', '.join(map(self._text, value))}]"

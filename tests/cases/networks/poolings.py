@@ -193,6 +193,12 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
         lambda: on_map(lambda x: F.pad(x[:, :, 3:5, 3:5], (3, 2, 3, 2)).mean((2, 3))),
         "only 8% of the map",
     ),
+    "in training alone": (
+        lambda: Net(
+            lambda s, x: s.f((y := s.c(x)).flatten(1)) + (y.mean((2, 3)) if s.training else 0),
+            c=conv(), f=nn.Linear(6760, 10)),
+        "not used for the output in evaluation mode",
+    ),
     "over the channels as well": (
         lambda: Net(lambda s, x: s.f(s.c(x).mean((1, 2, 3))[:, None]), c=conv(),
                     f=nn.Linear(1, 10)),
