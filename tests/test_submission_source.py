@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from grader.errors import SubmissionError
 from grader.submission import read_program
 from tests.reading import HEAD, net, notebook, refusal, script, sources, write
 
@@ -163,3 +166,22 @@ def test_more_code_than_a_person_writes_is_refused_at_once(tmp_path: Path, code:
     error = refusal(write(tmp_path, "long.py", HEAD + net() + code))
     assert "too long" in error.message
     assert "more than" in error.found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        " " * 60_000 + "; $", "a " * 30_000 + "= $", "%run " + "-a " * 30_000 + "x",
+        "print a" + " " * 60_000 + "$", " " * 60_000 + ":" + " " * 60_000 + "print a $",
+        ": ;" * 30_000 + "print $", "\n" * 200_000, "?" * 60_000, ("a" * 30_000 + "?") * 2 + "$",
+    ],
+    ids=lambda line: line.strip()[:6] or "blank",
+)  # fmt: skip
+def test_long_lines_take_no_longer_than_their_length(tmp_path: Path, line: str) -> None:
+    """Lines made to be matched in very many ways are read in seconds, in a folder too."""
+    write(tmp_path, "long.py", f"{line}\n{HEAD}{net()}")
+    write(tmp_path, "other.py", HEAD + net())
+    began = time.monotonic()
+    with contextlib.suppress(SubmissionError):
+        read_program(tmp_path)
+    assert time.monotonic() < began + 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import psutil
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
@@ -262,6 +265,43 @@ def test_weights_as_agreed_are_read() -> None:
     missing = save({name: tensor for name, tensor in GOOD.items() if name != "out.bias"})
     with pytest.raises(SubmissionError, match="refused"):
         read_weights(MODEL, missing)
+
+
+@given(st.data())
+def test_damaged_weights_are_refused_or_whole(data: st.DataObject) -> None:
+    """Bytes changed anywhere, the header above all, never end in another exception."""
+    content = bytearray(save(GOOD))
+    header = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(data.draw(st.integers(1, 4))):
+        end = data.draw(st.sampled_from([8, header, len(content)]))
+        content[data.draw(st.integers(0, end - 1))] = data.draw(st.integers(0, 255))
+    kept = data.draw(st.sampled_from([len(content), header, 8, 3]))
+    try:
+        found = read_weights(MODEL, bytes(content[:kept]))
+    except SubmissionError:
+        return
+    assert {name: tensor.shape for name, tensor in found.items()} == {
+        name: tensor.shape for name, tensor in GOOD.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data_offsets": [0, 4]}, {"data_offsets": [0, 2**63]}, {"shape": [2**62, 4]},
+        {"shape": [-1]}, {"dtype": "F8_E4M3"}, {"dtype": "C64"}, {"dtype": "X"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_headers_made_to_break_a_reader(change: dict[str, object]) -> None:
+    """Overlapping or endless offsets, huge and negative shapes, odd types are refused in words."""
+    content = save(GOOD)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["out.bias"] |= change
+    new = json.dumps(header).encode()
+    with pytest.raises(SubmissionError, match="refused"):
+        read_weights(MODEL, len(new).to_bytes(8, "little") + new + content[8 + length :])
 
 
 HONEST = Metered(

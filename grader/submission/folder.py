@@ -24,7 +24,9 @@ MAX_SECONDS = 60
 NAMES = ("submission", "solution", "main", "__main__", "train", "model", "net", "network", "mnist")
 _IGNORED_FOLDERS = re.compile(r"^(\.|__pycache__$|__MACOSX$|tests?$|venv$|site-packages$|wandb$)")
 _IGNORED_FILES = re.compile(r"^(\.|test_.*\.py$|.*_test\.py$|setup\.py$|conftest\.py$)")
-_EXPLICIT = re.compile(r'^(\s*")?(MODEL\s*(:[^=\n]*)?=[^=]|def\s+build_model\s*\()', re.M)
+_EXPLICIT = re.compile(
+    r'^([ \t]*")?(MODEL[ \t]*(:[^=\n]*)?=[^=]|def[ \t]+build_model[ \t]*\()', re.M
+)
 
 
 @dataclass

@@ -22,10 +22,14 @@ PYTHON_CELLS = frozenset(
     {"time", "timeit", "capture", "prun", "memit", "mprun", "lprun", "wandb", "debug"}
 )
 
-_COMMAND = re.compile(r"^(\s*)(?:[\w.,\[\] ]+=\s*)?(?:[!%]|\?{1,2}\w)|^(\s*)[\w.]+\?{1,2}\s*$")
+# In none of these may two parts take the same characters: that costs a line's length squared.
+_COMMAND = re.compile(
+    r"^(\s*)(?:[\w.,\[\]][\w.,\[\] ]*=\s*)?(?:[!%]|\?{1,2}\w)|^(\s*)[\w.]+\?{1,2}\s*$"
+)
 _TIMED = re.compile(r"^(\s*)%(?:time|prun|memit)\s+(?!-)(\S.*)$")
 _RUN = re.compile(r"^(\s*)%run\s+(?:-\w+\s+)*(['\"]?)(?:\./)?([^'\"]+?)(?:\.ipynb|\.py)\2\s*$")
-_PRINT = re.compile(r"^(\s*(?:.*[:;]\s*)?)print\b\s*(?![\s(=])(.*?)(,?)\s*$")
+_PRINT = re.compile(r"^(\s*|.*[:;]\s*)print\b\s*(?![\s(=])(.*?)(,?)$")
+_LONGEST_RUN = 1_000  # characters of a line with %run
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def _repair_line(lines: list[str], index: int, commands: list[tuple[int, str]]) 
     line = lines[index]
     if _COMMAND.match(line):
         return _without_command(lines, index, commands)
-    if old := _PRINT.match(line):
+    if old := _PRINT.match(line.rstrip()):
         return [*lines[:index], f"{old[1]}print({old[2]})", *lines[index + 1 :]]
     return None
 
@@ -158,7 +162,9 @@ def _without_command(lines: list[str], index: int, commands: list[tuple[int, str
     commands.append((index + 1, line.strip()))
     if timed := _TIMED.match(line):
         return [*lines[:index], timed[1] + timed[2], *lines[index + 1 :]]
-    if run := _RUN.match(line):  # what the other file binds is bound here
+    if len(line) <= _LONGEST_RUN and (
+        run := _RUN.match(line)
+    ):  # what the other file binds is bound here
         module = ".".join(re.sub(r"\W", "_", part) for part in run[3].split("/"))
         return [*lines[:index], f"{run[1]}from {module} import *", *lines[index + 1 :]]
     end = index
