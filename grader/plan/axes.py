@@ -189,9 +189,8 @@ def _grid(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
 
 
 def _sampled(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:
-    if len(known[0]) != 4 or len(sizes) != 4:
-        return ()
-    return (*known[0][:2], labelled("height", sizes[2]), labelled("width", sizes[3]))
+    """Read a map at other places; what was one place is one place spread out."""
+    return tuple(map(resized, known[0], sizes)) if len(known[0]) == len(sizes) else ()
 
 
 def _recur(_: Node, sizes: tuple[int, ...], known: list[Axes]) -> Axes:

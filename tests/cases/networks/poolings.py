@@ -181,6 +181,13 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
                     t=nn.ConvTranspose2d(10, 10, 7)),
         "spread out from one place",
     ),
+    "one place, sampled again and again": (
+        lambda: on_map(
+            lambda x: F.grid_sample(
+                x, torch.zeros(1, 7, 7, 2).expand(x.shape[0], -1, -1, -1), align_corners=False
+            ).mean((2, 3)), 1),
+        "spread out from one place",
+    ),
     "two places": (
         lambda: on_map(lambda x: x[:, :, 3:4, 3:5].mean((2, 3))), "only 4% of the map"),
     "one row": (lambda: on_map(lambda x: x[:, :, 3].mean(2)), "only 14% of the map"),
