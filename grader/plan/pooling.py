@@ -68,13 +68,12 @@ def poolings(trace: Trace, axes: dict[str, Axes]) -> tuple[list[Finding], frozen
 
 
 def in_evaluation(trained: list[Finding], evaluated: list[Finding]) -> list[Finding]:
-    """Return what averages a map in training; it counts where evaluation averages it too."""
-    places = {(each.what, each.name, each.where) for each in evaluated if each.counts}
+    """Return what averages a map in training; it counts if evaluation averages one as well."""
+    if any(each.counts for each in evaluated):
+        return trained
     why = "it is not used for the output in evaluation mode"
     return [
-        msgspec.structs.replace(each, counts=False, why=why)
-        if each.counts and (each.what, each.name, each.where) not in places
-        else each
+        msgspec.structs.replace(each, counts=False, why=why) if each.counts else each
         for each in trained
     ]
 
