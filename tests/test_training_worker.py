@@ -106,3 +106,19 @@ def test_the_worker_ends_when_its_parent_does(tmp_path: Path) -> None:
     parent.communicate()
     gone, _ = psutil.wait_procs([worker], timeout=20)
     assert gone or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_training_never_imports_the_compiler() -> None:
+    """PyTorch's compiler takes as long to import as PyTorch; optimisers would import it."""
+    code = (
+        "import sys, torch\n"
+        "from grader.plan import schema\n"
+        "from grader.training.optimizer import Optimizer\n"
+        "weight = torch.ones(2, requires_grad=True)\n"
+        "plan = schema.Optimizer(NAME, [schema.Group(['w'], {'lr': 0.1})])\n"
+        "Optimizer(plan, schema.Schedule([[0.1]]), {'w': weight}).step(weight.sum())\n"
+        "assert weight[0] != 1\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    for name in ("SGD", "AdamW"):
+        subprocess.run([sys.executable, "-c", code.replace("NAME", repr(name))], check=True)

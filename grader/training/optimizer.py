@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,21 @@ _CLASSES: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
         "ASGD", "Rprop",
     )
 }  # fmt: skip
+
+
+def _spare_the_compiler() -> None:
+    """Keep PyTorch's optimisers from importing its compiler, which takes as long as PyTorch itself.
+
+    They would in order to shut it out of some of their methods (torch/_compile.py, which looks for
+    this attribute first). A training compiles nothing; see also `Optimizer.step`.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None:
+            plain.__dict__.setdefault("__dynamo_disable", plain)
+
+
+_spare_the_compiler()
 
 
 class Optimizer:
@@ -45,6 +61,8 @@ class Optimizer:
             raise SubmissionError(
                 f"The optimiser {optimizer.name} cannot be made: {error}", where="optimizer"
             ) from None
+        # The step itself, without what is wrapped around it for the compiler's sake.
+        self._advance = inspect.unwrap(type(self._optimizer).step)
         self._step = 0
         self.lr = self._lr[0][0]
         self._plateau = schedule.plateau
@@ -61,7 +79,8 @@ class Optimizer:
         self._optimizer.zero_grad()
         try:
             torch.autograd.backward(loss)
-            self._optimizer.step()
+            with torch.no_grad():
+                self._advance(self._optimizer)
         except OPERATION_ERRORS as error:
             raise SubmissionError(f"A training step failed: {error}") from None
 

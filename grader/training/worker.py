@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -57,14 +58,17 @@ def main(arguments: list[str]) -> int:
 def _work(job: Job, stream: BinaryIO) -> None:
     """Train, save, and say so; a run that diverged leaves no weights."""
     tune()
-    import torch
+    with ThreadPoolExecutor(1) as meanwhile:
+        loading = meanwhile.submit(mnist.load, None if job.data_dir is None else Path(job.data_dir))
+        import torch
 
-    from grader.training.probe import pictures_of, probe, taught
+        from grader.training.probe import pictures_of, probe, taught
+
+        data = loading.result()
 
     if job.threads:
         torch.set_num_threads(job.threads)
     plan = msgspec.json.decode(Path(job.plan).read_bytes(), type=schema.Plan)
-    data = mnist.load(None if job.data_dir is None else Path(job.data_dir))
     pictures = pictures_of(plan, data.train_images, job.seed)
     _say(stream, probe(plan.model, taught(plan.recipe), pictures))
     result = _trained(job, plan, data, lambda event: _say(stream, event))
