@@ -8,6 +8,7 @@ operations.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -162,7 +163,7 @@ class Run:
 
     def epoch(self, epoch: int) -> None:
         """Train on every sample once, then test; stops early when the loss is not finite."""
-        began = reported = time.perf_counter()
+        began, reported = time.perf_counter(), -math.inf  # the first step shows at once
         tally = Tally()
         self.network.train()
         left = self.plan.recipe.epochs - epoch
