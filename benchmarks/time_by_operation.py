@@ -125,7 +125,7 @@ def pace(rounds: int) -> float:
             add_products(
                 places, outputs, x, weights, y, inputs, kernel, kernel,
                 kernel * (places + kernel) * BYTES, (places + kernel) * BYTES, BYTES, BYTES,
-                4 * outputs, places * BYTES,
+                4 * outputs, places * BYTES, BYTES,
             )  # fmt: skip
 
     seconds = []

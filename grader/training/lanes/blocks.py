@@ -1,7 +1,6 @@
 """The inner loops of convolutions: a block of sums that stays in registers.
 
-Each is compiled for every size of block that fits the processor; `places` and `parts` say how
-a layer is cut into blocks.
+Each is compiled for several sizes of block.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from numba import types
 from numba.core import cgutils
 
 from grader.training.lanes.vectors import (
-    BYTES,
     FLOAT,
     INT,
     LANES,
@@ -42,29 +40,24 @@ TAPS = 7
 # How many channels a block may have, by its number of neighbours. The largest leaves registers for
 # what is multiplied; each further size takes time to compile, and saves some where it fits.
 if REGISTERS >= 32:
-    PRODUCTS = dict.fromkeys(range(1, 8), (3, 1))
+    PLACES, CHANNELS = 7, 3
     CORRELATIONS = {
         1: (8, 1), 2: (8, 1), 3: (7, 5, 2, 1), 4: (5, 2, 1), 5: (4, 1), 6: (3, 1), 7: (3, 1),
     }  # fmt: skip
 else:
-    PRODUCTS = dict.fromkeys(range(1, 4), (4, 1))
+    PLACES, CHANNELS = 3, 4
     CORRELATIONS = {1: (8, 1), 2: (4, 1), 3: (4, 1), 4: (2, 1), 5: (2, 1), 6: (1,), 7: (1,)}
-PLACES = 7 if REGISTERS >= 32 else 3
-"""The most places of a row that a block has."""
+
+PRODUCTS = dict.fromkeys(range(1, PLACES + 1), (CHANNELS, 1))
+"""`add_products` takes CHANNELS channels, or one; and up to PLACES places of a row."""
 
 
-def places(count: int) -> tuple[int, ...]:
-    """Cut a row of `count` places into blocks of sizes as equal as may be."""
-    blocks = -(-count // PLACES)
-    return tuple((count + i) // blocks for i in range(blocks))
-
-
-def parts(count: int, neighbours: Collection[int], blocks: Sizes) -> tuple[int, ...]:
-    """Cut `count` channels into the sizes of block that take the least time together.
+def parts(count: int, neighbours: Collection[int]) -> tuple[int, ...]:
+    """Cut `count` channels into blocks for `add_correlation` that take the least time together.
 
     `neighbours` are the numbers of neighbours that every one of these sizes will meet.
     """
-    sizes = set[int].intersection(*(set(blocks[n]) for n in neighbours))
+    sizes = set[int].intersection(*(set(CORRELATIONS[n]) for n in neighbours))
     best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
     for total in range(1, count + 1):
         ways = (
@@ -81,13 +74,13 @@ def _cycles(channels: int, neighbours: Collection[int]) -> float:
     return sum(max(channels * n / 2, (channels + n) / 2, 4) for n in neighbours)
 
 
-@operation(types.void, [types.intp] * 14)
+@operation(types.void, [types.intp] * 15)
 def add_products(builder: ir.IRBuilder, args: Sequence[Any]) -> None:
     """Set y to the sums of products of a kernel and what it sees, for a block of places.
 
     add_products(places, channels, x, kernel, y, inputs, height, width, x_channel, x_row, x_tap,
-    x_place, kernel_tap, y_channel): the last six are distances in bytes. `kernel` is laid out
-    [inputs, height, width, outputs], and begins with the block's first channel.
+    x_place, kernel_tap, y_channel, y_place): the last seven are distances in bytes. `kernel` is
+    laid out [inputs, height, width, outputs], and begins with the block's first channel.
     """
     places, channels, *rest = args
     for size in _each_size(builder, PRODUCTS, places, channels):
@@ -96,7 +89,8 @@ def add_products(builder: ir.IRBuilder, args: Sequence[Any]) -> None:
 
 def _products(builder: ir.IRBuilder, size: tuple[int, int], args: Sequence[Any]) -> None:
     places, channels = size
-    x, kernel, y, inputs, height, width, x_channel, x_row, x_tap, x_place, tap, y_channel = args
+    x, kernel, y, inputs, height, width, *steps = args
+    x_channel, x_row, x_tap, x_place, tap, y_channel, y_place = steps
     sums = _zeros(builder, places, channels)
     weights = cgutils.alloca_once(builder, _LONG)
     builder.store(kernel, weights)
@@ -115,7 +109,7 @@ def _products(builder: ir.IRBuilder, size: tuple[int, int], args: Sequence[Any])
     for i, sums_of_channel in enumerate(sums):
         row = builder.add(y, builder.mul(y_channel, _LONG(i)))
         for j, total in enumerate(sums_of_channel):
-            to = builder.add(row, _LONG(j * BYTES))
+            to = builder.add(row, builder.mul(y_place, _LONG(j)))
             builder.store(builder.load(total), at(builder, to), align=4)
 
 

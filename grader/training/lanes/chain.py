@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from grader.training.lanes import kernels
-from grader.training.lanes.blocks import CORRELATIONS, FOLD, PRODUCTS, TAPS, parts, places
+from grader.training.lanes.blocks import FOLD, TAPS, parts
 from grader.training.lanes.vectors import LANES
 from grader.training.team import team
 
@@ -23,6 +24,8 @@ Doubles = npt.NDArray[np.float64]
 
 PIECES = 2  # of a batch at least: one thread and two add up alike
 _CACHE_BYTES = 1 << 15  # what rows of a gradient may take while they meet every input
+_WALK = 32  # multiply-adds that take as long as it takes to read a number and write one
+_ALONE = 1 << 25  # multiply-adds, a quarter of a millisecond, that are not worth waking a thread
 _OFF_CENTRE = 1e3  # mean² / variance from which float32 sums of squares lose too much
 _FLOAT = torch.float32
 _NOTHING = np.zeros(0, np.float32)
@@ -76,40 +79,96 @@ class Convolution:
     dilation: tuple[int, int]
     groups: int
 
-    def geometry(
-        self, kernel: tuple[int, ...], size: tuple[int, int]
-    ) -> tuple[kernels.Geometry, kernels.Geometry]:
-        """Return what the compiled code needs to know of the way there and of the way back.
+    def geometry(self, kernel: tuple[int, ...], size: tuple[int, int]) -> kernels.Geometry:
+        """Return what the compiled code needs to know of the way there.
 
         `kernel` is [outputs, inputs of a group, height, width], `size` that of a map.
         """
         return _geometry(self, kernel, size)
 
+    def way_back(
+        self, kernel: tuple[int, ...], size: tuple[int, int]
+    ) -> tuple[kernels.WayBack, list[tuple[list[int], list[int]]]]:
+        """Return what it needs to know of the way back, and the kernel's elements of each phase."""
+        return _way_back(self, kernel, size)
+
 
 @lru_cache(maxsize=1024)
 def _geometry(
     conv: Convolution, kernel: tuple[int, ...], size: tuple[int, int]
-) -> tuple[kernels.Geometry, kernels.Geometry]:
+) -> kernels.Geometry:
     outputs, inputs, high, wide = kernel
     each = outputs // conv.groups
-    reach = _reach(conv, kernel)
     padded = _each(lambda s, p: s + 2 * p, size, conv.padding)
-    out = _each(lambda whole, r, step: (whole - r - 1) // step + 1, padded, reach, conv.stride)
-    margin = _each(lambda r, p: r - p, reach, conv.padding)
-    spread = _each(lambda s, r: s + r, size, reach)
+    out = _each(
+        lambda whole, reach, step: (whole - reach - 1) // step + 1,
+        padded, _reach(conv, kernel), conv.stride,
+    )  # fmt: skip
     neighbours = [min(4, inputs - i) for i in range(0, inputs, 4)] if high * wide == 1 else []
-    output_parts = parts(each, neighbours or [wide], CORRELATIONS)
-    row = output_parts[0] * out[1] * conv.stride[1] * 4 * LANES
-    there = kernels.Geometry(
+    output_parts = parts(each, neighbours or [wide])
+    row = output_parts[0] * out[1] * 4 * LANES
+    return kernels.Geometry(
         conv.groups, inputs, each, high, wide, *conv.stride, *conv.dilation, *conv.padding, *out,
-        *padded, *_blocks(out[1], each), _ints(neighbours), _ints(output_parts),
-        max(1, _CACHE_BYTES // row),
+        *padded, _ints(neighbours), _ints(output_parts), max(1, _CACHE_BYTES // row),
     )  # fmt: skip
-    back = kernels.Geometry(
-        conv.groups, each, inputs, high, wide, 1, 1, *conv.dilation, *margin, *size, *spread,
-        *_blocks(size[1], inputs), _ints([]), _ints([]), 0,
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """Along one side: the inputs first, first + stride, …, and what reaches them.
+
+    Those are the kernel's `elements`, in the order in which the outputs they belong to lie; the
+    first of these outputs is `begin`, the next ones are `apart`.
+    """
+
+    first: int
+    count: int
+    elements: list[int]
+    apart: int
+    begin: int
+
+    @property
+    def end(self) -> int:
+        """One more than the last output that is read."""
+        return self.begin + (len(self.elements) - 1) * self.apart + self.count
+
+
+def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) -> list[_Phase]:
+    """Return the phases that anything reaches."""
+    found = []
+    for first in range(min(stride, size)):
+        elements = [k for k in range(kernel) if (first + padding - k * dilation) % stride == 0]
+        elements.reverse()
+        if elements:
+            step = elements[0] - elements[1] if len(elements) > 1 else 0
+            begin = (first + padding - elements[0] * dilation) // stride
+            count = -(-(size - first) // stride)
+            found.append(_Phase(first, count, elements, step * dilation // stride, begin))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _way_back(
+    conv: Convolution, kernel: tuple[int, ...], size: tuple[int, int]
+) -> tuple[kernels.WayBack, list[tuple[list[int], list[int]]]]:
+    sides = zip(size, kernel[2:], conv.stride, conv.padding, conv.dilation, strict=True)
+    down, across = (_phases(*side) for side in sides)
+    out = conv.geometry(kernel, size)
+    before = _each(lambda phases: max(0, *(-phase.begin for phase in phases)), (down, across))
+    whole = _each(
+        lambda margin, side, phases: margin + max(side, *(phase.end for phase in phases)),
+        before, (out.height, out.width), (down, across),
     )  # fmt: skip
-    return there, back
+    rows, elements, at = [], [], 0
+    for y, x in itertools.product(down, across):
+        high, wide = len(y.elements), len(x.elements)
+        rows.append(
+            [high, wide, y.apart, x.apart, y.begin + before[0], x.begin + before[1], y.count,
+             x.count, y.first, x.first, at]
+        )  # fmt: skip
+        elements.append((y.elements, x.elements))
+        at += kernel[0] * kernel[1] * high * wide
+    return kernels.WayBack(*before, *size, *whole, np.array(rows, np.int64)), elements
 
 
 def _reach(conv: Convolution, kernel: tuple[int, ...]) -> tuple[int, int]:
@@ -117,18 +176,13 @@ def _reach(conv: Convolution, kernel: tuple[int, ...]) -> tuple[int, int]:
     return _each(lambda apart, k: apart * (k - 1), conv.dilation, (kernel[2], kernel[3]))
 
 
-def _each(work: Callable[..., int], *pairs: tuple[int, int]) -> tuple[int, int]:
+def _each(work: Callable[..., int], *pairs: tuple[Any, Any]) -> tuple[int, int]:
     """Work something out down and across."""
     down, across = zip(*pairs, strict=True)
     return work(*down), work(*across)
 
 
-def _blocks(columns: int, channels: int) -> tuple[kernels.Sizes, kernels.Sizes]:
-    across = places(columns)
-    return _ints(across), _ints(parts(channels, across, PRODUCTS))
-
-
-def _ints(values: Sequence[int]) -> kernels.Sizes:
+def _ints(values: Sequence[int]) -> kernels.Integers:
     return np.array(values, np.int64)
 
 
@@ -232,7 +286,7 @@ class _Layer:
             )
             return sums
 
-        return _added(_for_pieces(len(self.z), work))
+        return _added(_for_pieces(self.z, work))
 
     def emitted(self) -> torch.Tensor:
         """Return the activation as an array."""
@@ -243,7 +297,7 @@ class _Layer:
         def work(_: int, first: int, last: int) -> None:
             kernels.emit(first, last, self.compiled, out.data_ptr())
 
-        _for_pieces(len(out), work)
+        _for_pieces(self.z, work)
         return out
 
     def way_back(self, sums: Doubles) -> tuple[Floats, list[torch.Tensor | None]]:
@@ -277,7 +331,7 @@ class _Layer:
             kernels.add_gradient_moments(first, last, self.compiled, gradient.data_ptr(), sums)
             return sums
 
-        return _added(_for_pieces(len(gradient), work))
+        return _added(_for_pieces(self.z, work))
 
     def gone_back(self, gradient: torch.Tensor, factors: Floats) -> torch.Tensor:
         """Return the gradient of z for that of the activation."""
@@ -291,7 +345,7 @@ class _Layer:
                 out.data_ptr(), np.zeros(self.z.shape[1]),
             )  # fmt: skip
 
-        _for_pieces(len(out), work)
+        _for_pieces(self.z, work)
         return out
 
 
@@ -393,7 +447,7 @@ def _convolve(
     _require(whole, f"{layer.z.shape[1]} channels do not fit a kernel of {list(kernel.shape)}")
     fits = bias is None or (list(bias.shape), bias.dtype) == ([outputs], _FLOAT)
     _require(fits, f"{outputs} channels need as many biases")
-    geometry, _ = conv.geometry(tuple(kernel.shape), layer.size)
+    geometry = conv.geometry(tuple(kernel.shape), layer.size)
     _require(
         min(geometry.height, geometry.width) > 0,
         f"a kernel of {high}×{wide} does not fit maps of {list(layer.size)}",
@@ -406,7 +460,7 @@ def _convolve(
     more = _NOTHING if bias is None else bias.numpy()
 
     def work(_: int, first: int, last: int) -> Doubles:
-        scratch = _margin(inputs * groups, geometry)
+        scratch = _margin(inputs * groups, geometry.rows, geometry.columns, geometry[:15])
         sums = np.zeros((outputs, 2))
         kernels.convolve(
             first, last, layer.images, layer.compiled, geometry, scratch,
@@ -414,7 +468,7 @@ def _convolve(
         )  # fmt: skip
         return sums
 
-    sums = _added(_for_pieces(len(out), work))
+    sums = _added(_for_pieces(out, work, inputs * high * wide))
     return out, sums if normed else None
 
 
@@ -429,18 +483,20 @@ def _convolve_back(
     """
     kernel, bias = tensors
     assert kernel is not None
-    there, back = conv.geometry(tuple(kernel.shape), before.size)
-    outputs, inputs, high, wide = kernel.shape
+    there = conv.geometry(tuple(kernel.shape), before.size)
+    back, phases = conv.way_back(tuple(kernel.shape), before.size)
+    outputs, inputs = kernel.shape[:2]
     groups = there.groups
-    flipped = kernel.reshape(groups, -1, inputs, high, wide).flip(3, 4)
-    weights = flipped.permute(0, 1, 3, 4, 2).contiguous()
+    of_groups = kernel.reshape(groups, -1, inputs, *kernel.shape[2:]).permute(0, 1, 3, 4, 2)
+    weights = torch.cat([of_groups[:, :, high][:, :, :, wide].flatten() for high, wide in phases])
     z = before.z
-    result = z.new_empty(len(z), inputs * groups, *before.size, LANES) if wanted else gradient
+    filled = torch.empty if conv.stride == (1, 1) else torch.zeros
+    result = filled(len(z), inputs * groups, *before.size, LANES) if wanted else gradient
     summed = wanted and before.activation.norm is not None
 
     def work(_: int, first: int, last: int) -> tuple[torch.Tensor, Doubles, Doubles]:
-        scratch = _margin(inputs * groups, there)
-        scratch_back = _margin(outputs, back, there.step_y, there.step_x)
+        scratch = _margin(inputs * groups, there.rows, there.columns, there[:15])
+        scratch_back = _margin(outputs, back.rows, back.columns, (*there[:15], -1))
         to_kernel = z.new_zeros(*kernel.shape, FOLD)
         sums = np.zeros((inputs * groups, 2)) if summed else _NO_SUMS
         of_bias = np.zeros(outputs)
@@ -451,30 +507,39 @@ def _convolve_back(
         )  # fmt: skip
         return to_kernel.sum(-1), sums, of_bias
 
-    to_kernel, sums, to_bias = zip(*_for_pieces(len(z), work), strict=True)
+    to_kernel, sums, to_bias = zip(
+        *_for_pieces(after.z, work, 2 * math.prod(kernel.shape[1:])), strict=True
+    )
     of_kernel = torch.stack(to_kernel).sum(0)
     of_bias = None if bias is None else _tensor(np.sum(to_bias, 0))
     return result, _added(sums), [of_kernel, of_bias]
 
 
-def _for_pieces(packs: int, work: Callable[[int, int, int], _Result]) -> list[_Result]:
-    """Do `work(number, first pack, last pack + 1)` for pieces of a batch."""
+def _for_pieces(
+    array: torch.Tensor, work: Callable[[int, int, int], _Result], products: int = 0
+) -> list[_Result]:
+    """Do `work(number, first pack, last pack + 1)` for pieces of a batch.
+
+    `products` are the multiply-adds for each number of the array. Where all is done sooner than
+    another thread has woken up, the calling one does it.
+    """
     threads = torch.get_num_threads()
-    count = min(max(PIECES, threads), packs)
-    ends = [packs * i // count for i in range(count + 1)]
-    return team(threads).run(lambda i: work(i, ends[i], ends[i + 1]), count)
+    count = min(max(PIECES, threads), len(array))
+    ends = [len(array) * i // count for i in range(count + 1)]
+    effort = array.numel() * (_WALK + products)
+    helpers = team(threads if effort > _ALONE else 1)
+    return helpers.run(lambda i: work(i, ends[i], ends[i + 1]), count)
 
 
-def _margin(channels: int, geometry: kernels.Geometry, *apart: int) -> int:
-    """Return the address of zeros [channels, rows, columns, LANES] that this thread keeps for it.
+def _margin(channels: int, rows: int, columns: int, use: tuple[int, ...]) -> int:
+    """Return the address of zeros [channels, rows, columns, LANES] kept by this thread for a use.
 
-    The same places are written over each time, `apart` from one another; what lies around and
-    between them stays zero.
+    The same places are written over each time; what lies around them stays zero.
     """
     kept: dict[str, torch.Tensor] = _local.__dict__
-    name = f"{channels} {geometry[:15]} {apart}"
+    name = f"{channels} {rows} {columns} {use}"
     if name not in kept:
-        kept[name] = torch.zeros(channels, geometry.rows, geometry.columns, LANES)
+        kept[name] = torch.zeros(channels, rows, columns, LANES)
     return kept[name].data_ptr()
 
 

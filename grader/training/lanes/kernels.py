@@ -20,7 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from grader.training.lanes.blocks import FOLD, add_correlation, add_products
+from grader.training.lanes.blocks import CHANNELS, FOLD, PLACES, add_correlation, add_products
 from grader.training.lanes.vectors import (
     BYTES,
     LANES,
@@ -37,18 +37,18 @@ from grader.training.lanes.vectors import (
     where_equal,
 )  # fmt: skip
 
-Sizes = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
 _FOLDED = 4 * FOLD  # bytes of a sum of products
 
 
 class Geometry(NamedTuple):
-    """Sizes of a convolution, and how it is cut into blocks.
+    """Sizes of a convolution; `inputs` and `outputs` are those of one group.
 
-    `inputs` and `outputs` are those of one group; `rows` and `columns` what lies in the margin and
-    within it. Arrays hold sizes of blocks: `places` of a row, `parts` of the outputs; and for the
-    way back to the kernel `input_parts` (of 1×1 kernels), `output_parts`, and the rows at once.
+    `rows` and `columns` are what lies in the margin and within it. For the way back to the kernel
+    there are sizes of blocks, `input_parts` (of 1×1 kernels) and `output_parts`, and how many rows
+    go at once.
     """
 
     groups: int
@@ -66,11 +66,27 @@ class Geometry(NamedTuple):
     width: int
     rows: int
     columns: int
-    places: Sizes
-    parts: Sizes
-    input_parts: Sizes
-    output_parts: Sizes
+    input_parts: Integers
+    output_parts: Integers
     rows_at_once: int
+
+
+class WayBack(NamedTuple):
+    """Sizes of the convolutions that give the gradient of [height, width] inputs.
+
+    With a stride there is one for every phase: inputs so many apart see the same elements of the
+    kernel. `phases` has a row for each: height and width of its part of the kernel, how far its
+    elements are apart, where in the margin it begins, how many rows and columns it has, which are
+    the first ones, and where its part of the kernel begins.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    rows: int
+    columns: int
+    phases: Integers
 
 
 def _compiled(function: _Kernel) -> _Kernel:
@@ -154,21 +170,27 @@ def add_moments(first, last, images, z, channels, places, lows, sums):
 
 
 @_compiled
-def _convolve_group(x, kernel, y, g):
-    """Set a pack's y [outputs, height, width, LANES] to the convolution of one group's channels."""
-    row_step, channel_step = g.columns * BYTES, g.rows * g.columns * BYTES
-    out_channel = g.height * g.width * BYTES
-    for row in range(g.height):  # the rows it sees stay in the cache for all channels
+def _convolve_group(
+    x, kernel, y, inputs, outputs, high, wide, height, width, x_channel, x_row, x_place, row_tap,
+    tap, y_channel, y_row, y_place,
+):  # fmt: skip
+    """Set a pack's y [outputs, height, width] to the convolution of one group's channels.
+
+    `kernel` is [inputs, high, wide, outputs]; what follows `width` are distances in bytes.
+    """
+    blocks = (width + PLACES - 1) // PLACES
+    for row in range(height):  # the rows it sees stay in the cache for all channels
         channel = 0
-        for part in g.parts:
+        while channel < outputs:
+            part = CHANNELS if outputs - channel >= CHANNELS else 1
             column = 0
-            for places in g.places:
+            for block in range(blocks):
+                places = (width + block) // blocks
                 add_products(
-                    places, part, x + row * g.step_y * row_step + column * g.step_x * BYTES,
-                    kernel + channel * 4,
-                    y + channel * out_channel + (row * g.width + column) * BYTES,
-                    g.inputs, g.kernel_height, g.kernel_width, channel_step, g.apart_y * row_step,
-                    g.apart_x * BYTES, g.step_x * BYTES, g.outputs * 4, out_channel,
+                    places, part, x + row * x_row + column * x_place, kernel + channel * 4,
+                    y + channel * y_channel + row * y_row + column * y_place,
+                    inputs, high, wide, x_channel, row_tap, tap, x_place, outputs * 4, y_channel,
+                    y_place,
                 )  # fmt: skip
                 column += places
             channel += part
@@ -191,7 +213,12 @@ def convolve(first, last, images, activation, g, scratch, kernel, bias, out, low
         for group in range(g.groups):
             x = scratch + group * g.inputs * channel_step
             y = out + (pack * g.groups + group) * g.outputs * out_channel
-            _convolve_group(x, kernel + group * of_group, y, g)
+            _convolve_group(
+                x, kernel + group * of_group, y, g.inputs, g.outputs, g.kernel_height,
+                g.kernel_width, g.height, g.width, channel_step, g.step_y * row_step,
+                g.step_x * BYTES, g.apart_y * row_step, g.apart_x * BYTES, out_channel,
+                g.width * BYTES, BYTES,
+            )  # fmt: skip
             for channel in range(g.outputs):
                 at, number = y + channel * out_channel, group * g.outputs + channel
                 if len(bias):
@@ -286,9 +313,7 @@ def _combined(z, g, low, by_gradient, by_z, constant, images):
 
 
 @_compiled
-def _go_back(
-    pack, images, activation, gradient, factors_back, out, channel_step, row_step, place_step, sums
-):
+def _go_back(pack, images, activation, gradient, factors_back, out, channel_step, row_step, sums):
     """Write the gradient of z, from that of its activation; add it up to sums [C]."""
     z, channels, height, width, factors, floor, key, least, pooled = activation
     bottom, none = fill(floor), fill(numba.float32(0))
@@ -318,11 +343,11 @@ def _go_back(
                     d = _combined(load(z + j * BYTES), g3, low, by_g, by_z, constant, there)
                     j -= 1
                     c = _combined(load(z + j * BYTES), g2, low, by_g, by_z, constant, there)
-                    k = to + 2 * column * place_step
+                    k = to + 2 * column * BYTES
                     store(k, a)
-                    store(k + place_step, b)
+                    store(k + BYTES, b)
                     store(k + row_step, c)
-                    store(k + row_step + place_step, d)
+                    store(k + row_step + BYTES, d)
                     so_far = plus(so_far, plus(plus(a, b), plus(c, d)))
                 start, rows = 2 * half, 2  # a column that pooling left over
             else:
@@ -335,7 +360,7 @@ def _go_back(
                         g = load(at + (row * width + column) * BYTES)
                         g = _opened(here, j, g, low, scale, shift, bottom, key, least)
                     value = _combined(here, g, low, by_g, by_z, constant, there)
-                    store(to + extra * row_step + column * place_step, value)
+                    store(to + extra * row_step + column * BYTES, value)
                     so_far = plus(so_far, value)
         sums[channel] += total(so_far)
 
@@ -348,7 +373,7 @@ def go_back(first, last, images, activation, gradient, factors_back, out, sums):
         to = out + pack * channels * height * width * BYTES
         _go_back(
             pack, images, activation, gradient, factors_back, to, height * width * BYTES,
-            width * BYTES, BYTES, sums,
+            width * BYTES, sums,
         )  # fmt: skip
 
 
@@ -367,13 +392,13 @@ def _correlate(x, gradient, sums, g, back):
         count = min(g.rows_at_once, g.height - row)
         channel = 0
         for part in g.output_parts:
-            at = gradient + channel * channel_back + row * g.step_y * row_back
+            at = gradient + channel * channel_back + row * row_back
             to = sums + channel * g.inputs * taps * _FOLDED
             i = 0
             for neighbours in g.input_parts:  # of 1×1 kernels, where neighbours are channels
                 add_correlation(
                     neighbours, part, x + i * channel_step + row * x_row, at, to + i * _FOLDED,
-                    count, g.width, x_row, x_place, channel_step, g.step_y * row_back, x_place,
+                    count, g.width, x_row, x_place, channel_step, row_back, BYTES,
                     channel_back, g.inputs * _FOLDED,
                 )  # fmt: skip
                 i += neighbours
@@ -382,7 +407,7 @@ def _correlate(x, gradient, sums, g, back):
                 add_correlation(
                     g.kernel_width, part, x + i * channel_step + row * x_row + down, at,
                     to + tap * g.kernel_width * _FOLDED,
-                    count, g.width, x_row, x_place, g.apart_x * BYTES, g.step_y * row_back, x_place,
+                    count, g.width, x_row, x_place, g.apart_x * BYTES, row_back, BYTES,
                     channel_back, g.inputs * taps * _FOLDED,
                 )  # fmt: skip
             channel += part
@@ -397,29 +422,39 @@ def convolve_back(
     """Go back, with packs, through the activation after a convolution and the convolution.
 
     `gradient` is that of the activation after it. Adds to `to_kernel` [outputs, inputs of a
-    group, height, width, FOLD]; writes the gradient of the activation before it to `to_before`,
-    unless that is 0, and adds to `sums` what `add_gradient_moments` does. `back` is the geometry of
-    the convolution that this is for the inputs; both scratches are as in `convolve`.
+    group, height, width, FOLD]; writes the gradient of the activation before it to `to_before`
+    (zeros so far, where there are phases), unless that is 0, and adds to `sums` what
+    `add_gradient_moments` does. `kernel_back` has for each phase [groups, outputs, high, wide,
+    inputs]; scratches are as in `convolve`.
     """
     row_step, channel_step = g.columns * BYTES, g.rows * g.columns * BYTES
     row_back, channel_back = back.columns * BYTES, back.rows * back.columns * BYTES
     inner = scratch_back + (back.top * back.columns + back.left) * BYTES
-    taps = g.kernel_height * g.kernel_width
-    of_group = g.outputs * taps * g.inputs
+    of_group = g.outputs * g.kernel_height * g.kernel_width * g.inputs
+    size = back.height * back.width * BYTES
     for pack in range(first, last):
         _go_back(
-            pack, images, after, gradient, factors_back, inner, channel_back, row_back * g.step_y,
-            BYTES * g.step_x, bias_sums,
-        )  # fmt: skip
+            pack, images, after, gradient, factors_back, inner, channel_back, row_back, bias_sums
+        )
         to = scratch + (g.top * g.columns + g.left) * BYTES
         _activate(pack, before, to, channel_step, row_step)
         for group in range(g.groups):
             x = scratch + group * g.inputs * channel_step
             ahead = group * g.outputs * channel_back
             _correlate(x, inner + ahead, to_kernel + group * of_group * _FOLDED, g, back)
-            if to_before:
-                size = g.inputs * back.height * back.width * BYTES
-                y = to_before + (pack * g.groups + group) * size
-                _convolve_group(scratch_back + ahead, kernel_back + group * of_group * 4, y, back)
+            for i in range(len(back.phases) if to_before else 0):
+                phase = back.phases[i]
+                high, wide, apart_y, apart_x = phase[0], phase[1], phase[2], phase[3]
+                row, column, height, width = phase[4], phase[5], phase[6], phase[7]
+                top, left, at = phase[8], phase[9], phase[10]
+                _convolve_group(
+                    scratch_back + ahead + (row * back.columns + column) * BYTES,
+                    kernel_back + 4 * (at + group * g.outputs * high * wide * g.inputs),
+                    to_before + (pack * g.groups + group) * g.inputs * size
+                    + (top * back.width + left) * BYTES,
+                    g.outputs, g.inputs, high, wide, height, width, channel_back, row_back, BYTES,
+                    apart_y * row_back, apart_x * BYTES, size, g.step_y * back.width * BYTES,
+                    g.step_x * BYTES,
+                )  # fmt: skip
         if to_before and len(sums):
             _add_gradient_moments(pack, before, to_before, sums)
