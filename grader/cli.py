@@ -48,6 +48,13 @@ def run(arguments: list[str]) -> int:
     if arguments == ["doctor"]:
         return doctor()
     submission, *options = arguments
+    if submission.startswith("-") and not Path(submission).exists():
+        print(
+            f"grade: the path of the submission comes first, then options; found {submission}\n"
+            "try: grade PATH --quick --out marks",
+            file=sys.stderr,
+        )
+        return int(pytest.ExitCode.USAGE_ERROR)
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]
     here = str(Path.cwd())
