@@ -30,8 +30,11 @@ from benchmarks.turns import setting
 from grader.datasets.mnist import load
 from grader.plan.facts import facts_of
 from grader.training.augment import augment
+from grader.training.lanes.arrays import packed
 from grader.training.lanes.blocks import PLACES, add_products
-from grader.training.lanes.chain import Activation, Chain, Convolution, Keys, packed
+from grader.training.lanes.chain import Chain, Keys
+from grader.training.lanes.geometry import Convolution
+from grader.training.lanes.layer import Activation
 from grader.training.lanes.vectors import BYTES, LANES
 from grader.training.loop import Run
 from grader.training.tuning import tune

@@ -10,17 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from grader.training.lanes.arrays import packed, unpacked
 from grader.training.lanes.blocks import CORRELATIONS, parts
-from grader.training.lanes.chain import (
-    Activation,
-    Chain,
-    Convolution,
-    Keys,
-    Norm,
-    fits,
-    packed,
-    unpacked,
-)
+from grader.training.lanes.chain import Chain, Keys
+from grader.training.lanes.geometry import Convolution, fits
+from grader.training.lanes.layer import Activation, Norm
 from grader.training.lanes.vectors import LANES
 from grader.training.network import Network
 from tests.capturing import Net, conv, model_of
@@ -67,8 +61,8 @@ def convolutions(draw: st.DrawFn) -> tuple[Convolution, tuple[int, ...], tuple[i
     reach = [a * (k - 1) for a, k in zip(dilation, kernel[2:], strict=True)]
     padding = (draw(st.integers(0, reach[0])), draw(st.integers(0, reach[1])))
     size = (
-        draw(st.integers(max(1, reach[0] + 1 - 2 * padding[0]), 17)),
-        draw(st.integers(max(1, reach[1] + 1 - 2 * padding[1]), 17)),
+        draw(st.integers(max(1, reach[0] + 1 - 2 * padding[0]), 20)),
+        draw(st.integers(max(1, reach[1] + 1 - 2 * padding[1]), 20)),
     )
     found = Convolution(draw(pair), padding, dilation, groups)
     return found, kernel, size, draw(st.integers(1, 2 * LANES + 1))

@@ -14,11 +14,9 @@ packed, [B / LANES, C, H, W, LANES] float32, and given by their address.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numba
-import numpy as np
-import numpy.typing as npt
 
 from grader.training.lanes.blocks import CHANNELS, FOLD, PLACES, add_correlation, add_products
 from grader.training.lanes.vectors import (
@@ -37,56 +35,9 @@ from grader.training.lanes.vectors import (
     where_equal,
 )  # fmt: skip
 
-Integers = npt.NDArray[np.int64]
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
 _FOLDED = 4 * FOLD  # bytes of a sum of products
-
-
-class Geometry(NamedTuple):
-    """Sizes of a convolution; `inputs` and `outputs` are those of one group.
-
-    `rows` and `columns` are what lies in the margin and within it. For the way back to the kernel
-    there are sizes of blocks, `input_parts` (of 1×1 kernels) and `output_parts`, and how many rows
-    go at once.
-    """
-
-    groups: int
-    inputs: int
-    outputs: int
-    kernel_height: int
-    kernel_width: int
-    step_y: int
-    step_x: int
-    apart_y: int
-    apart_x: int
-    top: int
-    left: int
-    height: int
-    width: int
-    rows: int
-    columns: int
-    input_parts: Integers
-    output_parts: Integers
-    rows_at_once: int
-
-
-class WayBack(NamedTuple):
-    """Sizes of the convolutions that give the gradient of [height, width] inputs.
-
-    With a stride there is one for every phase: inputs so many apart see the same elements of the
-    kernel. `phases` has a row for each: height and width of its part of the kernel, how far its
-    elements are apart, where in the margin it begins, how many rows and columns it has, which are
-    the first ones, and where its part of the kernel begins.
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
-    rows: int
-    columns: int
-    phases: Integers
 
 
 def _compiled(function: _Kernel) -> _Kernel:

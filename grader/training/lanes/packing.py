@@ -17,16 +17,10 @@ import torch
 
 from grader.plan import schema
 from grader.training.calls import Call
-from grader.training.lanes.chain import (
-    Activation,
-    Chain,
-    Convolution,
-    Keys,
-    Norm,
-    fits,
-    packed,
-    unpacked,
-)  # fmt: skip
+from grader.training.lanes.arrays import packed, unpacked
+from grader.training.lanes.chain import Chain, Keys
+from grader.training.lanes.geometry import Convolution, fits
+from grader.training.lanes.layer import Activation, Norm
 
 _RELU = ("aten.relu.default", "aten.relu_.default")
 _DROPOUT = ("aten.dropout.default", "aten.dropout_.default")

@@ -1,0 +1,220 @@
+"""A layer: a convolution's output, and the activation that stands behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from grader.training.lanes import kernels
+from grader.training.lanes.arrays import FLOAT, Doubles, Floats, added, for_pieces, require
+from grader.training.lanes.vectors import LANES
+
+_OFF_CENTRE = 1e3  # mean² / variance from which float32 sums of squares lose too much
+NO_SUMS = np.zeros((0, 2))
+"""What stands for the sums of a layer without a norm."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A batch norm; with `batch` it takes the batch's statistics, and notes them."""
+
+    momentum: float
+    eps: float
+    batch: bool
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What stands behind a convolution: each part may be missing, the order is fixed."""
+
+    rectified: bool = False  # a ReLU before the norm
+    norm: Norm | None = None
+    relu: bool = False
+    p: float = 0.0  # of dropout
+    pooled: bool = False  # max-pooling of 2×2
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it does nothing."""
+        return self == Activation()
+
+
+@dataclass
+class Layer:
+    """A layer at work: an array z and what its activation makes of it.
+
+    `factors` are low, scale and shift of every channel, see `kernels`; `inverse` and `centre`
+    what the norm divides by and takes away.
+    """
+
+    z: torch.Tensor
+    activation: Activation
+    images: int
+    key: int
+    tensors: Sequence[torch.Tensor | None]
+    factors: Floats = field(init=False)
+    compiled: tuple[Any, ...] = field(init=False)
+    inverse: Doubles = field(init=False)
+    centre: Doubles = field(init=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the activation."""
+        height, width = self.z.shape[2:4]
+        return (height // 2, width // 2) if self.activation.pooled else (height, width)
+
+    @property
+    def gain(self) -> float:
+        """What dropout multiplies by."""
+        return 1 / (1 - self.activation.p)
+
+    @property
+    def low(self) -> Floats:
+        """The bound of the first ReLU, for every channel."""
+        return low_of(self.activation, self.z.shape[1])
+
+    def _for_kernels(self) -> tuple[Any, ...]:
+        """Return the activation as compiled code takes it, see `kernels`."""
+        act = self.activation
+        floor = np.float32(0 if act.relu else -math.inf)
+        least = min(round(act.p * 2**32), 2**32 - 1)
+        return (
+            self.z.data_ptr(), *self.z.shape[1:4], self.factors, floor, self.key, least, act.pooled,
+        )  # fmt: skip
+
+    def prepare(self, sums: Doubles | None) -> None:
+        """Work the factors out; `sums` are a norm's [C, 2], where they are known already."""
+        channels = self.z.shape[1]
+        require(min(self.size) > 0, f"maps of {list(self.z.shape[2:4])} are too small to pool")
+        for tensor in self.tensors:
+            fits = tensor is None or (list(tensor.shape), tensor.dtype) == ([channels], FLOAT)
+            require(fits, f"a norm of {channels} channels needs {channels} numbers of each kind")
+        low, scale, shift = self.low, np.full(channels, self.gain), np.zeros(channels)
+        if self.activation.norm:
+            weight, bias = (_doubles(self.tensors[i], channels, 1 - i) for i in (0, 1))
+            low = self._statistics(self.activation.norm, sums, low)
+            scale = weight * self.inverse * self.gain
+            shift = bias * self.gain - self.centre * scale
+        self.factors = np.stack([low, scale, shift]).astype(np.float32)
+        self.compiled = self._for_kernels()
+
+    def _statistics(self, norm: Norm, sums: Doubles | None, low: Floats) -> Floats:
+        mean, variance = self.tensors[2:4]
+        if not norm.batch:
+            assert mean is not None
+            assert variance is not None
+            self.centre = mean.numpy().astype(np.float64)
+            self.inverse = 1 / np.sqrt(variance.numpy().astype(np.float64) + norm.eps)
+            return low
+        count = self.images * math.prod(self.z.shape[2:4])
+        found, square = (self._sums(low) if sums is None else sums).T / count
+        spread, off = square - found * found, np.zeros_like(found)
+        if (found * found > _OFF_CENTRE * spread).any():
+            # Sums of squares lost their digits: begin again with the mean taken off.
+            off = found.astype(np.float32)
+            self.z, low = self.z - torch.from_numpy(off)[:, None, None, None], low - off
+            found, square = self._sums(low).T / count
+            spread = square - found * found
+        spread = spread.clip(0)  # NaN stays
+        self.centre, self.inverse = found, 1 / np.sqrt(spread + norm.eps)
+        if mean is not None and variance is not None:
+            _follow(mean, off + found, norm.momentum)
+            _follow(variance, spread * (count / (count - 1)), norm.momentum)
+        return low
+
+    def _sums(self, low: Floats) -> Doubles:
+        channels, height, width, _ = self.z.shape[1:]
+
+        def work(_: int, first: int, last: int) -> Doubles:
+            sums = np.zeros((channels, 2))
+            kernels.add_moments(
+                first, last, self.images, self.z.data_ptr(), channels, height * width, low, sums
+            )
+            return sums
+
+        return added(for_pieces(self.z, work))
+
+    def emitted(self) -> torch.Tensor:
+        """Return the activation as an array."""
+        if self.activation.is_identity:
+            return self.z
+        out = self.z.new_empty(len(self.z), self.z.shape[1], *self.size, LANES)
+
+        def work(_: int, first: int, last: int) -> None:
+            kernels.emit(first, last, self.compiled, out.data_ptr())
+
+        for_pieces(self.z, work)
+        return out
+
+    def way_back(self, sums: Doubles) -> tuple[Floats, list[torch.Tensor | None]]:
+        """Return the factors of the way back, and the gradients of the norm's weight and bias.
+
+        `sums` [C, 2] are what `kernels.add_gradient_moments` found.
+        """
+        norm = self.activation.norm
+        by_gradient = np.full(self.z.shape[1], self.gain)
+        nothing = np.zeros_like(by_gradient)
+        if norm is None:
+            return np.stack([by_gradient, nothing, nothing]).astype(np.float32), []
+        direct, product = sums.T * self.gain
+        to_weight = self.inverse * (product - self.centre * direct)
+        weight = _doubles(self.tensors[0], len(direct), 1) * self.inverse
+        by_z, constant = nothing, nothing
+        if norm.batch:
+            count = self.images * math.prod(self.z.shape[2:4])
+            by_z = -weight * self.inverse * to_weight / count
+            constant = -weight * direct / count - by_z * self.centre
+        factors = np.stack([weight * self.gain, by_z, constant]).astype(np.float32)
+        return factors, [as_tensor(to_weight), as_tensor(direct), None, None]
+
+    def gradient_sums(self, gradient: torch.Tensor) -> Doubles:
+        """Return the `sums` for `way_back` of the gradient of the activation."""
+        if not self.activation.norm:
+            return NO_SUMS
+
+        def work(_: int, first: int, last: int) -> Doubles:
+            sums = np.zeros((self.z.shape[1], 2))
+            kernels.add_gradient_moments(first, last, self.compiled, gradient.data_ptr(), sums)
+            return sums
+
+        return added(for_pieces(self.z, work))
+
+    def gone_back(self, gradient: torch.Tensor, factors: Floats) -> torch.Tensor:
+        """Return the gradient of z for that of the activation."""
+        if self.activation.is_identity:
+            return gradient
+        out = torch.empty_like(self.z)
+
+        def work(_: int, first: int, last: int) -> None:
+            kernels.go_back(
+                first, last, self.images, self.compiled, gradient.data_ptr(), factors,
+                out.data_ptr(), np.zeros(self.z.shape[1]),
+            )  # fmt: skip
+
+        for_pieces(self.z, work)
+        return out
+
+
+def low_of(activation: Activation, channels: int) -> Floats:
+    """Return the bound of the ReLU before the norm for every channel [C], -inf for none."""
+    return np.full(channels, 0 if activation.rectified else -math.inf, np.float32)
+
+
+def _doubles(tensor: torch.Tensor | None, channels: int, default: float) -> Doubles:
+    return np.full(channels, float(default)) if tensor is None else tensor.double().numpy()
+
+
+def as_tensor(values: Doubles) -> torch.Tensor:
+    """Return the values as float32."""
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _follow(running: torch.Tensor, found: Doubles, momentum: float) -> None:
+    """Move a running statistic towards what a batch showed."""
+    values = running.numpy()
+    values += momentum * (found - values)
