@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -69,6 +69,7 @@ def convolutions(draw: st.DrawFn) -> tuple[Convolution, tuple[int, ...], tuple[i
 
 
 @settings(max_examples=60, deadline=None)
+@example((Convolution((3, 1), (1, 0), (1, 1), 1), (1, 1, 2, 1), (1, 1), 1))  # no input is read
 @given(convolutions())
 def test_any_convolution_and_its_gradients_are_those_of_pytorch(
     drawn: tuple[Convolution, tuple[int, ...], tuple[int, int], int],

@@ -168,9 +168,9 @@ def _convolve_back(
     back, phases = conv.way_back(tuple(kernel.shape), before.size)
     outputs, inputs = kernel.shape[:2]
     groups = there.groups
-    of_groups = kernel.reshape(groups, -1, inputs, *kernel.shape[2:]).permute(0, 1, 3, 4, 2)
-    weights = torch.cat([of_groups[:, :, high][:, :, :, wide].flatten() for high, wide in phases])
     z = before.z
+    turned = kernel.flip(2, 3).reshape(groups, -1, inputs, *kernel.shape[2:]).permute(0, 1, 3, 4, 2)
+    weights = torch.cat([z.new_empty(0), *(turned[:, :, a, b].flatten() for a, b in phases)])
     filled = torch.empty if conv.stride == (1, 1) else torch.zeros
     result = filled(len(z), inputs * groups, *before.size, LANES) if wanted else gradient
     summed = wanted and before.activation.norm is not None

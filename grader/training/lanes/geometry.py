@@ -84,8 +84,11 @@ class Convolution:
 
     def way_back(
         self, kernel: tuple[int, ...], size: tuple[int, int]
-    ) -> tuple[WayBack, list[tuple[list[int], list[int]]]]:
-        """Return what it needs to know of the way back, and the kernel's elements of each phase."""
+    ) -> tuple[WayBack, list[tuple[slice, slice]]]:
+        """Return what it needs to know of the way back, and each phase's part of the kernel.
+
+        That is a part, down and across, of the kernel turned round.
+        """
         return _way_back(self, kernel, size)
 
 
@@ -126,6 +129,11 @@ class _Phase:
         """One more than the last output that is read."""
         return self.begin + (len(self.elements) - 1) * self.apart + self.count
 
+    def part(self, kernel: int) -> slice:
+        """Return where the elements are in a kernel of that length that is turned round."""
+        first, *others = (kernel - 1 - element for element in self.elements)
+        return slice(first, None, others[0] - first) if others else slice(first, first + 1)
+
 
 def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) -> list[_Phase]:
     """Return the phases that anything reaches."""
@@ -144,13 +152,13 @@ def _phases(size: int, kernel: int, stride: int, padding: int, dilation: int) ->
 @lru_cache(maxsize=1024)
 def _way_back(
     conv: Convolution, kernel: tuple[int, ...], size: tuple[int, int]
-) -> tuple[WayBack, list[tuple[list[int], list[int]]]]:
+) -> tuple[WayBack, list[tuple[slice, slice]]]:
     sides = zip(size, kernel[2:], conv.stride, conv.padding, conv.dilation, strict=True)
     down, across = (_phases(*side) for side in sides)
     out = conv.geometry(kernel, size)
-    before = _each(lambda phases: max(0, *(-phase.begin for phase in phases)), (down, across))
+    before = _each(lambda phases: max([0, *(-phase.begin for phase in phases)]), (down, across))
     whole = _each(
-        lambda margin, side, phases: margin + max(side, *(phase.end for phase in phases)),
+        lambda margin, side, phases: margin + max([side, *(phase.end for phase in phases)]),
         before, (out.height, out.width), (down, across),
     )  # fmt: skip
     rows, elements, at = [], [], 0
@@ -160,9 +168,9 @@ def _way_back(
             [high, wide, y.apart, x.apart, y.begin + before[0], x.begin + before[1], y.count,
              x.count, y.first, x.first, at]
         )  # fmt: skip
-        elements.append((y.elements, x.elements))
+        elements.append((y.part(kernel[2]), x.part(kernel[3])))
         at += kernel[0] * kernel[1] * high * wide
-    return WayBack(*before, *size, *whole, np.array(rows, np.int64)), elements
+    return WayBack(*before, *size, *whole, np.array(rows, np.int64).reshape(-1, 11)), elements
 
 
 def _reach(conv: Convolution, kernel: tuple[int, ...]) -> tuple[int, int]:
