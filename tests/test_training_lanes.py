@@ -279,3 +279,20 @@ def test_a_norm_with_numbers_for_other_channels_is_refused(wrong: int) -> None:
     tensors = [torch.zeros(4 if index == wrong else 3) for index in range(4)]
     with pytest.raises(ValueError, match="3 channels"):
         chained(Activation(norm=NORM))(torch.zeros(20, 3, 8, 8), *tensors)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Convolution((-1, 1), (0, 0), (1, 1), 1),
+        Convolution((1, 0), (0, 0), (1, 1), 1),
+        Convolution((1, 1), (0, 0), (1, -2), 1),
+        Convolution((1, 1), (0, 0), (1, 1), 0),
+        Convolution((1, 1), (-1, 0), (1, 1), 1),
+        Convolution((1, 1), (0, 3), (1, 1), 1),
+    ],
+)
+def test_steps_and_margins_that_lead_out_of_an_array_are_left_to_pytorch(odd: Convolution) -> None:
+    """Strides, dilations and groups below one, and padding wider than the kernel reaches."""
+    assert not fits(odd, (4, 4, 3, 3))
+    assert fits(Convolution((1, 1), (0, 2), (1, 1), 1), (4, 4, 3, 3))

@@ -189,7 +189,9 @@ def _ints(values: Sequence[int]) -> Integers:
 
 
 def fits(conv: Convolution, kernel: tuple[int, ...]) -> bool:
-    """Tell whether the compiled code covers a convolution with such a kernel."""
+    """Tell whether the compiled code, which checks nothing, covers a convolution."""
+    if min(*conv.stride, *conv.dilation, conv.groups, *kernel) < 1:
+        return False
     reach = _reach(conv, kernel)
     within = all(0 <= p <= r for p, r in zip(conv.padding, reach, strict=True))
     return within and kernel[3] <= TAPS and math.prod(kernel) <= 1 << 17
