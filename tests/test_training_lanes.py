@@ -93,22 +93,22 @@ def test_any_convolution_and_its_gradients_are_those_of_pytorch(
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 9)])
 @pytest.mark.parametrize("rectified", [False, True])
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("bend", ["", "relu", "silu"])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_any_activation_and_its_gradients_are_those_of_pytorch(
-    size: tuple[int, int], rectified: bool, relu: bool, pooled: bool
+    size: tuple[int, int], rectified: bool, bend: str, pooled: bool
 ) -> None:
-    """A norm with a ReLU before or behind it, or both, pooled or not, to 1e-5."""
+    """A norm with a ReLU before it, a ReLU or SiLU behind it, pooled or not, to 1e-5."""
     torch.manual_seed(0)
     x, weight, bias = torch.randn(37, 5, *size), torch.rand(5) + 0.5, torch.randn(5)
 
     def exact(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         x = F.relu(x) if rectified else x
         y = F.batch_norm(x, None, None, weight, bias, training=True, eps=NORM.eps)
-        y = F.relu(y) if relu else y
+        y = {"": y, "relu": F.relu(y), "silu": F.silu(y)}[bend]
         return F.max_pool2d(y, 2) if pooled else y
 
-    ours = chained(Activation(rectified, NORM, relu, 0.0, pooled))
+    ours = chained(Activation(rectified, NORM, bend == "relu", bend == "silu", 0.0, pooled))
 
     errors = compared(lambda x, w, b: ours(x, w, b, None, None), exact, [x, weight, bias])
 
@@ -141,6 +141,34 @@ def test_dropout_drops_its_share_and_the_way_back_drops_the_same() -> None:
     assert torch.equal(gradient, output.detach())
 
 
+def test_silu_keeps_its_digits_far_from_zero() -> None:
+    """From -100 to 100 it is PyTorch's in float64 to 1e-6 of the larger of it and 1; NaN stays."""
+    x = torch.linspace(-100, 100, 32 * 784).view(32, 1, 28, 28)
+    x[0, 0, 0, 0] = torch.nan
+
+    output = chained(Activation(silu=True))(x)
+
+    exact = F.silu(x.double())
+    assert output[0, 0, 0, 0].isnan()
+    difference = (output - exact).abs() / exact.abs().clamp_min(1)
+    assert difference.nan_to_num().max() < 1e-6
+
+
+def test_silu_and_dropout_scale_what_is_kept() -> None:
+    """With p = 0.5 what is left of a SiLU is doubled, and so are its gradients."""
+    x = torch.full((64, 4, 8, 8), 1.5, requires_grad=True)
+
+    output = chained(Activation(silu=True, p=0.5))(x)
+    (gradient,) = torch.autograd.grad(output.sum(), [x])
+
+    kept = output != 0
+    share = torch.tensor(1.5).sigmoid()
+    assert abs(float(kept.float().mean()) - 0.5) < 0.02
+    assert torch.allclose(output[kept], 2 * 1.5 * share)
+    assert torch.allclose(gradient[kept], 2 * share * (1 + 1.5 * (1 - share)))
+    assert not gradient[~kept].any()
+
+
 def test_dropout_has_no_pattern() -> None:
     """Neighbours, images, channels and steps drop independently: correlations stay below 0.01."""
     chain = Chain((Activation(p=0.5),), (), Keys(3))
@@ -160,7 +188,7 @@ def test_a_number_that_is_none_stays_one() -> None:
     x = torch.randn(32, 2, 4, 4)
     x[3, 0, 1, 1] = torch.nan
 
-    output = chained(Activation(True, NORM, True, 0.0, True))(x, None, None, None, None)
+    output = chained(Activation(True, NORM, relu=True, pooled=True))(x, None, None, None, None)
 
     assert output[:, 0].isnan().all()
     assert not output[:, 1].isnan().any()

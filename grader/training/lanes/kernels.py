@@ -5,10 +5,12 @@ norm, a ReLU, dropout and 2×2 max-pooling, each of which may be missing:
 
     max(scale · max(z, low) + shift, floor), dropped, pooled
 
-Compiled code gets it as a tuple: z, C, H, W; [3, C] of low, scale and shift; floor; key and bound
-of dropout's words; whether it is pooled. It is never kept: a convolution works it out for LANES
-images at a time, in a margin of zeros that fits the cache, and so does the way back. Arrays are
-packed, [B / LANES, C, H, W, LANES] float32, and given by their address.
+or with a SiLU, times `gain`, in place of the bound.
+
+Compiled code gets it as a tuple: z, C, H, W; [3, C] of low, scale and shift; floor; gain of a SiLU,
+or 0; key and bound of dropout's words; whether it is pooled. It is never kept: a convolution works
+it out for LANES images at a time, in a margin of zeros that fits the cache, and so does the way
+back. Arrays are packed, [B / LANES, C, H, W, LANES] float32, and given by their address.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from grader.training.lanes.vectors import (
     load,
     of_images,
     plus,
+    silu,
+    silu_slope,
     store,
     total,
     where_above,
@@ -48,16 +52,17 @@ def _compiled(function: _Kernel) -> _Kernel:
 
 
 @_compiled
-def _value(z, number, low, scale, shift, floor, key, least):
+def _value(z, number, low, scale, shift, floor, gain, key, least):
     """Activate one register; `number` is its place in the layer."""
-    value = at_least(fma(scale, at_least(z, low), shift), floor)
+    inner = fma(scale, at_least(z, low), shift)
+    value = silu(inner, gain) if gain else at_least(inner, floor)
     return kept(value, number, key, least) if least else value
 
 
 @_compiled
 def _activate(pack, activation, out, channel_step, row_step):
     """Write a pack's activation [C, H, W], or half as high and wide, to `out` and its distances."""
-    z, channels, height, width, factors, floor, key, least, pooled = activation
+    z, channels, height, width, factors, floor, gain, key, least, pooled = activation
     bottom = fill(floor)
     for channel in range(channels):
         low, scale = fill(factors[0, channel]), fill(factors[1, channel])
@@ -69,17 +74,19 @@ def _activate(pack, activation, out, channel_step, row_step):
             for column in range(width // 2 if pooled else width):
                 if pooled:
                     j = i + 2 * column
-                    v0 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, key, least)
+                    v0 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, gain, key, least)
                     j += 1
-                    v1 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, key, least)
+                    v1 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, gain, key, least)
                     j += width
-                    v3 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, key, least)
+                    v3 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, gain, key, least)
                     j -= 1
-                    v2 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, key, least)
+                    v2 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, gain, key, least)
                     value = at_least(at_least(v0, v1), at_least(v2, v3))
                 else:
                     j = i + column
-                    value = _value(load(z + j * BYTES), j, low, scale, shift, bottom, key, least)
+                    value = _value(
+                        load(z + j * BYTES), j, low, scale, shift, bottom, gain, key, least
+                    )
                 store(to + column * BYTES, value)
 
 
@@ -87,7 +94,7 @@ def _activate(pack, activation, out, channel_step, row_step):
 def emit(first, last, activation, out):
     """Write the activation of packs as a packed array."""
     channels, height, width = activation[1:4]
-    if activation[8]:
+    if activation[-1]:
         height, width = height // 2, width // 2
     for pack in range(first, last):
         to = out + pack * channels * height * width * BYTES
@@ -182,41 +189,42 @@ def convolve(first, last, images, activation, g, scratch, kernel, bias, out, low
 
 
 @_compiled
-def _opened(z, number, gradient, low, scale, shift, floor, key, least):
+def _opened(z, number, gradient, low, scale, shift, floor, gain, key, least):
     """Return the part of a gradient that an activation lets through to the norm's output."""
-    passed = where_above(fma(scale, at_least(z, low), shift), floor, gradient)
+    inner = fma(scale, at_least(z, low), shift)
+    passed = silu_slope(inner, gradient, gain) if gain else where_above(inner, floor, gradient)
     return kept(passed, number, key, least) if least else passed
 
 
 @_compiled
-def _shared(z, i, width, gradient, low, scale, shift, floor, key, least):
+def _shared(z, i, width, gradient, low, scale, shift, floor, gain, key, least):
     """Return what of a pooled gradient goes to each of four: the first that is the largest."""
     none = fill(numba.float32(0))
     j0, j1, j2, j3 = i, i + 1, i + width, i + width + 1
     z0, z1, z2, z3 = (
         load(z + j0 * BYTES), load(z + j1 * BYTES), load(z + j2 * BYTES), load(z + j3 * BYTES),
     )  # fmt: skip
-    v0 = _value(z0, j0, low, scale, shift, floor, key, least)
-    v1 = _value(z1, j1, low, scale, shift, floor, key, least)
-    v2 = _value(z2, j2, low, scale, shift, floor, key, least)
-    v3 = _value(z3, j3, low, scale, shift, floor, key, least)
+    v0 = _value(z0, j0, low, scale, shift, floor, gain, key, least)
+    v1 = _value(z1, j1, low, scale, shift, floor, gain, key, least)
+    v2 = _value(z2, j2, low, scale, shift, floor, gain, key, least)
+    v3 = _value(z3, j3, low, scale, shift, floor, gain, key, least)
     best = at_least(at_least(v0, v1), at_least(v2, v3))
     g0, rest = where_equal(v0, best, gradient, none), where_equal(v0, best, none, gradient)
     g1, rest = where_equal(v1, best, rest, none), where_equal(v1, best, none, rest)
     g2, rest = where_equal(v2, best, rest, none), where_equal(v2, best, none, rest)
     g3 = where_equal(v3, best, rest, none)
     return (
-        _opened(z0, j0, g0, low, scale, shift, floor, key, least),
-        _opened(z1, j1, g1, low, scale, shift, floor, key, least),
-        _opened(z2, j2, g2, low, scale, shift, floor, key, least),
-        _opened(z3, j3, g3, low, scale, shift, floor, key, least),
+        _opened(z0, j0, g0, low, scale, shift, floor, gain, key, least),
+        _opened(z1, j1, g1, low, scale, shift, floor, gain, key, least),
+        _opened(z2, j2, g2, low, scale, shift, floor, gain, key, least),
+        _opened(z3, j3, g3, low, scale, shift, floor, gain, key, least),
     )
 
 
 @_compiled
 def _add_gradient_moments(pack, activation, gradient, sums):
     """Add to sums [C, 2] the gradient at the norm's output, and the same times max(z, low)."""
-    z, channels, height, width, factors, floor, key, least, pooled = activation
+    z, channels, height, width, factors, floor, gain, key, least, pooled = activation
     bottom = fill(floor)
     over = height // 2 * (width // 2) if pooled else height * width
     for channel in range(channels):
@@ -230,7 +238,9 @@ def _add_gradient_moments(pack, activation, gradient, sums):
                 for column in range(width // 2):
                     i = first + 2 * row * width + 2 * column
                     g = load(at + (row * (width // 2) + column) * BYTES)
-                    g0, g1, g2, g3 = _shared(z, i, width, g, low, scale, shift, bottom, key, least)
+                    g0, g1, g2, g3 = _shared(
+                        z, i, width, g, low, scale, shift, bottom, gain, key, least
+                    )
                     direct = plus(direct, plus(plus(g0, g1), plus(g2, g3)))
                     product = fma(g0, at_least(load(z + i * BYTES), low), product)
                     product = fma(g1, at_least(load(z + (i + 1) * BYTES), low), product)
@@ -242,7 +252,7 @@ def _add_gradient_moments(pack, activation, gradient, sums):
                 i = first + j
                 there = load(z + i * BYTES)
                 g = load(at + j * BYTES)
-                g = _opened(there, i, g, low, scale, shift, bottom, key, least)
+                g = _opened(there, i, g, low, scale, shift, bottom, gain, key, least)
                 direct = plus(direct, g)
                 product = fma(g, at_least(there, low), product)
         sums[channel, 0] += total(direct)
@@ -266,7 +276,7 @@ def _combined(z, g, low, by_gradient, by_z, constant, images):
 @_compiled
 def _go_back(pack, images, activation, gradient, factors_back, out, channel_step, row_step, sums):
     """Write the gradient of z, from that of its activation; add it up to sums [C]."""
-    z, channels, height, width, factors, floor, key, least, pooled = activation
+    z, channels, height, width, factors, floor, gain, key, least, pooled = activation
     bottom, none = fill(floor), fill(numba.float32(0))
     there = min(LANES, images - pack * LANES)
     half = width // 2
@@ -286,7 +296,9 @@ def _go_back(pack, images, activation, gradient, factors_back, out, channel_step
                 for column in range(half):
                     j = i + 2 * column
                     g = load(at + (row // 2 * half + column) * BYTES)
-                    g0, g1, g2, g3 = _shared(z, j, width, g, low, scale, shift, bottom, key, least)
+                    g0, g1, g2, g3 = _shared(
+                        z, j, width, g, low, scale, shift, bottom, gain, key, least
+                    )
                     a = _combined(load(z + j * BYTES), g0, low, by_g, by_z, constant, there)
                     j += 1
                     b = _combined(load(z + j * BYTES), g1, low, by_g, by_z, constant, there)
@@ -309,7 +321,7 @@ def _go_back(pack, images, activation, gradient, factors_back, out, channel_step
                     here, g = load(z + j * BYTES), none
                     if not pooled:
                         g = load(at + (row * width + column) * BYTES)
-                        g = _opened(here, j, g, low, scale, shift, bottom, key, least)
+                        g = _opened(here, j, g, low, scale, shift, bottom, gain, key, least)
                     value = _combined(here, g, low, by_g, by_z, constant, there)
                     store(to + extra * row_step + column * BYTES, value)
                     so_far = plus(so_far, value)

@@ -35,6 +35,7 @@ class Activation:
     rectified: bool = False  # a ReLU before the norm
     norm: Norm | None = None
     relu: bool = False
+    silu: bool = False  # in its place
     p: float = 0.0  # of dropout
     pooled: bool = False  # max-pooling of 2×2
 
@@ -70,8 +71,8 @@ class Layer:
 
     @property
     def gain(self) -> float:
-        """What dropout multiplies by."""
-        return 1 / (1 - self.activation.p)
+        """What dropout multiplies by; ReLU lets it through to the norm, SiLU does not."""
+        return 1.0 if self.activation.silu else 1 / (1 - self.activation.p)
 
     @property
     def low(self) -> Floats:
@@ -82,9 +83,11 @@ class Layer:
         """Return the activation as compiled code takes it, see `kernels`."""
         act = self.activation
         floor = np.float32(0 if act.relu else -math.inf)
+        gain = np.float32(1 / (1 - act.p) if act.silu else 0)
         least = min(round(act.p * 2**32), 2**32 - 1)
         return (
-            self.z.data_ptr(), *self.z.shape[1:4], self.factors, floor, self.key, least, act.pooled,
+            self.z.data_ptr(), *self.z.shape[1:4], self.factors, floor, gain, self.key, least,
+            act.pooled,
         )  # fmt: skip
 
     def prepare(self, sums: Doubles | None) -> None:

@@ -22,6 +22,7 @@ from grader.training.lanes.chain import Chain, Keys
 from grader.training.lanes.geometry import Convolution, fits
 from grader.training.lanes.layer import Activation, Norm
 
+_SILU = ("aten.silu.default", "aten.silu_.default")
 _RELU = ("aten.relu.default", "aten.relu_.default")
 _DROPOUT = ("aten.dropout.default", "aten.dropout_.default")
 _POINTWISE = frozenset(
@@ -40,7 +41,7 @@ _POOLING = (
 )  # fmt: skip
 # A value that one of these makes is its own, not a view of another.
 _FRESH = ("conv", "linear", "addmm", "batch_norm", "add", "sub", "mul", "cat", "relu", "dropout")
-_ORDER = ("rectified", "norm", "relu", "dropout", "pool")
+_RANKS = {"rectified": 0, "norm": 1, "relu": 2, "silu": 2, "dropout": 3, "pool": 4}
 
 
 def pack(
@@ -156,7 +157,7 @@ class _Links:
         self.nodes: list[schema.Node] = []
         self.convolutions: list[Convolution] = []
         self._state = state
-        self._parts: list[dict[str, Any]] = [{}]  # of the activations, by the names of `_ORDER`
+        self._parts: list[dict[str, Any]] = [{}]  # of the activations, by the names of `_RANKS`
         self._norms: list[list[schema.Value]] = [[]]
         self._kernels: list[list[schema.Value]] = []
 
@@ -188,8 +189,7 @@ class _Links:
         if part is None:
             return False
         name, value = part
-        last = max((_ORDER.index(name) for name in self._parts[-1]), default=-1)
-        if _ORDER.index(name) <= last:
+        if _RANKS[name] <= max(map(_RANKS.__getitem__, self._parts[-1]), default=-1):
             return False
         self._parts[-1][name] = value
         if name == "norm":
@@ -200,8 +200,8 @@ class _Links:
         """Return what stands between the convolutions."""
         return [
             Activation(
-                "rectified" in parts, parts.get("norm"), "relu" in parts, parts.get("dropout", 0.0),
-                "pool" in parts,
+                "rectified" in parts, parts.get("norm"), "relu" in parts, "silu" in parts,
+                parts.get("dropout", 0.0), "pool" in parts,
             )
             for parts in self._parts
         ]  # fmt: skip
@@ -324,6 +324,8 @@ def _part(node: schema.Node, following: schema.Node | None) -> tuple[str, Any] |
         case [_] if node.op in _RELU:
             stands_before = following is not None and _norm(following) is not None
             return ("rectified" if stands_before else "relu"), True
+        case [_] if node.op in _SILU:
+            return "silu", True
         case [_, float() | int() as p, bool() as drops] if node.op in _DROPOUT and 0 <= p < 1:
             return "dropout", float(p) if drops else 0.0
         case [_, [2, 2]] | [_, [2, 2], [2, 2] | []]:

@@ -7,6 +7,7 @@ Addresses are whole numbers, in bytes. The operations are those LLVM has for vec
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -139,6 +140,48 @@ def where_equal(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
     """Return the value where x = y, else the other; arguments x, y, value, other."""
     x, y, value, other = args
     return builder.select(builder.fcmp_ordered("==", x, y), value, other)
+
+
+@operation(vector, [vector, types.float32])
+def silu(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
+    """Return gain · x · sigmoid(x); arguments x, gain."""
+    x, gain = args
+    return builder.fmul(builder.fmul(spread(builder, gain), x), _sigmoid(builder, x))
+
+
+@operation(vector, [vector, vector, types.float32])
+def silu_slope(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
+    """Return the gradient of x where that of `silu` is given; arguments x, gradient, gain."""
+    x, gradient, gain = args
+    share = _sigmoid(builder, x)
+    rest = builder.fsub(ir.Constant(VECTOR, [1.0] * LANES), share)
+    slope = multiply_add(builder, builder.fmul(x, share), rest, share)
+    return builder.fmul(builder.fmul(spread(builder, gain), gradient), slope)
+
+
+def _sigmoid(builder: ir.IRBuilder, x: Any) -> Any:
+    """Return 1 / (1 + e⁻ˣ), with e⁻ˣ as a power of two times a short series, to 2⁻²²."""
+
+    def all_lanes(number: float) -> Any:
+        return ir.Constant(VECTOR, [number] * LANES)
+
+    far = all_lanes(87.0)  # where e⁻ˣ is about to leave the range of float32
+    t = builder.fneg(x)
+    for order, bound in (("<", all_lanes(-87.0)), (">", far)):
+        t = builder.select(builder.fcmp_ordered(order, t, bound), bound, t)
+    kind = ir.FunctionType(VECTOR, [VECTOR])
+    rint = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
+    power = builder.call(rint, [builder.fmul(t, all_lanes(1 / math.log(2)))])
+    # ln 2 in two parts, of which the first times a small whole number is exact.
+    rest = multiply_add(builder, power, all_lanes(-0.693359375), t)
+    rest = multiply_add(builder, power, all_lanes(0.693359375 - math.log(2)), rest)
+    series = all_lanes(1 / math.factorial(7))
+    for degree in range(6, -1, -1):
+        series = multiply_add(builder, series, rest, all_lanes(1 / math.factorial(degree)))
+    exponent = builder.add(builder.fptosi(power, INTS), ir.Constant(INTS, [127] * LANES))
+    scale = builder.bitcast(builder.shl(exponent, ir.Constant(INTS, [23] * LANES)), VECTOR)
+    one = all_lanes(1.0)
+    return builder.fdiv(one, multiply_add(builder, series, scale, one))
 
 
 @operation(vector, [vector, types.intp])
