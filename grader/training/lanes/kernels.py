@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
 from grader.training.lanes.blocks import CHANNELS, FOLD, PLACES, add_correlation, add_products
 from grader.training.lanes.vectors import (
@@ -41,6 +42,7 @@ from grader.training.lanes.vectors import (
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
+_OFF_CENTRE = 1e3  # mean² / variance from which float32 sums of squares lose too much
 _FOLDED = 4 * FOLD  # bytes of a sum of products
 
 
@@ -125,6 +127,57 @@ def add_moments(first, last, images, z, channels, places, lows, sums):
             at = z + (pack * channels + channel) * places * BYTES
             there = min(LANES, images - pack * LANES)
             _add_moments(at, places, fill(lows[channel]), there, sums[channel])
+
+
+@_compiled
+def normalise(
+    sums, count, off, low, weight, bias, eps, gain, momentum, mean, variance, factors, inverse,
+    centre, strict,
+):  # fmt: skip
+    """Work out, for every channel, what a norm does to `count` numbers with such sums [C, 2].
+
+    Writes `factors` [3, C], see above; what the norm divides by and takes away, to `inverse` and
+    `centre`; and moves `mean` and `variance`, which may be empty. `off` was taken from the numbers
+    before. Returns False, and does nothing, if `strict` and the squares' sum lost too many digits.
+    """
+    for channel in range(len(sums)):
+        found = sums[channel, 0] / count
+        if strict and found * found > _OFF_CENTRE * (sums[channel, 1] / count - found * found):
+            return False
+    for channel in range(len(sums)):
+        found = sums[channel, 0] / count
+        spread = sums[channel, 1] / count - found * found
+        spread = 0.0 if spread < 0 else spread  # NaN stays
+        inverse[channel] = 1 / np.sqrt(spread + eps)
+        centre[channel] = found
+        scale = weight[channel] * inverse[channel] * gain
+        factors[0, channel] = low[channel]
+        factors[1, channel] = scale
+        factors[2, channel] = bias[channel] * gain - found * scale
+        if len(mean):
+            mean[channel] += momentum * (off[channel] + found - mean[channel])
+            spread *= count / (count - 1)
+            variance[channel] += momentum * (spread - variance[channel])
+    return True
+
+
+@_compiled
+def normalise_back(sums, count, weight, inverse, centre, gain, factors, to_weight, to_bias):
+    """Work out the way back through a norm from the sums of `add_gradient_moments`.
+
+    Writes `factors` [3, C], see `_combined`, and the gradients of weight and bias [C]. A count of 0
+    stands for a norm that did not take the batch's statistics.
+    """
+    for channel in range(len(sums)):
+        direct, product = sums[channel, 0] * gain, sums[channel, 1] * gain
+        of_weight = inverse[channel] * (product - centre[channel] * direct)
+        scale = weight[channel] * inverse[channel]
+        by_z = -scale * inverse[channel] * of_weight / count if count else 0.0
+        factors[0, channel] = scale * gain
+        factors[1, channel] = by_z
+        factors[2, channel] = -scale * direct / count - by_z * centre[channel] if count else 0.0
+        to_weight[channel] = of_weight
+        to_bias[channel] = direct
 
 
 @_compiled

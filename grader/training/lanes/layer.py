@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from grader.training.lanes import kernels
 from grader.training.lanes.arrays import FLOAT, Doubles, Floats, added, for_pieces, require
 from grader.training.lanes.vectors import LANES
 
-_OFF_CENTRE = 1e3  # mean² / variance from which float32 sums of squares lose too much
+_NOTHING = np.zeros(0, np.float32)
 NO_SUMS = np.zeros((0, 2))
 """What stands for the sums of a layer without a norm."""
 
@@ -97,38 +98,49 @@ class Layer:
         for tensor in self.tensors:
             fits = tensor is None or (list(tensor.shape), tensor.dtype) == ([channels], FLOAT)
             require(fits, f"a norm of {channels} channels needs {channels} numbers of each kind")
-        low, scale, shift = self.low, np.full(channels, self.gain), np.zeros(channels)
-        if self.activation.norm:
-            weight, bias = (_doubles(self.tensors[i], channels, 1 - i) for i in (0, 1))
-            low = self._statistics(self.activation.norm, sums, low)
-            scale = weight * self.inverse * self.gain
-            shift = bias * self.gain - self.centre * scale
-        self.factors = np.stack([low, scale, shift]).astype(np.float32)
+        self.factors = np.empty((3, channels), np.float32)
+        self.inverse, self.centre = np.empty(channels), np.empty(channels)
+        norm = self.activation.norm
+        if norm is None:
+            self.factors[:] = self.low, np.full(channels, self.gain), np.zeros(channels)
+        elif norm.batch:
+            self._normalise(norm, sums)
+        else:
+            self._apply(norm)
         self.compiled = self._for_kernels()
 
-    def _statistics(self, norm: Norm, sums: Doubles | None, low: Floats) -> Floats:
-        mean, variance = self.tensors[2:4]
-        if not norm.batch:
-            assert mean is not None
-            assert variance is not None
-            self.centre = mean.numpy().astype(np.float64)
-            self.inverse = 1 / np.sqrt(variance.numpy().astype(np.float64) + norm.eps)
-            return low
+    def _apply(self, norm: Norm) -> None:
+        """Take the norm's running statistics."""
+        weight, bias, mean, variance = self._numbers()
+        self.centre[:] = mean
+        self.inverse[:] = 1 / np.sqrt(variance.astype(np.float64) + norm.eps)
+        scale = weight * self.inverse * self.gain
+        self.factors[:] = self.low, scale, bias * self.gain - self.centre * scale
+
+    def _normalise(self, norm: Norm, sums: Doubles | None) -> None:
+        """Take the batch's statistics, and let the running ones follow."""
+        weight, bias, mean, variance = self._numbers()
         count = self.images * math.prod(self.z.shape[2:4])
-        found, square = (self._sums(low) if sums is None else sums).T / count
-        spread, off = square - found * found, np.zeros_like(found)
-        if (found * found > _OFF_CENTRE * spread).any():
+        low, off = self.low, _zeros(len(weight))
+        sums = self._sums(low) if sums is None else sums
+        for strict in (True, False):
+            if kernels.normalise(
+                sums, count, off, low, weight, bias, norm.eps, self.gain, norm.momentum, mean,
+                variance, self.factors, self.inverse, self.centre, strict,
+            ):  # fmt: skip
+                return
             # Sums of squares lost their digits: begin again with the mean taken off.
-            off = found.astype(np.float32)
+            off = (sums[:, 0] / count).astype(np.float32)
             self.z, low = self.z - torch.from_numpy(off)[:, None, None, None], low - off
-            found, square = self._sums(low).T / count
-            spread = square - found * found
-        spread = spread.clip(0)  # NaN stays
-        self.centre, self.inverse = found, 1 / np.sqrt(spread + norm.eps)
-        if mean is not None and variance is not None:
-            _follow(mean, off + found, norm.momentum)
-            _follow(variance, spread * (count / (count - 1)), norm.momentum)
-        return low
+            sums = self._sums(low)
+
+    def _numbers(self) -> tuple[Floats, ...]:
+        """Return weight, bias, mean and variance; for those that are not there 1, 0 and none."""
+        channels = self.z.shape[1]
+        missing = (_ones(channels), _zeros(channels), _NOTHING, _NOTHING)
+        return tuple(
+            m if t is None else t.numpy() for t, m in zip(self.tensors, missing, strict=True)
+        )
 
     def _sums(self, low: Floats) -> Doubles:
         channels, height, width, _ = self.z.shape[1:]
@@ -159,21 +171,18 @@ class Layer:
 
         `sums` [C, 2] are what `kernels.add_gradient_moments` found.
         """
-        norm = self.activation.norm
-        by_gradient = np.full(self.z.shape[1], self.gain)
-        nothing = np.zeros_like(by_gradient)
+        norm, channels = self.activation.norm, self.z.shape[1]
+        factors = np.zeros((3, channels), np.float32)
         if norm is None:
-            return np.stack([by_gradient, nothing, nothing]).astype(np.float32), []
-        direct, product = sums.T * self.gain
-        to_weight = self.inverse * (product - self.centre * direct)
-        weight = _doubles(self.tensors[0], len(direct), 1) * self.inverse
-        by_z, constant = nothing, nothing
-        if norm.batch:
-            count = self.images * math.prod(self.z.shape[2:4])
-            by_z = -weight * self.inverse * to_weight / count
-            constant = -weight * direct / count - by_z * self.centre
-        factors = np.stack([weight * self.gain, by_z, constant]).astype(np.float32)
-        return factors, [as_tensor(to_weight), as_tensor(direct), None, None]
+            factors[0] = self.gain
+            return factors, []
+        count = self.images * math.prod(self.z.shape[2:4]) if norm.batch else 0
+        gradients = np.empty((2, channels), np.float32)
+        kernels.normalise_back(
+            sums, count, self._numbers()[0], self.inverse, self.centre, self.gain, factors,
+            *gradients,
+        )  # fmt: skip
+        return factors, [*torch.from_numpy(gradients), None, None]
 
     def gradient_sums(self, gradient: torch.Tensor) -> Doubles:
         """Return the `sums` for `way_back` of the gradient of the activation."""
@@ -208,16 +217,16 @@ def low_of(activation: Activation, channels: int) -> Floats:
     return np.full(channels, 0 if activation.rectified else -math.inf, np.float32)
 
 
-def _doubles(tensor: torch.Tensor | None, channels: int, default: float) -> Doubles:
-    return np.full(channels, float(default)) if tensor is None else tensor.double().numpy()
+@lru_cache
+def _ones(channels: int) -> Floats:
+    return np.ones(channels, np.float32)
+
+
+@lru_cache
+def _zeros(channels: int) -> Floats:
+    return np.zeros(channels, np.float32)
 
 
 def as_tensor(values: Doubles) -> torch.Tensor:
     """Return the values as float32."""
     return torch.from_numpy(values.astype(np.float32))
-
-
-def _follow(running: torch.Tensor, found: Doubles, momentum: float) -> None:
-    """Move a running statistic towards what a batch showed."""
-    values = running.numpy()
-    values += momentum * (found - values)
