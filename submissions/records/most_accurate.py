@@ -1,4 +1,4 @@
-"""As accurate as fewer than 20,000 parameters allow: a draft."""
+"""As accurate as fewer than 20,000 parameters were found to be on held-out images."""
 
 from torch import nn, optim
 from torchvision import transforms

@@ -1,17 +1,18 @@
-"""The reference network, not in a hurry."""
+"""The reference network, not in a hurry: twelve epochs."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn, optim
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torchvision import transforms
 
 EPOCHS = 12
-BATCH_SIZE = 128
-PLAIN_EPOCHS = 1
-EMA_DECAY = 0.995
+BATCH_SIZE = 256
 
 train_transform = transforms.Compose(
     [
-        transforms.RandomAffine(degrees=10, translate=(0.08, 0.08), scale=(0.9, 1.1)),
+        transforms.RandomRotation((-7.0, 7.0), fill=(0,)),
+        transforms.RandomAffine(degrees=0, translate=(0.1, 0.1)),
         transforms.ToTensor(),
         transforms.Normalize((0.1307,), (0.3081,)),
     ]
@@ -19,7 +20,9 @@ train_transform = transforms.Compose(
 
 
 class Net(nn.Module):
-    def __init__(self):
+    """Images [B, 1, 28, 28] in, log-probabilities [B, 10] out."""
+
+    def __init__(self) -> None:
         super().__init__()
         # Batch norm adds its own bias, so that the convolutions need none.
         self.conv1 = nn.Conv2d(1, 10, 3, padding=1, bias=False)
@@ -40,7 +43,8 @@ class Net(nn.Module):
         self.dropout2 = nn.Dropout(0.05)
         self.gap = nn.AdaptiveAvgPool2d(1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Score a batch of images."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = self.pool1(self.dropout1(x))
@@ -53,16 +57,19 @@ class Net(nn.Module):
         return F.log_softmax(x, dim=1)
 
 
-def optimizer(model):
-    return optim.SGD(model.parameters(), lr=0.03, momentum=0.9, nesterov=True, weight_decay=5e-4)
+def optimizer(model: nn.Module) -> optim.Optimizer:
+    """Stochastic gradient descent with momentum and weight decay."""
+    return optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
 
-def scheduler(optimizer, total_steps):
-    return optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=0.3,
-        total_steps=total_steps,
-        pct_start=0.25,
-        anneal_strategy="linear",
-        cycle_momentum=False,
-    )
+def scheduler(optimizer: optim.Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
+    """One cycle with cosine annealing, exactly as long as the training."""
+    return OneCycleLR(
+        optimizer, max_lr=0.3, epochs=epochs, steps_per_epoch=steps_per_epoch,
+        pct_start=0.2, anneal_strategy="cos", cycle_momentum=False,
+    )  # fmt: skip
+
+
+def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood, the mean over a batch."""
+    return F.nll_loss(output, target)
