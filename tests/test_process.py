@@ -196,6 +196,6 @@ def test_cpu_time_of_a_child_counts_its_descendants(tmp_path: Path) -> None:
     child = child_of(tmp_path, code)
     try:
         next(iter(child.chunks(lambda: time.monotonic() + 60)))
-        assert child.cpu_seconds() > 0.3
+        assert child.cpu_seconds() > 0.15  # the child by itself takes a third of that
     finally:
         child.end()
