@@ -223,13 +223,6 @@ def _decoded(value: object, device: torch.device) -> object:
     return device if value == "device" else _TORCH_WORDS.get(value, value)
 
 
-def _placed(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Move to the device; weights of 2-d convolutions get channels last, which is faster."""
-    if tensor.dim() == 4:
-        return tensor.to(device, memory_format=torch.channels_last)
-    return tensor.to(device)
-
-
 def _channels_last(images: torch.Tensor) -> torch.Tensor:
     """Mark images [B, C, H, W] as having channels last; with one channel only strides tell."""
     if images.dim() != 4:
