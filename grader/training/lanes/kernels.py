@@ -30,11 +30,12 @@ from grader.training.lanes.vectors import (
     fma,
     kept,
     load,
+    minus,
     of_images,
     plus,
-    silu,
-    silu_slope,
+    sigmoid,
     store,
+    times,
     total,
     where_above,
     where_equal,
@@ -54,11 +55,26 @@ def _compiled(function: _Kernel) -> _Kernel:
 
 
 @_compiled
-def _value(z, number, low, scale, shift, floor, gain, key, least):
-    """Activate one register; `number` is its place in the layer."""
+def _bent(z, number, low, scale, shift, floor, gain, key, least):
+    """Activate one register, and find the slope there; `number` is its place in the layer."""
     inner = fma(scale, at_least(z, low), shift)
-    value = silu(inner, gain) if gain else at_least(inner, floor)
-    return kept(value, number, key, least) if least else value
+    one = fill(numba.float32(1))
+    if gain:
+        share, more = sigmoid(inner), fill(gain)
+        value = times(inner, share)
+        slope = times(more, plus(share, times(value, minus(one, share))))
+        value = times(more, value)
+    else:
+        value, slope = at_least(inner, floor), where_above(inner, floor, one)
+    if least:
+        value, slope = kept(value, number, key, least), kept(slope, number, key, least)
+    return value, slope
+
+
+@_compiled
+def _value(z, number, low, scale, shift, floor, gain, key, least):
+    """Activate one register."""
+    return _bent(z, number, low, scale, shift, floor, gain, key, least)[0]
 
 
 @_compiled
@@ -244,9 +260,7 @@ def convolve(first, last, images, activation, g, scratch, kernel, bias, out, low
 @_compiled
 def _opened(z, number, gradient, low, scale, shift, floor, gain, key, least):
     """Return the part of a gradient that an activation lets through to the norm's output."""
-    inner = fma(scale, at_least(z, low), shift)
-    passed = silu_slope(inner, gradient, gain) if gain else where_above(inner, floor, gradient)
-    return kept(passed, number, key, least) if least else passed
+    return times(gradient, _bent(z, number, low, scale, shift, floor, gain, key, least)[1])
 
 
 @_compiled
@@ -254,24 +268,16 @@ def _shared(z, i, width, gradient, low, scale, shift, floor, gain, key, least):
     """Return what of a pooled gradient goes to each of four: the first that is the largest."""
     none = fill(numba.float32(0))
     j0, j1, j2, j3 = i, i + 1, i + width, i + width + 1
-    z0, z1, z2, z3 = (
-        load(z + j0 * BYTES), load(z + j1 * BYTES), load(z + j2 * BYTES), load(z + j3 * BYTES),
-    )  # fmt: skip
-    v0 = _value(z0, j0, low, scale, shift, floor, gain, key, least)
-    v1 = _value(z1, j1, low, scale, shift, floor, gain, key, least)
-    v2 = _value(z2, j2, low, scale, shift, floor, gain, key, least)
-    v3 = _value(z3, j3, low, scale, shift, floor, gain, key, least)
+    v0, s0 = _bent(load(z + j0 * BYTES), j0, low, scale, shift, floor, gain, key, least)
+    v1, s1 = _bent(load(z + j1 * BYTES), j1, low, scale, shift, floor, gain, key, least)
+    v2, s2 = _bent(load(z + j2 * BYTES), j2, low, scale, shift, floor, gain, key, least)
+    v3, s3 = _bent(load(z + j3 * BYTES), j3, low, scale, shift, floor, gain, key, least)
     best = at_least(at_least(v0, v1), at_least(v2, v3))
     g0, rest = where_equal(v0, best, gradient, none), where_equal(v0, best, none, gradient)
     g1, rest = where_equal(v1, best, rest, none), where_equal(v1, best, none, rest)
     g2, rest = where_equal(v2, best, rest, none), where_equal(v2, best, none, rest)
     g3 = where_equal(v3, best, rest, none)
-    return (
-        _opened(z0, j0, g0, low, scale, shift, floor, gain, key, least),
-        _opened(z1, j1, g1, low, scale, shift, floor, gain, key, least),
-        _opened(z2, j2, g2, low, scale, shift, floor, gain, key, least),
-        _opened(z3, j3, g3, low, scale, shift, floor, gain, key, least),
-    )
+    return times(g0, s0), times(g1, s1), times(g2, s2), times(g3, s3)
 
 
 @_compiled

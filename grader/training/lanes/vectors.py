@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
+from numpy.polynomial import Chebyshev, Polynomial
 
 
 def _lanes() -> tuple[int, int]:
@@ -34,6 +36,9 @@ BYTES = 4 * LANES
 FLOAT, INT = ir.FloatType(), ir.IntType(32)
 VECTOR, INTS = ir.VectorType(FLOAT, max(LANES, 1)), ir.VectorType(INT, max(LANES, 1))
 ZERO = ir.Constant(VECTOR, [0.0] * max(LANES, 1))
+
+_FAR = 126.0  # powers of two beyond leave the range of float32
+_SERIES = Chebyshev.interpolate(np.exp2, 5, [-0.5, 0.5]).convert(kind=Polynomial).coef.tolist()
 
 
 class Vector(types.Type):
@@ -122,6 +127,18 @@ def plus(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
 
 
 @operation(vector, [vector, vector])
+def minus(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
+    """Return the difference; arguments x, y."""
+    return builder.fsub(*args)
+
+
+@operation(vector, [vector, vector])
+def times(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
+    """Return the product; arguments x, y."""
+    return builder.fmul(*args)
+
+
+@operation(vector, [vector, vector])
 def at_least(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
     """Return the larger one, NaN where x is; arguments x, bound."""
     x, bound = args
@@ -142,46 +159,30 @@ def where_equal(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
     return builder.select(builder.fcmp_ordered("==", x, y), value, other)
 
 
-@operation(vector, [vector, types.float32])
-def silu(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
-    """Return gain · x · sigmoid(x); arguments x, gain."""
-    x, gain = args
-    return builder.fmul(builder.fmul(spread(builder, gain), x), _sigmoid(builder, x))
+@operation(vector, [vector])
+def sigmoid(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
+    """Return 1 / (1 + e⁻ˣ), to 2⁻²¹; arguments x.
 
-
-@operation(vector, [vector, vector, types.float32])
-def silu_slope(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
-    """Return the gradient of x where that of `silu` is given; arguments x, gradient, gain."""
-    x, gradient, gain = args
-    share = _sigmoid(builder, x)
-    rest = builder.fsub(ir.Constant(VECTOR, [1.0] * LANES), share)
-    slope = multiply_add(builder, builder.fmul(x, share), rest, share)
-    return builder.fmul(builder.fmul(spread(builder, gain), gradient), slope)
-
-
-def _sigmoid(builder: ir.IRBuilder, x: Any) -> Any:
-    """Return 1 / (1 + e⁻ˣ), with e⁻ˣ as a power of two times a short series, to 2⁻²²."""
+    e⁻ˣ is a power of two: its whole part goes to the exponent of a number, the rest into a series.
+    """
 
     def all_lanes(number: float) -> Any:
         return ir.Constant(VECTOR, [number] * LANES)
 
-    far = all_lanes(87.0)  # where e⁻ˣ is about to leave the range of float32
-    t = builder.fneg(x)
-    for order, bound in (("<", all_lanes(-87.0)), (">", far)):
+    t = builder.fmul(args[0], all_lanes(-1 / math.log(2)))
+    for order, bound in (("<", all_lanes(-_FAR)), (">", all_lanes(_FAR))):
         t = builder.select(builder.fcmp_ordered(order, t, bound), bound, t)
-    kind = ir.FunctionType(VECTOR, [VECTOR])
-    rint = cgutils.get_or_insert_function(builder.module, kind, f"llvm.rint.v{LANES}f32")
-    power = builder.call(rint, [builder.fmul(t, all_lanes(1 / math.log(2)))])
-    # ln 2 in two parts, of which the first times a small whole number is exact.
-    rest = multiply_add(builder, power, all_lanes(-0.693359375), t)
-    rest = multiply_add(builder, power, all_lanes(0.693359375 - math.log(2)), rest)
-    series = all_lanes(1 / math.factorial(7))
-    for degree in range(6, -1, -1):
-        series = multiply_add(builder, series, rest, all_lanes(1 / math.factorial(degree)))
-    exponent = builder.add(builder.fptosi(power, INTS), ir.Constant(INTS, [127] * LANES))
-    scale = builder.bitcast(builder.shl(exponent, ir.Constant(INTS, [23] * LANES)), VECTOR)
+    # So large a sum has no room for halves: its last bits are the whole part, with the bias that
+    # exponents have.
+    large = all_lanes(1.5 * 2**23 + 127)
+    whole = builder.fadd(t, large)
+    rest = builder.fsub(t, builder.fsub(whole, large))
+    series = all_lanes(_SERIES[-1])
+    for factor in _SERIES[-2::-1]:
+        series = multiply_add(builder, series, rest, all_lanes(factor))
+    bits = builder.shl(builder.bitcast(whole, INTS), ir.Constant(INTS, [23] * LANES))
     one = all_lanes(1.0)
-    return builder.fdiv(one, multiply_add(builder, series, scale, one))
+    return builder.fdiv(one, multiply_add(builder, series, builder.bitcast(bits, VECTOR), one))
 
 
 @operation(vector, [vector, types.intp])
