@@ -1,12 +1,16 @@
 """The gallery: networks of many kinds, each with the answers it must get."""
 
+import functools
 import math
 
 import pytest
 import torch
+from torch import nn
 
 from grader.datasets import mnist
 from grader.datasets.mnist import Bytes
+from grader.plan.findings import Facts
+from grader.reports.advice import advice
 from grader.training.probe import pictures_of, probe, taught
 from tests.capturing import facts
 from tests.cases.networks.architectures import CASES
@@ -18,13 +22,24 @@ GALLERY = CASES | ODDITIES
 _WINDOWS = ("convolution", "max pool", "average pool")
 
 
+def made(name: str) -> nn.Module:
+    """Return a case's network, with the same weights each time."""
+    torch.manual_seed(0)
+    return GALLERY[name].make()
+
+
+@functools.cache
+def captured(name: str) -> tuple[nn.Module, Facts]:
+    """Capture a case's network, which has its lazy weights then, and work out its facts, once."""
+    network = made(name)
+    return network, facts(network)
+
+
 @pytest.mark.parametrize("name", GALLERY)
 def test_an_honest_network_gets_its_answers(name: str) -> None:
     """What acts, parameters, receptive field and output are what a person would say."""
     case = GALLERY[name]
-    torch.manual_seed(0)
-    network = case.make()
-    found = facts(network)
+    network, found = captured(name)
     windows = [layer for layer in found.layers if layer.kind in _WINDOWS and layer.on_path]
     field = windows[-1].receptive_field if windows else None
 
@@ -39,6 +54,26 @@ def test_an_honest_network_gets_its_answers(name: str) -> None:
     assert (found.difference, found.mixing) == ([], [])
 
 
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_bias_is_called_idle_only_where_it_is(name: str) -> None:
+    """Without the biases that the advice names, an honest network gives the same scores."""
+    (line,) = [text for text in advice(captured(name)[1]) if "bias=False" in text] or [""]
+    if not line:
+        return
+    network = made(name).train()
+    for part in network.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm | nn.Dropout | nn.Dropout2d):
+            part.train(isinstance(part, nn.modules.batchnorm._BatchNorm))
+    images = torch.rand(8, 1, 28, 28)
+    before = network(images)
+    for layer in line.partition(":")[0].split(", "):
+        bias = network.get_submodule(layer.split()[-1]).bias
+        assert isinstance(bias, torch.Tensor)
+        nn.init.zeros_(bias)
+
+    assert torch.allclose(network(images), before, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def digits() -> Bytes:
     """Read the images to train on."""
@@ -49,8 +84,7 @@ def digits() -> Bytes:
 @pytest.mark.parametrize("name", GALLERY)
 def test_the_probe_does_not_doubt_an_honest_network(name: str, digits: Bytes) -> None:
     """Run on a few digits, every layer that counts is seen to act."""
-    torch.manual_seed(0)
-    plan = plan_of(GALLERY[name].make())
+    plan = plan_of(made(name))
     found = probe(plan.model, taught(plan.recipe), pictures_of(plan, digits, seed=1))
 
     assert (found.failed, found.misshapen, found.independent) == ("", [], True)
