@@ -11,6 +11,8 @@ import pytest
 
 from grader import process
 
+pytestmark = pytest.mark.slow
+
 posix = pytest.mark.skipif(sys.platform == "win32", reason="sessions and fork are POSIX")
 
 

@@ -18,6 +18,8 @@ from grader.sandbox import doctor, landlock, protections, view
 from grader.sandbox.box import Boxed, Limits
 from tests.grading import EXAMPLES, REPO
 
+pytestmark = pytest.mark.slow
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="of Linux alone")
 whole = pytest.mark.skipif(
     sys.platform != "linux" or bool(doctor.held().lacks), reason="this machine gives no whole box"

@@ -23,7 +23,10 @@ from tests.grading import EXAMPLES
 from tests.judging import judge
 from tests.test_sandbox_box import run
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="of Linux alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="of Linux alone"),
+]
 REFUSING = """import sys
 from grader.sandbox import launch, namespaces
 def refuse(steps):
@@ -144,7 +147,6 @@ def test_who_kills_itself_is_told_from_who_is_killed() -> None:
 
 
 @needed
-@pytest.mark.slow
 @pytest.mark.usefixtures("refused")
 def test_a_submission_gets_its_verdict_in_it(tmp_path: Path) -> None:
     """An official judgement by bubblewrap is the one that every box gives."""

@@ -13,6 +13,8 @@ from grader.sandbox import seccomp
 from grader.sandbox.box import Boxed, Limits
 from tests.test_sandbox_box import run, whole
 
+pytestmark = pytest.mark.slow
+
 
 @whole
 @pytest.mark.parametrize(

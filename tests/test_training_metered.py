@@ -107,6 +107,7 @@ def refused(train: Train, text: str, **options: int) -> SubmissionError:
     return error.value
 
 
+@pytest.mark.slow
 def test_a_loop_of_its_own_learns_and_is_counted(train: Train) -> None:
     """Every epoch is drawn from the meter and tested here, and nothing speaks against it."""
     trained = train(ONE_PASS, epochs=9, canary=True)

@@ -15,6 +15,8 @@ from grader.training.probe import probe, taught
 from tests.capturing import Net, conv, facts, model_of
 from tests.networks import NETWORKS
 
+pytestmark = pytest.mark.slow
+
 
 def end(x: Tensor) -> Tensor:
     """Average the map: ten channels are ten scores."""
