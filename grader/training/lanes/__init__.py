@@ -6,7 +6,8 @@ convolution is a stream of multiply-adds of registers.
 
 vectors   a register as a number in compiled code
 blocks    the inner loops of convolutions
-kernels   what is done to a layer: activation, convolution, and the ways back
+forward   what is done to a layer: activation and convolution
+backward  the ways back through them
 geometry  the sizes a convolution has there, and on the way back
 arrays    packed arrays, and work on their pieces
 layer     a convolution's output with the activation behind it

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from grader.training.lanes import kernels
+from grader.training.lanes import backward, forward
 from grader.training.lanes.arrays import (
     FLOAT,
     Doubles,
@@ -143,7 +143,7 @@ def _convolve(
     def work(_: int, first: int, last: int) -> Doubles:
         scratch = margin(inputs * groups, geometry.rows, geometry.columns, geometry[:15])
         sums = np.zeros((outputs, 2))
-        kernels.convolve(
+        forward.convolve(
             first, last, layer.images, layer.compiled, geometry, scratch,
             weights.data_ptr(), more, out.data_ptr(), low, sums,
         )  # fmt: skip
@@ -181,7 +181,7 @@ def _convolve_back(
         to_kernel = z.new_zeros(*kernel.shape, FOLD)
         sums = np.zeros((inputs * groups, 2)) if summed else NO_SUMS
         of_bias = np.zeros(outputs)
-        kernels.convolve_back(
+        backward.convolve_back(
             first, last, before.images, before.compiled, after.compiled, gradient.data_ptr(),
             factors, there, back, scratch, scratch_back, weights.data_ptr(),
             to_kernel.data_ptr(), result.data_ptr() if wanted else 0, sums, of_bias,

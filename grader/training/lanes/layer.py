@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grader.training.lanes import kernels
+from grader.training.lanes import backward, forward
 from grader.training.lanes.arrays import FLOAT, Doubles, Floats, added, for_pieces, require
 from grader.training.lanes.vectors import LANES
 
@@ -50,7 +50,7 @@ class Activation:
 class Layer:
     """A layer at work: an array z and what its activation makes of it.
 
-    `factors` are low, scale and shift of every channel, see `kernels`; `inverse` and `centre`
+    `factors` are low, scale and shift of every channel, see `forward`; `inverse` and `centre`
     what the norm divides by and takes away.
     """
 
@@ -81,7 +81,7 @@ class Layer:
         return low_of(self.activation, self.z.shape[1])
 
     def _for_kernels(self) -> tuple[Any, ...]:
-        """Return the activation as compiled code takes it, see `kernels`."""
+        """Return the activation as compiled code takes it, see `forward`."""
         act = self.activation
         floor = np.float32(0 if act.relu else -math.inf)
         gain = np.float32(1 / (1 - act.p) if act.silu else 0)
@@ -124,7 +124,7 @@ class Layer:
         low, off = self.low, _zeros(len(weight))
         sums = self._sums(low) if sums is None else sums
         for strict in (True, False):
-            if kernels.normalise(
+            if forward.normalise(
                 sums, count, off, low, weight, bias, norm.eps, self.gain, norm.momentum, mean,
                 variance, self.factors, self.inverse, self.centre, strict,
             ):  # fmt: skip
@@ -147,7 +147,7 @@ class Layer:
 
         def work(_: int, first: int, last: int) -> Doubles:
             sums = np.zeros((channels, 2))
-            kernels.add_moments(
+            forward.add_moments(
                 first, last, self.images, self.z.data_ptr(), channels, height * width, low, sums
             )
             return sums
@@ -161,7 +161,7 @@ class Layer:
         out = self.z.new_empty(len(self.z), self.z.shape[1], *self.size, LANES)
 
         def work(_: int, first: int, last: int) -> None:
-            kernels.emit(first, last, self.compiled, out.data_ptr())
+            forward.emit(first, last, self.compiled, out.data_ptr())
 
         for_pieces(self.z, work)
         return out
@@ -169,7 +169,7 @@ class Layer:
     def way_back(self, sums: Doubles) -> tuple[Floats, list[torch.Tensor | None]]:
         """Return the factors of the way back, and the gradients of the norm's weight and bias.
 
-        `sums` [C, 2] are what `kernels.add_gradient_moments` found.
+        `sums` [C, 2] are what `backward.add_gradient_moments` found.
         """
         norm, channels = self.activation.norm, self.z.shape[1]
         factors = np.zeros((3, channels), np.float32)
@@ -178,7 +178,7 @@ class Layer:
             return factors, []
         count = self.images * math.prod(self.z.shape[2:4]) if norm.batch else 0
         gradients = np.empty((2, channels), np.float32)
-        kernels.normalise_back(
+        backward.normalise_back(
             sums, count, self._numbers()[0], self.inverse, self.centre, self.gain, factors,
             *gradients,
         )  # fmt: skip
@@ -191,7 +191,7 @@ class Layer:
 
         def work(_: int, first: int, last: int) -> Doubles:
             sums = np.zeros((self.z.shape[1], 2))
-            kernels.add_gradient_moments(first, last, self.compiled, gradient.data_ptr(), sums)
+            backward.add_gradient_moments(first, last, self.compiled, gradient.data_ptr(), sums)
             return sums
 
         return added(for_pieces(self.z, work))
@@ -203,7 +203,7 @@ class Layer:
         out = torch.empty_like(self.z)
 
         def work(_: int, first: int, last: int) -> None:
-            kernels.go_back(
+            backward.go_back(
                 first, last, self.images, self.compiled, gradient.data_ptr(), factors,
                 out.data_ptr(), np.zeros(self.z.shape[1]),
             )  # fmt: skip
