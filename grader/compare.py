@@ -37,5 +37,7 @@ def _with_accuracy(record: Record) -> Record:
     with contextlib.suppress(GraderFault):
         known = records.load(Path(DEFAULT_OUT) / record.submission.name / "record.json")
         if known.plan_sha256 == record.plan_sha256:
-            return records.update(record, accuracy=known.accuracy, training=known.training)
+            return records.update(
+                record, accuracy=known.accuracy, training=known.training, probe=known.probe
+            )
     return record

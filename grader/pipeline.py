@@ -20,7 +20,7 @@ import msgspec
 from grader import pool, runs
 from grader import record as records
 from grader.datasets import mnist
-from grader.errors import GraderFault, GradingError, SubmissionError
+from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.facts import facts_of
 from grader.plan.initial import drawn_together, notes_on_initialisation
@@ -168,7 +168,11 @@ class Run:
             self.save()
             raise
         except BaseException as error:
-            self._note_problem(stage, GraderFault("the run was stopped", found=_brief(error)))
+            fault = GraderFault(
+                "the run was stopped", expected="a run that is left to end", found=_brief(error),
+                help="grade again",
+            )  # fmt: skip
+            self._note_problem(stage, fault)
             self._update(status="interrupted")
             with contextlib.suppress(GraderFault):  # what stops the run must get through
                 self.save()
@@ -237,8 +241,12 @@ class Run:
         run = self._runs[number - 1]
         if error is None and not run.finished and number not in self._errors:
             error = GraderFault(
-                "the training ended without a result", where="grader.training.worker"
-            )
+                "the training ended without a result", expected="a result, or a reason for none",
+                found="neither", where="grader.training.worker",
+                help="grade again; if it happens again, report this message",
+            )  # fmt: skip
+        if run.finished and isinstance(error, LimitReached):
+            error = None  # all that is wanted of it was there: only its process was slow to end
         if error is not None:
             self._note_failure(number, error)
         self._note_accuracy()

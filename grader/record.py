@@ -202,7 +202,7 @@ def accuracy_of(
 ) -> Accuracy | None:
     """Sum up trainings of one network; `limit` is in per cent. None before the first epoch.
 
-    Only finished runs count; while there is none, all that have finished an epoch.
+    Only finished runs count; while there is none, all that have finished an epoch, as one sample.
     """
     tried = [run for run in runs if run.curve]
     counted = [run for run in tried if run.finished] or tried
@@ -217,7 +217,8 @@ def accuracy_of(
         best=percent(sum(best), tested * count), errors=total, tested=tested * count,
         interval=wilson(tested * count - total, tested * count), runs=runs,
     )  # fmt: skip
-    return accuracy if count == 1 else _with_spread(accuracy, errors, tested, limit)
+    spread = sum(run.finished for run in counted) > 1  # what is unfinished tells nothing of it
+    return _with_spread(accuracy, errors, tested, limit) if spread else accuracy
 
 
 def _with_spread(accuracy: Accuracy, errors: list[int], tested: int, limit: float) -> Accuracy:
@@ -231,6 +232,17 @@ def _with_spread(accuracy: Accuracy, errors: list[int], tested: int, limit: floa
         deviation=100 * stdev(errors) / tested, p_value=p_value(errors, most),
         chance=chance(errors, int(most + 1e-6)) * len(errors) / (len(errors) + failed),
     )  # fmt: skip
+
+
+def measured(findings: list[Finding], probe: Probed | None) -> list[Finding]:
+    """Take the probe's word for what a graph alone cannot tell: that a layer changes a score."""
+    idle = {i.node: i.why for i in probe.influences if not i.acts} if probe else {}
+    return [
+        msgspec.structs.replace(f, counts=False, why=idle[f.node])
+        if f.counts and f.node in idle
+        else f
+        for f in findings
+    ]
 
 
 def percent(errors: int, tested: int) -> float:
@@ -273,7 +285,7 @@ def load(path: Path) -> Record:
     except (OSError, msgspec.MsgspecError) as error:
         raise GraderFault(
             "the record cannot be read", expected="a record.json, version 1 or 2",
-            found=str(error), where=str(path),
+            found=str(error), where=str(path), help="grade the submission again to make a new one",
         ) from None  # fmt: skip
 
 

@@ -110,7 +110,10 @@ def failure_of(event: AnyEvent, level: str) -> SubmissionError | None:
         return error
     if isinstance(event, Failed):
         return SubmissionError(
-            "the network or its recipe cannot be trained", found=event.message, where=event.where,
-            help="run a few training steps of your own at this batch size",
-        )  # fmt: skip
+            "the network or its recipe cannot be trained",
+            expected=event.expected or "a training step that runs to its end",
+            found=": ".join(part for part in (event.message, event.found) if part),
+            where=event.where,
+            help=event.help or "run a few training steps of your own at this batch size",
+        )
     return None

@@ -16,12 +16,12 @@ _ROUNDING = 12**-0.5
 """Standard deviation of a whole number about the real one it was rounded from, in errors."""
 
 
-def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion, in per cent.
 
     Source: E. B. Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
     """
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
     p = successes / trials
     centre = p + z * z / (2 * trials)
     half = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
@@ -29,10 +29,10 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, fl
     return (scale * (centre - half), scale * (centre + half))
 
 
-def mean_interval(errors: Sequence[int], level: float = LEVEL) -> tuple[float, float]:
+def mean_interval(errors: Sequence[int]) -> tuple[float, float]:
     """Return Student's t interval of the mean of two or more runs, in errors."""
     count = len(errors)
-    half = t_quantile(0.5 + level / 2, count - 1) * _spread(errors) / math.sqrt(count)
+    half = t_quantile(0.5 + LEVEL / 2, count - 1) * _spread(errors) / math.sqrt(count)
     return (fmean(errors) - half, fmean(errors) + half)
 
 

@@ -88,7 +88,9 @@ def test_several_runs_are_told_with_spread_interval_and_chance() -> None:
 
     assert passed
     assert finding.expected == "at least 99.40% in the mean of 3 runs"
-    assert finding.found.startswith("99.52 ± 0.04%, 95% interval 99.42 to 99.62%; 3 of 3 runs pass")
+    assert finding.found.startswith(
+        "99.520 ± 0.040%, 95% interval 99.42 to 99.62%; 3 of 3 runs pass"
+    )
     assert "the chance that one run passes is 94%" in finding.found
 
 
@@ -130,3 +132,94 @@ def test_the_longest_run_counts_for_the_budget() -> None:
     long = run(*range(100, 80, -1), seed=2)
     with pytest.raises(CheckFailed, match="20 counted"):
         checks.test_epoch_budget(Judge(), of_runs(run(50), long), rubric())
+
+
+def test_runs_that_did_not_finish_tell_nothing_of_the_spread() -> None:
+    """Whatever they reached so far, there is no chance, no p and no deviation without an end."""
+    stopped = [run(50 + n, seed=n, finished=False) for n in range(3)]
+    found = accuracy_of(stopped, "last", 99.4)
+
+    assert found is not None
+    assert (found.deviation, found.chance, found.p_value) == (None, None, None)
+
+
+def test_noise_is_told_only_of_the_mean_that_is_too_low() -> None:
+    """A run that broke off, or too few passing runs, are no noise of the mean."""
+    broken = of_runs(run(58), run(55, seed=2), run(62, seed=3), run(problem=DIVERGED, seed=4,
+                     finished=False))  # fmt: skip
+    few = record(60, accuracy=accuracy([40], [40], [61], [61]))
+
+    assert "noise" not in judged(broken)[1].message
+    assert "noise" not in judged(few, judged_by="passes", passes=3)[1].message
+
+
+def test_an_earlier_epoch_is_called_good_only_if_a_failing_run_had_one() -> None:
+    """Good runs beside it do not make a failing run's earlier epochs good."""
+    never = record(60, accuracy=accuracy([40], [40], [61], [61]))
+    once = record(60, accuracy=accuracy([40], [40], [58, 61], [61]))
+
+    for given, told in ((never, False), (once, True)):
+        _, finding = judged(given, judged_by="passes", passes=3)
+        assert ("an earlier epoch was good enough" in finding.help) is told
+
+
+def test_a_mean_just_below_the_limit_is_not_written_like_the_limit() -> None:
+    """60, 60 and 61 errors are 99.397 %, 0.003 points short of 99.40 %."""
+    passed, finding = judged(record(60, accuracy=accuracy([60], [60], [61])))
+
+    assert not passed
+    assert finding.found.startswith("99.397 ")
+    assert "0.003 points short" in finding.message
+
+
+def test_runs_are_judged_though_the_first_never_began() -> None:
+    """Two good runs of three count, and a second run's 20 epochs break the budget."""
+    lost = run(problem=DIVERGED, finished=False)
+    good = of_runs(lost, run(40, seed=2), run(41, seed=3))
+    long = of_runs(lost, run(*range(100, 80, -1), seed=2))
+    good, long = (msgspec.structs.replace(each, training=None) for each in (good, long))
+
+    assert judged(good, judged_by="passes", passes=2)[0]
+    with pytest.raises(CheckFailed, match="20 counted"):
+        checks.test_epoch_budget(Judge(), long, rubric())
+
+
+FLOODED = Problem("train", "flooded", "the training flooded its output")
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_loop_that_was_not_measured_to_its_end_is_not_believed(begun: bool) -> None:
+    """Its own training broke off: integrity is not judged, which is no pass."""
+    given = msgspec.structs.replace(record(60), level="sandboxed", problem=FLOODED)
+    given = given if begun else msgspec.structs.replace(given, training=None, accuracy=None)
+    with pytest.raises(pytest.skip.Exception, match="what it did was not measured"):
+        checks.test_integrity(Judge(), given)
+
+
+def test_an_official_run_needs_the_training_on_shuffled_labels() -> None:
+    """A loop that cannot be tried on them is not judged, one that learns nothing there passes."""
+    given = msgspec.structs.replace(record(60), level="sandboxed", official=True, metered=METERED)
+    with pytest.raises(pytest.skip.Exception, match="on shuffled labels"):
+        checks.test_integrity(Judge(), given)
+    tried = msgspec.structs.replace(METERED, canary_errors=9_000)
+    checks.test_integrity(Judge(), msgspec.structs.replace(given, metered=tried))
+
+
+def test_a_loop_of_its_own_may_end_a_pass_early() -> None:
+    """What it draws is measured; that it is no whole epoch is no offence, in any of its runs."""
+    short = msgspec.structs.replace(run(50, 45, seed=2, metered=METERED), samples_seen=90_000)
+    given = of_runs(run(problem=DIVERGED, finished=False), short)
+    checks.test_integrity(Judge(), msgspec.structs.replace(given, level="sandboxed"))
+
+
+def test_doubts_of_a_loop_are_answered_at_the_loop() -> None:
+    """Weights that were trained elsewhere are no matter of forward's modes."""
+    bad = msgspec.structs.replace(METERED, untrained_errors=100)
+    given = msgspec.structs.replace(record(60), level="sandboxed", metered=bad)
+    judge = Judge()
+    with pytest.raises(CheckFailed):
+        checks.test_integrity(judge, given)
+
+    assert judge.finding.where == "train"
+    assert "start from the weights it is given" in judge.finding.help
+    assert "modes" not in judge.finding.help

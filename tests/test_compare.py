@@ -66,7 +66,7 @@ def test_the_mean_of_several_runs_is_shown_with_its_spread() -> None:
     text = render(one, three, RUBRIC, width=140)
 
     assert "99.50%" in text
-    assert "99.52 ± 0.04%, 3 runs" in text
+    assert "99.520 ± 0.040%, 3 runs" in text
 
 
 def test_the_field_before_the_average_is_told() -> None:

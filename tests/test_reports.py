@@ -51,7 +51,7 @@ def test_several_runs_are_summed_up() -> None:
     """Mean, deviation, interval, each run's errors and seed, passes, chance and p-value."""
     text = summary(50, accuracy=accuracy([90, 44], [80, 48], [70, 52]))
 
-    assert "mean of 3 runs 99.52%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
+    assert "mean of 3 runs 99.520%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
     assert "errors of each run (seed): 44 (1), 48 (2), 52 (3)" in text
     assert "3 of 3 runs pass; the chance that one run passes is 94%" in text
     assert "has p = 0.018 if the true one is 99.40%" in text

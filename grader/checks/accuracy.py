@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.record import Accuracy, TrainingRun
+from grader.record import Accuracy, TrainingRun, percent
 from grader.rubric import Limits
 
 
@@ -18,7 +18,7 @@ def reached(accuracy: Accuracy, limits: Limits) -> bool:
 
 def expected(limits: Limits, runs: int = 1) -> str:
     """Say what is asked for of so many runs."""
-    least = f"at least {limits.accuracy:.2f}%"
+    least = f"at least {limits.asked}%"
     if limits.judged_by == "passes" and runs > 1:
         return f"{least} in {limits.passes} of {runs} runs"
     return f"{least} in the mean of {runs} runs" if runs > 1 else least
@@ -32,10 +32,10 @@ def found(accuracy: Accuracy) -> str:
 
 
 def mean(accuracy: Accuracy) -> str:
-    """Give the mean of the finished runs with deviation and interval."""
+    """Give the mean of the finished runs, which is finer than one run, and how sure it is."""
     low, high = accuracy.interval
-    spread = "" if accuracy.deviation is None else f" ± {accuracy.deviation:.2f}"
-    return f"{accuracy.judged:.2f}{spread}%, 95% interval {low:.2f} to {high:.2f}%"
+    spread = "" if accuracy.deviation is None else f" ± {accuracy.deviation:.3f}"
+    return f"{accuracy.judged:.3f}{spread}%, 95% interval {low:.2f} to {high:.2f}%"
 
 
 def passing(accuracy: Accuracy) -> str:
@@ -52,13 +52,23 @@ def shortage(accuracy: Accuracy, limits: Limits) -> str:
     if limits.judged_by == "passes" and len(accuracy.runs) > 1:
         text = f"{limits.passes - _passing(accuracy)} more of the runs should reach the limit"
     elif accuracy.judged < limits.accuracy:
-        what = "network is" if len(accuracy.runs) == 1 else "mean of its runs is"
-        text = f"the {what} {limits.accuracy - accuracy.judged:.2f} points short"
+        alone = len(accuracy.runs) == 1
+        short = f"{limits.accuracy - accuracy.judged:.{2 if alone else 3}f}"
+        text = f"the {'network' if alone else 'mean of its runs'} is {short} points short"
+        if accuracy.unsure(limits.accuracy):
+            text += f", which is within the noise: {noise(accuracy)}"
     else:
         text = "not all of its runs came to their end"
-    if accuracy.unsure(limits.accuracy):
-        text += f", which is within the noise: {noise(accuracy)}"
     return "; ".join([text, *failed])
+
+
+def was_better(accuracy: Accuracy, limit: float) -> bool:
+    """Tell whether a run that did not pass was good enough after an earlier epoch."""
+    return any(
+        percent(min(run.curve), run.tested) >= limit
+        for run in accuracy.runs
+        if run.curve and run.passed is not True
+    )
 
 
 def first_help(accuracy: Accuracy) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 
 from grader.checks import accuracy as verdict
@@ -21,6 +20,7 @@ from grader.record import (
     Record,
     Training,
     TrainingRun,
+    measured,
 )
 from grader.rubric import Rubric
 
@@ -30,7 +30,7 @@ def test_loads(judge: Judge, described: Record) -> None:
     problem = described.problem
     early = problem is not None and problem.stage != "train"
     if problem is not None and early and problem.fault == "grader":
-        judge.cannot(f"{problem.message}: {problem.found}")
+        judge.cannot(_in_a_line(problem))
     if problem is not None and early:
         judge(
             False, expected=problem.expected or "a model that can be built and traced",
@@ -82,18 +82,20 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
             f"networks of more than {most:,} parameters are not trained; mend the number of "
             f"parameters first ({facts.parameters:,})"
         )
-    if trained.accuracy is None or trained.training is None:
+    if trained.accuracy is None or trained.recipe is None:
         judge.cannot("there is no finished epoch to judge")
-    accuracy = trained.accuracy
+    accuracy, started = trained.accuracy, trained.training
+    planned = started.planned_epochs if started else trained.recipe.epochs
     last, alone = max(len(run.curve) for run in accuracy.runs), len(accuracy.runs) == 1
     judge(
         verdict.reached(accuracy, rubric.limits),
         expected=verdict.expected(rubric.limits, len(accuracy.runs)),
         found=verdict.found(accuracy),
-        where=f"epoch {last} of {trained.training.planned_epochs}; best {accuracy.best:.2f}%",
+        where=f"epoch {last} of {planned}; best {'' if alone else 'in the mean '}"
+        f"{accuracy.best:.2f}%",
         message=verdict.shortage(accuracy, rubric.limits),
         help=verdict.first_help(accuracy)
-        or _how_to_improve(accuracy.best >= limit, last, rubric.limits.epochs - 1)
+        or _how_to_improve(verdict.was_better(accuracy, limit), last, rubric.limits.epochs - 1)
         + "; --runs 5 tells more than one run" * (alone and accuracy.unsure(limit)),
     )
 
@@ -144,8 +146,7 @@ def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
     limit = rubric.limits.epochs
     declared = record.recipe.epochs
     source = next((f.where for f in record.recipe.facts if f.about == "epochs"), "")
-    trained = record.training
-    counted = _counted(record, trained) if trained else 0
+    counted = _counted(record)
     more = any(metered.past_budget for _, metered in _meters(record))
     found = f"{declared} declared" + (f", {counted} counted" if counted else "")
     judge(
@@ -163,22 +164,55 @@ def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
 def test_integrity(judge: Judge, record: Record) -> None:
     """Integrity."""
     facts = _facts(judge, record)
-    trained = record.training
     doubts = list(_doubts(facts))
     if record.probe is not None:
         doubts += _contradictions(record.probe)
-    for name, metered in _meters(record):
-        doubts += [name + suspicion for suspicion in suspicions(metered)]
-    if record.metered is None and trained is not None:
-        doubts += _miscounted(record, trained)
+    if record.level == "rebuilt" and record.training is not None:
+        doubts += _miscounted(record, record.training)
+    of_loop = [
+        name + suspicion for name, metered in _meters(record) for suspicion in suspicions(metered)
+    ]
+    if not doubts and not of_loop and (why := _unmeasured(record)):
+        judge.cannot(why)
     judge(
-        not doubts,
+        not doubts and not of_loop,
         expected="tests the network it trained, image by image",
-        found="; ".join(doubts) or "it does",
+        found="; ".join([*doubts, *of_loop]) or "it does",
+        where=", ".join(_places_of_doubt(facts, doubts, of_loop)),
         message="the network does not do what its description or its training says",
-        help="let forward do the same in both modes, apart from dropout and batch norm; let no "
-        "operation run over the batch dimension",
+        help="; ".join([_HONEST_FORWARD] * bool(doubts) + [_HONEST_TRAIN] * bool(of_loop)),
     )
+
+
+_HONEST_FORWARD = (
+    "let forward do the same in both modes, apart from dropout and batch norm; let no operation "
+    "run over the batch dimension"
+)
+_HONEST_TRAIN = (
+    "let train start from the weights it is given, use each batch it draws once, and learn from "
+    "nothing else; a plain loop is run by the grader itself, which has no such doubts"
+)
+
+
+def _places_of_doubt(facts: Facts, doubts: list[str], of_loop: list[str]) -> list[str]:
+    """Return where to look: lines that mix images, or the function that was doubted."""
+    mixing = list(dict.fromkeys(m.where for m in facts.mixing[:3] if m.where))
+    forward = mixing or [f"forward of class {facts.class_name}"]
+    return forward * bool(doubts) + ["train"] * bool(of_loop)
+
+
+def _unmeasured(record: Record) -> str:
+    """Say why the submission's own loop cannot be believed: it was not measured to its end."""
+    problem = record.problem
+    begun = record.training is not None or (problem is not None and problem.stage == "train")
+    if record.level != "sandboxed" or not begun:
+        return ""
+    meters = [metered for _, metered in _meters(record)]
+    if not meters:
+        return "the training did not get to its end: what it did was not measured"
+    if record.official and any(metered.canary_errors is None for metered in meters):
+        return "the second, short training, on shuffled labels, did not get to its end"
+    return ""
 
 
 def _facts(judge: Judge, record: Record) -> Facts:
@@ -188,8 +222,14 @@ def _facts(judge: Judge, record: Record) -> Facts:
     return record.model
 
 
-def _counted(record: Record, trained: Training) -> int:
-    """Return how many times all training images were drawn, rounded up, in the longest run."""
+def _counted(record: Record) -> int:
+    """Return how many times all training images were drawn, rounded up, in the longest run.
+
+    Where the first run did not begin, finished epochs are all that is known.
+    """
+    trained = record.training
+    if trained is None:
+        return max((len(run.curve) for run in _runs(record)), default=0)
     drawn = [trained.samples_seen, *(run.samples_seen for run in _runs(record))]
     return math.ceil(max(drawn) / trained.samples_per_epoch)
 
@@ -223,28 +263,18 @@ def _judge_layer(
 
     What to try is to `add` such a layer where there is none, or to `mend` what there is.
     """
-    findings = _measured(findings, record.probe)
+    findings = measured(findings, record.probe)
     good = [f for f in findings if f.counts]
     reasons = "; ".join(f"{_called(f)} ({_shapes(f)}): {f.why}" for f in findings)
     judge(
         bool(good),
-        expected="acts on the output",
+        expected="at least one acts on the output",
         found=_named(good) if good else reasons or "none",
-        where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where)),
+        where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where))
+        or f"forward of class {_facts(judge, record).class_name}",
         message=f"no {name} acts on the network's output",
         help=mend if findings else add,
     )
-
-
-def _measured(findings: list[Finding], probe: Probed | None) -> list[Finding]:
-    """Take the probe's word for what a graph alone cannot tell."""
-    idle = {i.node: i.why for i in probe.influences if not i.acts} if probe else {}
-    return [
-        msgspec.structs.replace(f, counts=False, why=idle[f.node])
-        if f.counts and f.node in idle
-        else f
-        for f in findings
-    ]
 
 
 def _named(findings: list[Finding]) -> str:
@@ -269,12 +299,16 @@ def _shape(sizes: list[int]) -> str:
     return "×".join(map(str, sizes)) or "1"
 
 
+def _in_a_line(problem: Problem) -> str:
+    return f"{problem.message}: {problem.found}" if problem.found else problem.message
+
+
 def _judge_training(judge: Judge, problem: Problem | None, expected: str) -> None:
     """End the check when the training did not: failed if that is the submission's doing."""
     if problem is None or problem.stage != "train":
         return
     if problem.fault == "grader":
-        judge.cannot(f"{problem.message}: {problem.found}")
+        judge.cannot(_in_a_line(problem))
     judge(
         False, expected=problem.expected or expected, found=problem.found, where=problem.where,
         message=problem.message, help=problem.help,

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grader.record import Accuracy, Facts, Finding, Layer, Record
+from grader.record import Accuracy, Facts, Finding, Layer, Record, measured
 from grader.reports.layers import drawn, field_text, kind_text, shape_text
 from grader.reports.text import rendered, safe
 from grader.rubric import Rubric
@@ -45,7 +45,7 @@ def _requirements(left: Record, right: Record, rubric: Rubric) -> Table:
     table = _titled(left, right, "Metric", "Target")
     limits = rubric.limits
     targets = {
-        "Test accuracy": f"at least {limits.accuracy:.2f}%",
+        "Test accuracy": f"at least {limits.asked}%",
         "Parameters": f"fewer than {limits.parameters:,}",
         "Epochs": f"fewer than {limits.epochs}",
     } | dict.fromkeys(("Batch normalisation", "Dropout", "Global average pooling"), "required")
@@ -56,9 +56,11 @@ def _requirements(left: Record, right: Record, rubric: Rubric) -> Table:
 
 
 def _accuracy(accuracy: Accuracy) -> str:
+    finished, runs = sum(run.finished for run in accuracy.runs), len(accuracy.runs)
     if accuracy.deviation is None:
-        return f"{accuracy.judged:.2f}%"
-    return f"{accuracy.judged:.2f} ± {accuracy.deviation:.2f}%, {len(accuracy.runs)} runs"
+        return f"{accuracy.judged:.2f}%{'' if finished else ', not finished'}"
+    many = f"{runs} runs" if finished == runs else f"{finished} of {runs} runs"
+    return f"{accuracy.judged:.3f} ± {accuracy.deviation:.3f}%, {many}"
 
 
 def _metrics(record: Record) -> dict[str, str]:
@@ -69,9 +71,10 @@ def _metrics(record: Record) -> dict[str, str]:
     accuracy = _accuracy(record.accuracy) if record.accuracy else "not trained"
     return {
         "Test accuracy": accuracy, "Parameters": f"{facts.parameters:,}",
-        "Epochs": str(record.recipe.epochs), "Batch normalisation": _mark(facts.batch_norm),
-        "Dropout": _mark(facts.dropout),
-        "Global average pooling": _mark(facts.global_average_pooling),
+        "Epochs": str(record.recipe.epochs),
+        "Batch normalisation": _mark(measured(facts.batch_norm, record.probe)),
+        "Dropout": _mark(measured(facts.dropout, record.probe)),
+        "Global average pooling": _mark(measured(facts.global_average_pooling, record.probe)),
         "Multiply-accumulates": f"{facts.macs:,}", "Output": facts.output,
     }  # fmt: skip
 

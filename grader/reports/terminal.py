@@ -13,7 +13,7 @@ from grader.record import Accuracy, Check, Facts, Problem, Record, TrainingRun
 from grader.reports import layers
 from grader.reports.advice import advice
 from grader.reports.text import rendered, safe
-from grader.rubric import Rubric
+from grader.rubric import Limits, Rubric
 
 _FAULTS = {
     "error": "error of the submission", "time-out": "time-out", "out-of-memory": "out of memory",
@@ -28,6 +28,7 @@ _UNPROBED = (
     "batch norm, dropout and pooling were judged by the network's graph alone; whether they change "
     "any score is measured before a training, and what changes none fails then"
 )
+_LEAST_P = 1e-6
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
 
 
@@ -55,7 +56,7 @@ def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
     if _is_unprobed(record):
         parts.append(Text(_UNPROBED))
     if record.accuracy is not None:
-        lines = _accuracy_lines(record.accuracy, rubric.limits.accuracy)
+        lines = _accuracy_lines(record.accuracy, rubric.limits)
         parts += [Text(line) for line in lines]
     parts += [Text(_problem_line(record.problem))] if record.problem else []
     parts.append(Text(_score_line(record), style="bold"))
@@ -109,27 +110,33 @@ def _found(check: Check) -> str:
     return f"{check.message}: {check.found}" if check.found else check.message
 
 
-def _accuracy_lines(accuracy: Accuracy, limit: float) -> Iterator[str]:
+def _accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[str]:
     """Say how sure the runs are: a verdict near the limit may turn out differently next time."""
     low, high = accuracy.interval
     runs = accuracy.runs
     finished = sum(run.finished for run in runs)
-    what = f"mean of {finished} runs " if accuracy.deviation is not None else ""
-    spread = "" if accuracy.deviation is None else f", standard deviation {accuracy.deviation:.3f}"
-    noise = f"; the limit of {limit:.2f}% lies within this noise" * accuracy.unsure(limit)
-    yield (
-        f"accuracy: {what}{accuracy.judged:.2f}%{spread}, 95% interval {low:.2f} to {high:.2f}%"
-        f"{noise}"
+    judged = f"{accuracy.judged:.2f}%{'' if finished else ' so far'}"
+    if accuracy.deviation is not None:
+        judged = f"mean of {finished} runs {accuracy.judged:.3f}%, standard deviation "
+        judged += f"{accuracy.deviation:.3f}"
+    noise = f"; the limit of {limits.asked}% lies within this noise" * accuracy.unsure(
+        limits.accuracy
     )
+    yield f"accuracy: {judged}, 95% interval {low:.2f} to {high:.2f}%{noise}"
     if len(runs) > 1:
         yield "errors of each run (seed): " + ", ".join(map(_run, runs))
     if accuracy.p_value is not None:
         passing = sum(run.passed is True for run in runs)
         yield (
             f"{passing} of {len(runs)} runs pass; the chance that one run passes is "
-            f"{accuracy.odds}; a mean so good has p = {accuracy.p_value:.2g} if the "
-            f"true one is {limit:.2f}%"
+            f"{accuracy.odds}; a mean so good has p {_p(accuracy.p_value)} if the true one is "
+            f"{limits.asked}%"
         )
+
+
+def _p(value: float) -> str:
+    """Write a p value; one so small has no digits that could be believed."""
+    return f"= {value:.2g}" if value >= _LEAST_P else f"under {_LEAST_P:g}"
 
 
 def _run(run: TrainingRun) -> str:

@@ -79,7 +79,8 @@ class Trainee:
         self._box.end()
         if isinstance(error, process.Stopped):
             raise LimitReached.of(
-                error.reason, _STOPPED[error.reason], found=str(error), where="train",
+                error.reason, _STOPPED[error.reason], expected="a training within its bounds",
+                found=str(error), where="train",
                 help="let train ask for one batch after the other, and keep no more than it needs",
             ) from None  # fmt: skip
 
