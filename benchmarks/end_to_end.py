@@ -73,7 +73,7 @@ def first_step_seconds(plan: Path, home: Path) -> float:
             {"plan": str(plan), "weights": str(home / "weights"), "seed": 1, "max_epochs": 1}
         )
     )
-    command = [sys.executable, "-I", "-m", "grader.training.worker", str(job)]
+    command = [sys.executable, "-I", "-m", "grader.training.worker", str(job), str(os.getpid())]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ)) as process:
         assert process.stdout is not None

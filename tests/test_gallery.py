@@ -11,6 +11,7 @@ from grader.datasets import mnist
 from grader.datasets.mnist import Bytes
 from grader.plan.findings import Facts
 from grader.reports.advice import advice
+from grader.training.network import Network
 from grader.training.probe import pictures_of, probe, taught
 from tests.capturing import facts
 from tests.cases.networks.architectures import CASES
@@ -72,6 +73,30 @@ def test_a_bias_is_called_idle_only_where_it_is(name: str) -> None:
         nn.init.zeros_(bias)
 
     assert torch.allclose(network(images), before, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GALLERY)
+def test_images_in_lanes_give_what_images_one_by_one_do(name: str) -> None:
+    """37 images give the scores and, without chance, the gradients that a few at a time do."""
+    model = plan_of(made(name)).model
+    network = Network(model, torch.Generator().manual_seed(0))
+    parameters = list(network.parameters())
+    images = torch.rand(37, *model.input_shape)
+    network.eval()
+    whole = network(images)
+    parts = torch.cat([network(part) for part in torch.split(images, 5)])
+    assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-4)
+
+    weights = torch.rand_like(whole)
+    ours, theirs = (
+        torch.autograd.grad((scores * weights).sum(), parameters, allow_unused=True)
+        for scores in (whole, parts)
+    )
+    for mine, true in zip(ours, theirs, strict=True):
+        assert (mine is None) == (true is None)
+        if mine is not None and true is not None:
+            assert (mine - true).abs().max() <= 1e-3 * max(1.0, float(true.abs().max()))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The network rebuilt from a Plan against the module it was captured from."""
 
 import copy
+import gc
 from collections.abc import Callable
 
 import msgspec
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from grader.errors import SubmissionError
 from grader.plan import schema
+from grader.training.lanes.layer import Layer
 from grader.training.network import Network
 from reference_solution.model import Net as Reference
 from tests import networks
@@ -82,6 +84,46 @@ class OddSizes(nn.Module):
         return scores
 
 
+def no_affine() -> nn.Module:
+    """Make norms that have neither weights nor biases of their own."""
+    body = nn.Sequential(
+        conv(1, 6, padding=1), nn.BatchNorm2d(6, affine=False), nn.ReLU(), conv(6, 8),
+        nn.BatchNorm2d(8, affine=False), nn.SiLU(), conv(8, 10),
+    )  # fmt: skip
+    return Net(lambda s, x: s.body(x).mean((2, 3)), body=body)
+
+
+class Computed(nn.Module):
+    """What a second convolution and its norm work with is made on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = conv(1, 6), conv(6, 10, bias=False)
+        self.share, self.bias = nn.Parameter(torch.ones(10)), nn.Parameter(torch.ones(10))
+        self.mean: Tensor
+        self.variance: Tensor
+        self.register_buffer("mean", torch.zeros(10))
+        self.register_buffer("variance", torch.ones(10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score images."""
+        x = F.relu(self.conv1(x))
+        x = F.conv2d(x, self.conv2.weight, self.bias * self.share)
+        x = F.batch_norm(
+            x, self.mean, self.variance, 1 + self.share, self.bias, training=self.training
+        )
+        return x.relu().mean((2, 3))
+
+
+def cloned() -> nn.Module:
+    """Make a network that changes the memory format on the way."""
+    body = nn.Sequential(conv(1, 6), nn.ReLU())
+    return Net(
+        lambda s, x: s.end(s.body(x).clone(memory_format=torch.channels_last)).mean((2, 3)),
+        body=body, end=conv(6, 10),
+    )  # fmt: skip
+
+
 def without_chance(module: nn.Module) -> nn.Module:
     """Set every dropout to zero, so that two runs can be compared."""
     for part in module.modules():
@@ -108,6 +150,9 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "norm after norm": norm_after_norm,
     "written over": WrittenOver,
     "odd sizes": OddSizes,
+    "no affine": no_affine,
+    "computed": Computed,
+    "cloned": cloned,
 }
 
 
@@ -148,9 +193,66 @@ def test_evaluation_mode_gives_the_modules_outputs(name: str) -> None:
     network = built(module)
     network.eval()
     module.eval()
-    x = torch.rand(9, 1, 28, 28)
     with torch.no_grad():
-        assert torch.allclose(network(x), module(x), rtol=1e-5, atol=1e-5)
+        for images in (9, 37):  # too few to fill a register, and enough
+            x = torch.rand(images, 1, 28, 28)
+            assert torch.allclose(network(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_leaves_nothing_behind() -> None:
+    """When its output is gone, so are the arrays of a chain that ends in a bare convolution."""
+    network = built(no_affine())
+    gc.collect()
+    gc.disable()
+    try:
+        torch.autograd.backward(network(torch.rand(32, 1, 28, 28)).sum())
+        assert not any(type(found) is Layer for found in gc.get_objects())
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_pooling_lets_a_number_that_is_none_through(place: int) -> None:
+    """NaN in any of the four places that are pooled is the largest, as in PyTorch."""
+    body = nn.Sequential(conv(1, 10, 1), nn.MaxPool2d(2))
+    network = built(Net(lambda s, x: s.body(x).amax((2, 3)), body=body))
+    x = torch.rand(32, 1, 28, 28)
+    x[0, 0, place // 2, place % 2] = torch.nan
+
+    assert network(x).isnan().any(1).tolist() == [True] + [False] * 31
+
+
+def test_a_mean_without_a_variance_is_refused_as_pytorch_does() -> None:
+    """A norm that would move one and not the other never reaches compiled code."""
+    model = model_of(conv_relu_norm())
+    nodes = [
+        msgspec.structs.replace(node, args=[*node.args[:4], None, *node.args[5:]])
+        if "batch_norm" in node.op
+        else node
+        for node in model.train.nodes
+    ]
+    graph = msgspec.structs.replace(model.train, nodes=nodes)
+    network = Network(msgspec.structs.replace(model, train=graph), torch.Generator())
+    with pytest.raises(SubmissionError, match="batch_norm"):
+        network(torch.rand(32, 1, 28, 28))
+
+
+@pytest.mark.parametrize("bias", [1.0, "more"])
+def test_a_convolution_with_arguments_it_does_not_have_is_refused(bias: object) -> None:
+    """A number for a bias, or an eighth argument: words about the operation, no fault of ours."""
+    model = model_of(networks.Plain())
+
+    def spoiled(node: schema.Node) -> schema.Node:
+        if "conv2d" not in node.op:
+            return node
+        args = [*node.args[:2], bias, *node.args[3:]] if bias == 1.0 else [*node.args[:2], None]
+        more: list[schema.Value] = [[1, 1], [0, 0], [1, 1], 1, 1]
+        return msgspec.structs.replace(node, args=args if bias == 1.0 else [*args, *more])
+
+    graph = msgspec.structs.replace(model.train, nodes=[spoiled(n) for n in model.train.nodes])
+    network = Network(msgspec.structs.replace(model, train=graph), torch.Generator())
+    with pytest.raises(SubmissionError, match="conv2d"):
+        network(torch.rand(32, 1, 28, 28))
 
 
 def test_a_mean_far_from_its_spread_keeps_its_digits() -> None:

@@ -22,6 +22,7 @@ from tests.plans import plan_of
 pytestmark = pytest.mark.slow
 
 WORKER = [sys.executable, "-I", "-m", "grader.training.worker"]
+PARENT = str(os.getpid())
 
 
 def tiny() -> nn.Module:
@@ -51,7 +52,7 @@ def said(output: bytes) -> list[events.AnyEvent]:
 def test_a_training_speaks_events_and_leaves_weights(tmp_path: Path) -> None:
     """Standard output holds events alone; the weights are those that were announced."""
     path = job(tmp_path, plan_of(tiny(), epochs=2, batch=1000), max_epochs=1)
-    done = subprocess.run([*WORKER, str(path)], capture_output=True, check=True)
+    done = subprocess.run([*WORKER, str(path), PARENT], capture_output=True, check=True)
     spoken = said(done.stdout)
     probed, started, *_, last = spoken
     assert isinstance(probed, events.Probed)
@@ -70,7 +71,9 @@ def test_a_training_speaks_events_and_leaves_weights(tmp_path: Path) -> None:
 def test_a_network_that_cannot_run_is_told_as_an_event(tmp_path: Path) -> None:
     """The submission's fault ends in a Failed event, exit status 0 and no weights."""
     plan = plan_of(tiny(), transform=[schema.Pad((2, 2, 2, 2)), schema.ToFloat()])
-    done = subprocess.run([*WORKER, str(job(tmp_path, plan))], capture_output=True, check=True)
+    done = subprocess.run(
+        [*WORKER, str(job(tmp_path, plan)), PARENT], capture_output=True, check=True
+    )
     last = said(done.stdout)[-1]
     assert isinstance(last, events.Failed)
     assert "linear" in last.message
@@ -80,7 +83,7 @@ def test_a_network_that_cannot_run_is_told_as_an_event(tmp_path: Path) -> None:
 def test_a_data_folder_without_mnist_is_the_graders_fault(tmp_path: Path) -> None:
     """Status 2 and words on standard error, no event that blames the submission."""
     path = job(tmp_path, plan_of(tiny()), data_dir=str(tmp_path))
-    done = subprocess.run([*WORKER, str(path)], capture_output=True, check=False)
+    done = subprocess.run([*WORKER, str(path), PARENT], capture_output=True, check=False)
     assert done.returncode == 2
     assert b"MNIST" in done.stderr
     assert b"Traceback" not in done.stderr
@@ -92,8 +95,9 @@ def test_the_worker_ends_when_its_parent_does(tmp_path: Path) -> None:
     """A parent that is killed takes its worker along within seconds."""
     path = job(tmp_path, plan_of(tiny(), epochs=1000))
     code = (
-        "import subprocess, sys, time\n"
-        f"child = subprocess.Popen({[*WORKER, str(path)]!r}, stdout=subprocess.DEVNULL)\n"
+        "import os, subprocess, sys, time\n"
+        f"worker = {[*WORKER, str(path)]!r} + [str(os.getpid())]\n"
+        "child = subprocess.Popen(worker, stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -106,6 +110,16 @@ def test_the_worker_ends_when_its_parent_does(tmp_path: Path) -> None:
     parent.communicate()
     gone, _ = psutil.wait_procs([worker], timeout=20)
     assert gone or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_worker_whose_parent_ended_before_it_began_ends_too(tmp_path: Path) -> None:
+    """It is told whose it is, and does not wait for that to end once more."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    path = job(tmp_path, plan_of(tiny(), epochs=1000))
+    done = subprocess.run([*WORKER, str(path), str(gone.pid)], check=False, timeout=60)
+
+    assert done.returncode == 1
 
 
 def test_a_training_never_imports_the_compiler() -> None:

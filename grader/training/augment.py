@@ -35,14 +35,6 @@ def augment(images: torch.Tensor, transforms: list[schema.Transform], draw: Draw
     return images.to(torch.float32)
 
 
-def is_random(transforms: list[schema.Transform]) -> bool:
-    """Tell whether applying `transforms` twice may give different images."""
-    fixed = (schema.ToFloat, schema.Normalize, schema.Resize, schema.Pad, schema.Channels)
-    return not all(
-        isinstance(t, fixed) or (isinstance(t, schema.Crop) and not t.random) for t in transforms
-    )
-
-
 def _some(images: torch.Tensor, transform: schema.Transform, draw: Draw) -> torch.Tensor:
     """Apply one transform to each image with the probability it declares."""
     p = getattr(transform, "p", 1.0)

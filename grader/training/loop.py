@@ -128,7 +128,7 @@ class Run:
         self.order = Draw(order, self.device)
         recipe = self.plan.recipe
         self.network = Network(self.plan.model, initialise, self.device)
-        self.loss = CompiledGraph(recipe.loss, {}, self.device)
+        self.loss = CompiledGraph(recipe.loss, {}, self.device, subject="loss")
         self.optimizer = Optimizer(recipe.optimizer, recipe.schedule, self.network.state)
         tensors = self.network.state.values()
         self.average = Average(recipe.averaging, tensors) if recipe.averaging else None

@@ -50,14 +50,14 @@ class Network:
         keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
         self._plain = self._compiled(model, None)
         fast = LANES and self.device.type == "cpu" and len(model.input_shape) == 3
-        self._packed = self._compiled(model, keys) if fast else self._plain
+        self._packed = self._compiled(model, keys) if fast else None
         self.training = True
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Run the graph of the current mode on images [B, *input_shape]."""
-        fills_lanes = len(images) >= LANES and images.dtype == torch.float32
-        graphs = self._packed if fills_lanes else self._plain
-        return graphs[self.training](images if graphs is self._packed else _channels_last(images))
+        if self._packed and len(images) >= LANES and images.dtype == torch.float32:
+            return self._packed[self.training](images)
+        return self._plain[self.training](images)
 
     def _compiled(self, model: schema.Model, keys: Keys | None) -> dict[bool, CompiledGraph]:
         """Compile both graphs; the key says whether it is the training graph."""
@@ -115,6 +115,7 @@ class CompiledGraph:
     """A graph with its functions looked up and its arguments laid out, ready to run many times.
 
     With `keys` images lie in the lanes of vector registers where that can be, see `lanes`.
+    `subject` is what messages call it.
     """
 
     def __init__(
@@ -123,7 +124,9 @@ class CompiledGraph:
         state: Mapping[str, torch.Tensor],
         device: torch.device,
         keys: Keys | None = None,
+        subject: str = "network",
     ) -> None:
+        self._subject = subject
         names = [*graph.inputs, *state, *(node.name for node in graph.nodes)]
         slots = {name: slot for slot, name in enumerate(names)}
         self._blank: list[Any] = [None] * len(graph.inputs) + list(state.values())
@@ -144,11 +147,13 @@ class CompiledGraph:
             try:
                 step(values)
             except OPERATION_ERRORS as error:
-                raise _failure(step.node, error) from None
+                raise _failure(self._subject, step.node, error) from None
         output = values[self._output]
         if not isinstance(output, torch.Tensor):
             raise SubmissionError(
-                "The network's output is not a tensor.", found=type(output).__name__
+                f"The {self._subject}'s output is not a tensor.",
+                expected="a tensor",
+                found=type(output).__name__,
             )
         return output
 
@@ -223,22 +228,12 @@ def _decoded(value: object, device: torch.device) -> object:
     return device if value == "device" else _TORCH_WORDS.get(value, value)
 
 
-def _channels_last(images: torch.Tensor) -> torch.Tensor:
-    """Mark images [B, C, H, W] as having channels last; with one channel only strides tell."""
-    if images.dim() != 4:
-        return images
-    if images.shape[1] > 1 or not images.is_contiguous():
-        return images.contiguous(memory_format=torch.channels_last)
-    height, width = images.shape[2:]
-    return images.as_strided(images.shape, (height * width, 1, width, 1))
-
-
-def _failure(node: schema.Node, error: Exception) -> SubmissionError:
+def _failure(subject: str, node: schema.Node, error: Exception) -> SubmissionError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return SubmissionError(
-        f"The network cannot be run: {node.op} says: {reason}",
+        f"The {subject} cannot be run: {node.op} says: {reason}",
         where=", ".join(part for part in (node.module, node.where) if part),
-        help="Make sure the model takes batches of any size and only images of the declared shape.",
+        help="Make sure it takes batches of any size, and images of the declared shape.",
     )
 
 

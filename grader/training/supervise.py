@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -70,7 +71,7 @@ def train(
     """
     path = home / "job.json"
     path.write_bytes(msgspec.json.encode(job))
-    command = process.python("-m", "grader.training.worker", str(path))
+    command = process.python("-m", "grader.training.worker", str(path), str(os.getpid()))
     clock = _Clock(bounds, stop)
     with process.child(
         command, env=process.clean_environment(home), cwd=home,

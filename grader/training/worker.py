@@ -37,12 +37,12 @@ _PARENT_CHECK_SECONDS = 0.5
 
 
 def main(arguments: list[str]) -> int:
-    """Do the job the file `arguments[0]` describes.
+    """Do the job the file `arguments[0]` describes, for the process of the number `arguments[1]`.
 
     Returns 0 when the last event tells how it ended, 2 when the grader itself is at fault (words
     on standard error).
     """
-    _watch_parent()
+    _watch_parent(int(arguments[1]))
     stream = _private_stdout()
     try:
         job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Job)
@@ -125,15 +125,16 @@ def _say(stream: BinaryIO, event: events.AnyEvent) -> None:
     stream.flush()
 
 
-def _watch_parent() -> None:
-    """End this process when the one that started it is gone, however that ended.
+def _watch_parent(grader: int) -> None:
+    """End this process when the `grader` that started it is gone, however and whenever it ended.
 
-    Not by Linux's PR_SET_PDEATHSIG: it fires when the parent's *thread* ends.
+    Its number tells what ended while this process still began. Not by Linux's PR_SET_PDEATHSIG: it
+    fires when the parent's *thread* ends.
     """
     parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent and psutil.pid_exists(parent):  # Windows: getppid stays
+        while os.getppid() == parent and psutil.pid_exists(grader):  # Windows: getppid stays
             time.sleep(_PARENT_CHECK_SECONDS)
         os._exit(1)
 

@@ -15,6 +15,7 @@ from grader.training.lanes.vectors import (
     at_least,
     fill,
     fma,
+    larger,
     load,
     of_images,
     plus,
@@ -62,7 +63,7 @@ def _shared(z, i, width, gradient, low, scale, shift, floor, gain, key, least):
     v1, s1 = bent(load(z + j1 * BYTES), j1, low, scale, shift, floor, gain, key, least)
     v2, s2 = bent(load(z + j2 * BYTES), j2, low, scale, shift, floor, gain, key, least)
     v3, s3 = bent(load(z + j3 * BYTES), j3, low, scale, shift, floor, gain, key, least)
-    best = at_least(at_least(v0, v1), at_least(v2, v3))
+    best = larger(larger(v0, v1), larger(v2, v3))
     g0, rest = where_equal(v0, best, gradient, none), where_equal(v0, best, none, gradient)
     g1, rest = where_equal(v1, best, rest, none), where_equal(v1, best, none, rest)
     g2, rest = where_equal(v2, best, rest, none), where_equal(v2, best, none, rest)
@@ -235,7 +236,7 @@ def convolve_back(
 
     `gradient` is that of the activation after it. Adds to `to_kernel` [outputs, inputs of a
     group, height, width, FOLD]; writes the gradient of the activation before it to `to_before`
-    (zeros so far, where there are phases), unless that is 0, and adds to `sums` what
+    (zeros so far, where a stride leaves inputs out), unless that is 0, and adds to `sums` what
     `add_gradient_moments` does. `kernel_back` has for each phase [groups, outputs, high, wide,
     inputs]; scratches are as in `convolve`.
     """

@@ -1,7 +1,7 @@
 """What is done to a layer, compiled: activation and convolution.
 
 An activation is what stands between two convolutions, on the first one's output z: a ReLU, a
-norm, a ReLU, dropout and 2×2 max-pooling, each of which may be missing:
+norm, a ReLU or SiLU, dropout and 2×2 max-pooling, each of which may be missing:
 
     max(scale · max(z, low) + shift, floor), dropped, pooled
 
@@ -29,6 +29,7 @@ from grader.training.lanes.vectors import (
     fill,
     fma,
     kept,
+    larger,
     load,
     minus,
     of_images,
@@ -97,7 +98,7 @@ def activate(pack, activation, out, channel_step, row_step):
                     v3 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, gain, key, least)
                     j -= 1
                     v2 = _value(load(z + j * BYTES), j, low, scale, shift, bottom, gain, key, least)
-                    value = at_least(at_least(v0, v1), at_least(v2, v3))
+                    value = larger(larger(v0, v1), larger(v2, v3))
                 else:
                     j = i + column
                     value = _value(
@@ -150,9 +151,10 @@ def normalise(
 ):  # fmt: skip
     """Work out, for every channel, what a norm does to `count` numbers with such sums [C, 2].
 
-    Writes `factors` [3, C], see above; what the norm divides by and takes away, to `inverse` and
-    `centre`; and moves `mean` and `variance`, which may be empty. `off` was taken from the numbers
-    before. Returns False, and does nothing, if `strict` and the squares' sum lost too many digits.
+    Writes `factors` [3, C], see above; what the norm takes away and then multiplies by, to
+    `centre` and `inverse`; and moves `mean` and `variance`, which may both be empty. `off` was
+    taken from the numbers before, and is no part of `centre`. Returns False, and does nothing, if
+    `strict` and the squares' sum lost too many digits.
     """
     for channel in range(len(sums)):
         found = sums[channel, 0] / count

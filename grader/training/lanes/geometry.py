@@ -106,7 +106,7 @@ def _geometry(conv: Convolution, kernel: tuple[int, ...], size: tuple[int, int])
     row = output_parts[0] * out[1] * 4 * LANES
     return Geometry(
         conv.groups, inputs, each, high, wide, *conv.stride, *conv.dilation, *conv.padding, *out,
-        *padded, _ints(neighbours), _ints(output_parts), max(1, _CACHE_BYTES // row),
+        *padded, _ints(neighbours), _ints(output_parts), max(1, _CACHE_BYTES // max(1, row)),
     )  # fmt: skip
 
 

@@ -50,8 +50,8 @@ class Activation:
 class Layer:
     """A layer at work: an array z and what its activation makes of it.
 
-    `factors` are low, scale and shift of every channel, see `forward`; `inverse` and `centre`
-    what the norm divides by and takes away.
+    `factors` are low, scale and shift of every channel, see `forward`; `centre` and `inverse`
+    what the norm takes away and then multiplies by.
     """
 
     z: torch.Tensor
@@ -157,7 +157,7 @@ class Layer:
     def emitted(self) -> torch.Tensor:
         """Return the activation as an array."""
         if self.activation.is_identity:
-            return self.z
+            return self.z.detach()  # the result leads to this layer, which must not lead back
         out = self.z.new_empty(len(self.z), self.z.shape[1], *self.size, LANES)
 
         def work(_: int, first: int, last: int) -> None:
@@ -182,7 +182,8 @@ class Layer:
             sums, count, self._numbers()[0], self.inverse, self.centre, self.gain, factors,
             *gradients,
         )  # fmt: skip
-        return factors, [*torch.from_numpy(gradients), None, None]
+        found = [*torch.from_numpy(gradients), None, None]
+        return factors, [None if t is None else g for t, g in zip(self.tensors, found, strict=True)]
 
     def gradient_sums(self, gradient: torch.Tensor) -> Doubles:
         """Return the `sums` for `way_back` of the gradient of the activation."""

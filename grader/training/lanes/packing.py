@@ -1,9 +1,9 @@
 """Finds, in a graph, what runs on packed arrays, and turns it into calls that do.
 
 Values of four dimensions that begin with the batch may be packed. Convolutions, norms, ReLUs,
-dropout and 2×2 max-pooling that follow one another become chains; what works number by number,
-joins channels, pools or averages maps takes packed arrays as they are; anything else gets what it
-reads unpacked.
+SiLUs, dropout and 2×2 max-pooling that follow one another become chains; what works number by
+number, joins channels, pools or averages maps takes packed arrays as they are; anything else gets
+what it reads unpacked.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class _Packer:
     def _function(self, call: Call) -> tuple[Callable[..., Any], bool]:
         """Return what works on packed values, and whether its result is one."""
         node = call.node
-        if node.op in _POINTWISE and self._maps.issuperset({node.name, *call.references()}):
+        by_number = node.op in _POINTWISE and "memory_format" not in call.kwargs
+        if by_number and self._maps.issuperset({node.name, *call.references()}):
             return _pointwise(call.function), True
         joins = node.op == "aten.cat.default" and node.args[1:] == [1] and not node.kwargs
         if joins and self._maps.issuperset(call.references()):
@@ -176,7 +177,7 @@ class _Links:
         if tensor is None or tensor.dtype != torch.float32 or tensor.dim() != 4:
             return False
         found = _convolution(node, tuple(tensor.shape))
-        if found is None or not fits(found, tuple(tensor.shape)):
+        if found is None or not fits(found, tuple(tensor.shape)) or not self._has(node.args[2:3]):
             return False
         self.convolutions.append(found)
         self._kernels.append([kernel, node.args[2] if len(node.args) > 2 else None])
@@ -189,12 +190,23 @@ class _Links:
         if part is None:
             return False
         name, value = part
+        if name == "norm" and not self._has(node.args[1:5]):
+            return False
         if _RANKS[name] <= max(map(_RANKS.__getitem__, self._parts[-1]), default=-1):
             return False
         self._parts[-1][name] = value
         if name == "norm":
             self._norms[-1] = list(node.args[1:5])
         return True
+
+    def _has(self, tensors: list[schema.Value]) -> bool:
+        """Tell whether they are the model's, or missing.
+
+        A chain runs where its first node stood: what a node between makes is not there yet.
+        """
+        return all(
+            t is None or (isinstance(t, schema.Ref) and t.ref in self._state) for t in tensors
+        )
 
     def activations(self) -> list[Activation]:
         """Return what stands between the convolutions."""
@@ -338,15 +350,17 @@ def _part(node: schema.Node, following: schema.Node | None) -> tuple[str, Any] |
 def _norm(node: schema.Node) -> Norm | None:
     """Match batch_norm(x, weight, bias, mean, variance, by batch, momentum, eps, cudnn)."""
     match node.args:
-        case [_, _, _, _, _, bool() as batch, float() | int() as momentum, float() | int() as eps,
-              _] if node.op == "aten.batch_norm.default":  # fmt: skip
-            return Norm(float(momentum), float(eps), batch)
+        case [_, _, _, mean, variance, bool() as batch, float() | int() as momentum,
+              float() | int() as eps, _] if node.op == "aten.batch_norm.default":  # fmt: skip
+            both = (mean is None) == (variance is None)
+            return Norm(float(momentum), float(eps), batch) if both else None
     return None
 
 
 def _convolution(node: schema.Node, kernel: tuple[int, ...]) -> Convolution | None:
     """Match conv2d(x, kernel[, bias[, stride[, padding[, dilation[, groups]]]]])."""
-    if node.op not in ("aten.conv2d.default", "aten.conv2d.padding") or node.kwargs:
+    known = node.op in ("aten.conv2d.default", "aten.conv2d.padding") and len(node.args) <= 7
+    if not known or node.kwargs:
         return None
     defaults: list[schema.Value] = [None, [1, 1], [0, 0], [1, 1], 1]
     _, stride, padding, dilation, groups = [*node.args[2:], *defaults[len(node.args) - 2 :]]

@@ -145,6 +145,14 @@ def at_least(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
     return builder.select(builder.fcmp_ordered("<", x, bound), bound, x)
 
 
+@operation(vector, [vector, vector])
+def larger(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
+    """Return the larger one, NaN where either is; arguments x, y."""
+    x, y = args
+    takes_y = builder.or_(builder.fcmp_ordered("<", x, y), builder.fcmp_unordered("uno", y, y))
+    return builder.select(takes_y, y, x)
+
+
 @operation(vector, [vector, vector, vector])
 def where_above(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
     """Return the value, and 0 where x ≤ bound; arguments x, bound, value."""
