@@ -20,7 +20,7 @@ import msgspec
 from grader import pool, runs
 from grader import record as records
 from grader.datasets import mnist
-from grader.errors import GraderFault, GradingError, LimitReached, SubmissionError
+from grader.errors import GraderFault, GradingError, SubmissionError
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.facts import facts_of
 from grader.plan.initial import drawn_together, notes_on_initialisation
@@ -245,8 +245,6 @@ class Run:
                 found="neither", where="grader.training.worker",
                 help="grade again; if it happens again, report this message",
             )  # fmt: skip
-        if run.finished and isinstance(error, LimitReached):
-            error = None  # all that is wanted of it was there: only its process was slow to end
         if error is not None:
             self._note_failure(number, error)
         self._note_accuracy()

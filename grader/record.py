@@ -104,10 +104,10 @@ class Accuracy(Struct, frozen=True):
     """Accuracies in per cent of the test set; `judged` is the one the rubric asks for.
 
     With several runs they are means over those that are finished, `errors` and `tested` sums.
-    `interval` is the 95 % interval of `judged`: Wilson's of one run, Student's of the mean of
-    several. `deviation` (sample standard deviation, in points), `chance` (that one more run
-    passes, 0 to 1) and `p_value` (of a mean so good if the true one were at the limit) need two
-    finished runs.
+    `interval` is the 95 % interval of `judged`: Wilson's of one run (or of unfinished ones as one
+    sample), Student's of the mean of several. `deviation` (sample standard deviation, in points),
+    `chance` (that one more run passes, 0 to 1) and `p_value` (of a mean so good if the true one
+    were at the limit) need two finished runs.
     """
 
     judged: float

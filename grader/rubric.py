@@ -49,7 +49,7 @@ class Limits(Struct, frozen=True):
     def asked(self) -> str:
         """The accuracy asked for, with two digits, or as many more as it has."""
         rounded = f"{self.accuracy:.2f}"
-        return rounded if float(rounded) == self.accuracy else f"{self.accuracy:g}"
+        return rounded if float(rounded) == self.accuracy else str(self.accuracy)
 
     def runs_asked_for(self, runs: int | None) -> int:
         """Return how often to train, `runs` being what the command line says, if it does.

@@ -170,6 +170,10 @@ def test_a_mean_just_below_the_limit_is_not_written_like_the_limit() -> None:
     assert not passed
     assert finding.found.startswith("99.397 ")
     assert "0.003 points short" in finding.message
+    _, finding = judged(record(60, accuracy=accuracy(*[[60]] * 20, [61])))
+    assert finding.found.startswith("99.3995 ")
+    _, finding = judged(record(60), accuracy=99.405)
+    assert (finding.expected, finding.found[:7]) == ("at least 99.405%", "99.400%")
 
 
 def test_runs_are_judged_though_the_first_never_began() -> None:

@@ -169,6 +169,19 @@ def test_silu_and_dropout_scale_what_is_kept() -> None:
     assert not gradient[~kept].any()
 
 
+def test_what_is_closed_lets_no_gradient_through_however_large() -> None:
+    """ReLU below zero, and what pooling passes over, get 0 of an infinite gradient."""
+    x = torch.full((32, 1, 4, 4), -1.0)
+    x[:, :, :2, :2] = torch.tensor([[1.0, 3.0], [2.0, -4.0]])
+    x.requires_grad_()
+
+    output = chained(Activation(relu=True, pooled=True))(x)
+    (gradient,) = torch.autograd.grad(output, [x], torch.full_like(output, torch.inf))
+
+    assert gradient[:, 0, 0, 1].isinf().all()
+    assert gradient.count_nonzero() == len(x)
+
+
 def test_dropout_has_no_pattern() -> None:
     """Neighbours, images, channels and steps drop independently: correlations stay below 0.01."""
     chain = Chain((Activation(p=0.5),), (), Keys(3))

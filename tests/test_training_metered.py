@@ -124,6 +124,24 @@ def test_a_loop_of_its_own_learns_and_is_counted(train: Train) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "after",
+    [
+        "next(iter(train_loader))\n    for x, y in train_loader:\n        model(x)",
+        "1 / (len([0 for _ in train_loader]) // 5)",
+    ],
+    ids=["three passes an epoch", "an error with few batches"],
+)
+def test_loops_that_go_no_further_with_few_batches_are_tried_all_the_same(
+    train: Train, after: str
+) -> None:
+    """What they learned of shuffled labels in their first pass is nothing."""
+    meter = train(f"{ONE_PASS}    {after}\n", canary=True).meter
+    assert meter.canary_errors is not None
+    assert meter.canary_errors > 60
+
+
+@pytest.mark.slow
 def test_more_than_the_budget_is_not_handed_out(train: Train) -> None:
     """A loop that goes on is ended at the budget, with the weights of the last whole epoch."""
     text = ONE_PASS.replace("epoch):\n", "epochs):\n  for _ in range(99):\n").replace(

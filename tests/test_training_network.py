@@ -93,26 +93,24 @@ def no_affine() -> nn.Module:
     return Net(lambda s, x: s.body(x).mean((2, 3)), body=body)
 
 
-class Computed(nn.Module):
-    """What a second convolution and its norm work with is made on the way."""
+def computed_bias() -> nn.Module:
+    """Make a second convolution whose bias is worked out on the way."""
+    return Net(
+        lambda s, x: F.conv2d(F.relu(s.one(x)), s.two, s.bias * s.share).relu().amax((2, 3)),
+        one=conv(1, 6), two=nn.Parameter(torch.randn(10, 6, 3, 3) / 7),
+        bias=nn.Parameter(torch.ones(10)), share=nn.Parameter(torch.ones(10)),
+    )  # fmt: skip
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = conv(1, 6), conv(6, 10, bias=False)
-        self.share, self.bias = nn.Parameter(torch.ones(10)), nn.Parameter(torch.ones(10))
-        self.mean: Tensor
-        self.variance: Tensor
-        self.register_buffer("mean", torch.zeros(10))
-        self.register_buffer("variance", torch.ones(10))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Score images."""
-        x = F.relu(self.conv1(x))
-        x = F.conv2d(x, self.conv2.weight, self.bias * self.share)
-        x = F.batch_norm(
-            x, self.mean, self.variance, 1 + self.share, self.bias, training=self.training
-        )
-        return x.relu().mean((2, 3))
+def computed_norm() -> nn.Module:
+    """Make a norm whose weight is worked out on the way, between two convolutions."""
+    return Net(
+        lambda s, x: s.two(
+            F.batch_norm(F.relu(s.one(x)), None, None, 1 + s.share, s.bias, training=True)
+        ).mean((2, 3)),
+        one=conv(1, 6), two=conv(6, 10), share=nn.Parameter(torch.ones(6)),
+        bias=nn.Parameter(torch.ones(6)),
+    )  # fmt: skip
 
 
 def cloned() -> nn.Module:
@@ -151,7 +149,8 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "written over": WrittenOver,
     "odd sizes": OddSizes,
     "no affine": no_affine,
-    "computed": Computed,
+    "computed bias": computed_bias,
+    "computed norm": computed_norm,
     "cloned": cloned,
 }
 

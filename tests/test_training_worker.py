@@ -1,6 +1,7 @@
 """The worker process: events on its standard output, weights on disk, and its end."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from safetensors.torch import load_file
 from torch import nn
 
+from grader import process
 from grader.plan import schema
-from grader.training import events
+from grader.training import events, supervise
 from grader.training.supervise import Job
 from tests.capturing import Net
 from tests.plans import plan_of
@@ -120,6 +122,20 @@ def test_a_worker_whose_parent_ended_before_it_began_ends_too(tmp_path: Path) ->
     done = subprocess.run([*WORKER, str(path), str(gone.pid)], check=False, timeout=60)
 
     assert done.returncode == 1
+
+
+def test_a_training_that_is_over_is_no_matter_of_how_its_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said that all is there, and then did not go: the bound on the run ends it, no error."""
+    last = {"event": "finished", "samples": 1, "seconds": 1, "peak_memory": 1, "weights_sha256": ""}
+    code = f"import time; print({json.dumps(last)!r}, flush=True); time.sleep(60)"
+    monkeypatch.setattr(process, "python", lambda *_: [sys.executable, "-c", code])
+    told: list[events.AnyEvent] = []
+
+    supervise.train(Job("", "", 1), supervise.Bounds(4, 4, 3_000), tmp_path, told.append)
+
+    assert [type(event) for event in told] == [events.Finished]
 
 
 def test_a_training_never_imports_the_compiler() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from grader.record import Accuracy, TrainingRun, percent
 from grader.rubric import Limits
 
+_ROUNDED = 1e-6  # the last digit that `record.percent` leaves, in points
+
 
 def reached(accuracy: Accuracy, limits: Limits) -> bool:
     """Tell whether the runs are good enough, by their mean or by their number.
@@ -24,18 +26,22 @@ def expected(limits: Limits, runs: int = 1) -> str:
     return f"{least} in the mean of {runs} runs" if runs > 1 else least
 
 
-def found(accuracy: Accuracy) -> str:
+def found(accuracy: Accuracy, limits: Limits) -> str:
     """Say what came out, and how far it can be trusted."""
+    judged = f"{accuracy.judged:.{_digits(accuracy, limits)}f}"
     if len(accuracy.runs) == 1:
-        return f"{accuracy.judged:.2f}% ({accuracy.errors} errors in {accuracy.tested:,})"
-    return f"{mean(accuracy)}; {passing(accuracy)}"
-
-
-def mean(accuracy: Accuracy) -> str:
-    """Give the mean of the finished runs, which is finer than one run, and how sure it is."""
+        return f"{judged}% ({accuracy.errors} errors in {accuracy.tested:,})"
     low, high = accuracy.interval
     spread = "" if accuracy.deviation is None else f" ± {accuracy.deviation:.3f}"
-    return f"{accuracy.judged:.3f}{spread}%, 95% interval {low:.2f} to {high:.2f}%"
+    return f"{judged}{spread}%, 95% interval {low:.2f} to {high:.2f}%; {passing(accuracy)}"
+
+
+def _digits(accuracy: Accuracy, limits: Limits) -> int:
+    """Return how many digits tell the accuracy from the limit: two of one run, three of a mean."""
+    digits, apart = 2 if len(accuracy.runs) == 1 else 3, abs(accuracy.judged - limits.accuracy)
+    while apart > _ROUNDED and round(apart, digits) == 0:
+        digits += 1
+    return digits
 
 
 def passing(accuracy: Accuracy) -> str:
@@ -52,9 +58,9 @@ def shortage(accuracy: Accuracy, limits: Limits) -> str:
     if limits.judged_by == "passes" and len(accuracy.runs) > 1:
         text = f"{limits.passes - _passing(accuracy)} more of the runs should reach the limit"
     elif accuracy.judged < limits.accuracy:
-        alone = len(accuracy.runs) == 1
-        short = f"{limits.accuracy - accuracy.judged:.{2 if alone else 3}f}"
-        text = f"the {'network' if alone else 'mean of its runs'} is {short} points short"
+        what = "network" if len(accuracy.runs) == 1 else "mean of its runs"
+        short = f"{limits.accuracy - accuracy.judged:.{_digits(accuracy, limits)}f}"
+        text = f"the {what} is {short} points short"
         if accuracy.unsure(limits.accuracy):
             text += f", which is within the noise: {noise(accuracy)}"
     else:

@@ -85,17 +85,18 @@ def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
     if trained.accuracy is None or trained.recipe is None:
         judge.cannot("there is no finished epoch to judge")
     accuracy, started = trained.accuracy, trained.training
-    planned = started.planned_epochs if started else trained.recipe.epochs
+    budget = rubric.limits.epochs - 1
+    planned = started.planned_epochs if started else min(trained.recipe.epochs, budget)
     last, alone = max(len(run.curve) for run in accuracy.runs), len(accuracy.runs) == 1
     judge(
         verdict.reached(accuracy, rubric.limits),
         expected=verdict.expected(rubric.limits, len(accuracy.runs)),
-        found=verdict.found(accuracy),
+        found=verdict.found(accuracy, rubric.limits),
         where=f"epoch {last} of {planned}; best {'' if alone else 'in the mean '}"
         f"{accuracy.best:.2f}%",
         message=verdict.shortage(accuracy, rubric.limits),
         help=verdict.first_help(accuracy)
-        or _how_to_improve(verdict.was_better(accuracy, limit), last, rubric.limits.epochs - 1)
+        or _how_to_improve(verdict.was_better(accuracy, limit), last, budget)
         + "; --runs 5 tells more than one run" * (alone and accuracy.unsure(limit)),
     )
 
@@ -167,20 +168,25 @@ def test_integrity(judge: Judge, record: Record) -> None:
     doubts = list(_doubts(facts))
     if record.probe is not None:
         doubts += _contradictions(record.probe)
-    if record.level == "rebuilt" and record.training is not None:
-        doubts += _miscounted(record, record.training)
+    counted = record.training if record.level == "rebuilt" else None
+    miscounted = list(_miscounted(record, counted)) if counted else []
     of_loop = [
         name + suspicion for name, metered in _meters(record) for suspicion in suspicions(metered)
     ]
-    if not doubts and not of_loop and (why := _unmeasured(record)):
+    found = [*doubts, *miscounted, *of_loop]
+    if not found and (why := _unmeasured(record)):
         judge.cannot(why)
     judge(
-        not doubts and not of_loop,
+        not found,
         expected="tests the network it trained, image by image",
-        found="; ".join([*doubts, *of_loop]) or "it does",
+        found="; ".join(found) or "it does",
         where=", ".join(_places_of_doubt(facts, doubts, of_loop)),
         message="the network does not do what its description or its training says",
-        help="; ".join([_HONEST_FORWARD] * bool(doubts) + [_HONEST_TRAIN] * bool(of_loop)),
+        help="; ".join(
+            [_HONEST_FORWARD] * bool(doubts)
+            + [_OURS] * bool(miscounted)
+            + [_HONEST_TRAIN] * bool(of_loop)
+        ),
     )
 
 
@@ -188,6 +194,7 @@ _HONEST_FORWARD = (
     "let forward do the same in both modes, apart from dropout and batch norm; let no operation "
     "run over the batch dimension"
 )
+_OURS = "the grader itself counts the images it draws: report this, with record.json"
 _HONEST_TRAIN = (
     "let train start from the weights it is given, use each batch it draws once, and learn from "
     "nothing else; a plain loop is run by the grader itself, which has no such doubts"
@@ -202,10 +209,13 @@ def _places_of_doubt(facts: Facts, doubts: list[str], of_loop: list[str]) -> lis
 
 
 def _unmeasured(record: Record) -> str:
-    """Say why the submission's own loop cannot be believed: it was not measured to its end."""
+    """Say why a training cannot be believed: it was not measured to its end."""
+    if record.level == "rebuilt":
+        lost = record.training is None and record.accuracy is not None
+        return "the first run did not begin: what an epoch holds is not known" if lost else ""
     problem = record.problem
-    begun = record.training is not None or (problem is not None and problem.stage == "train")
-    if record.level != "sandboxed" or not begun:
+    failed = problem is not None and problem.stage == "train"
+    if not failed and record.training is None and record.accuracy is None:
         return ""
     meters = [metered for _, metered in _meters(record)]
     if not meters:

@@ -124,8 +124,13 @@ class _Bars:
             self.accuracy[run] = f"{100 * (1 - event.test_errors / event.test_samples):.2f}%"
             self.progress.console.print(f"{name}{epoch_line(event, epochs)}")
             if event.epoch == epochs and self.runs > 1:
-                self.progress.remove_task(task)
+                self._remove(task)
         elif isinstance(event, Diverged | Failed):
             self.progress.console.print(f"{name}{_failure(event)}", markup=False)
             if run in self.begun:
-                self.progress.remove_task(self.begun.pop(run)[0])
+                self._remove(self.begun[run][0])
+
+    def _remove(self, task: TaskID) -> None:
+        """Take a bar away; a run may fail, or say its last epoch again, when it is gone."""
+        with contextlib.suppress(KeyError):
+            self.progress.remove_task(task)

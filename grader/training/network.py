@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -124,7 +124,7 @@ class CompiledGraph:
         state: Mapping[str, torch.Tensor],
         device: torch.device,
         keys: Keys | None = None,
-        subject: str = "network",
+        subject: Literal["network", "loss"] = "network",
     ) -> None:
         self._subject = subject
         names = [*graph.inputs, *state, *(node.name for node in graph.nodes)]
@@ -228,12 +228,18 @@ def _decoded(value: object, device: torch.device) -> object:
     return device if value == "device" else _TORCH_WORDS.get(value, value)
 
 
+_REMEDIES = {
+    "network": "Make sure it takes batches of any size, and images of the declared shape.",
+    "loss": "Make sure it takes scores [B, 10] and labels [B], in batches of any size.",
+}
+
+
 def _failure(subject: str, node: schema.Node, error: Exception) -> SubmissionError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return SubmissionError(
         f"The {subject} cannot be run: {node.op} says: {reason}",
         where=", ".join(part for part in (node.module, node.where) if part),
-        help="Make sure it takes batches of any size, and images of the declared shape.",
+        help=_REMEDIES[subject],
     )
 
 

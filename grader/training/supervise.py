@@ -13,7 +13,7 @@ import msgspec
 
 from grader import process
 from grader.errors import GraderFault, LimitReached
-from grader.training.events import AnyEvent, EpochDone, Started
+from grader.training.events import AnyEvent, EpochDone, Finished, Started
 
 _WORDS = 5  # lines in which the worker tells of a fault of the grader's, with status 2
 _OUTPUT = 200 << 20  # bytes; a progress event is 200 bytes, and a few come a second
@@ -72,7 +72,7 @@ def train(
     path = home / "job.json"
     path.write_bytes(msgspec.json.encode(job))
     command = process.python("-m", "grader.training.worker", str(path), str(os.getpid()))
-    clock = _Clock(bounds, stop)
+    clock, finished = _Clock(bounds, stop), False
     with process.child(
         command, env=process.clean_environment(home), cwd=home,
         memory=bounds.megabytes * 1_000_000, output=_OUTPUT,
@@ -81,9 +81,11 @@ def train(
             for event in _events(worker.chunks(clock.deadline)):
                 clock.note(event)
                 on_event(event)
+                finished = isinstance(event, Finished)
         except process.Stopped as stopped:
-            raise clock.limit(stopped) from None
-    if worker.returncode != 0:
+            if not finished:
+                raise clock.limit(stopped) from None
+    if worker.returncode != 0 and not finished:  # else all was there, and it was slow to end
         lines = worker.stderr.strip().splitlines() or ["nothing was printed"]
         told = lines[-_WORDS:] if worker.returncode == 2 else lines[-1:]
         tail = "; ".join(line.strip() for line in told)

@@ -1,4 +1,4 @@
-"""One training as a process of its own: `python -I -m grader.training.worker JOB.json`.
+"""One training as a process of its own: `python -I -m grader.training.worker JOB.json PID`.
 
 It reads a Plan, trains it, writes the weights, and says how it goes as one JSON event a line
 (`grader.training.events`) on standard output. Whatever else would print there goes to standard

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -45,21 +44,8 @@ def _cache() -> Path:
             home = Path(pwd.getpwuid(os.getuid()).pw_dir)
             if os.access(home, os.W_OK):
                 return home / ".cache" / "mnist-grader" / name
-    return _private(Path(tempfile.gettempdir()), name)
+    return Path(tempfile.mkdtemp(prefix=f"{name}-"))  # nobody else's code is run from there
 
 
-def _private(parent: Path, name: str) -> Path:
-    """Return a folder of this user's: what lies in it is run, so nobody else may write there."""
-    if sys.platform == "win32":  # has a temporary folder for every user
-        return parent / name
-    folder = parent / f"{name}-{os.getuid()}"
-    with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-        if ours and not found.st_mode & 0o022:
-            return folder
-    return Path(tempfile.mkdtemp(prefix=f"{name}-"))
-
-
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache()))  # Numba reads it when it is imported
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(_cache())  # Numba reads it when it is imported

@@ -20,7 +20,6 @@ from grader.training.lanes.vectors import (
     of_images,
     plus,
     store,
-    times,
     total,
     where_above,
     where_equal,
@@ -51,24 +50,30 @@ def normalise_back(sums, count, weight, inverse, centre, gain, factors, to_weigh
 @compiled
 def _opened(z, number, gradient, low, scale, shift, floor, gain, key, least):
     """Return the part of a gradient that an activation lets through to the norm's output."""
-    return times(gradient, bent(z, number, low, scale, shift, floor, gain, key, least)[1])
+    return bent(z, gradient, number, low, scale, shift, floor, gain, key, least)[1]
 
 
 @compiled
 def _shared(z, i, width, gradient, low, scale, shift, floor, gain, key, least):
     """Return what of a pooled gradient goes to each of four: the first that is the largest."""
     none = fill(numba.float32(0))
-    j0, j1, j2, j3 = i, i + 1, i + width, i + width + 1
-    v0, s0 = bent(load(z + j0 * BYTES), j0, low, scale, shift, floor, gain, key, least)
-    v1, s1 = bent(load(z + j1 * BYTES), j1, low, scale, shift, floor, gain, key, least)
-    v2, s2 = bent(load(z + j2 * BYTES), j2, low, scale, shift, floor, gain, key, least)
-    v3, s3 = bent(load(z + j3 * BYTES), j3, low, scale, shift, floor, gain, key, least)
+    j1, j2, j3 = i + 1, i + width, i + width + 1
+    v0, g0 = bent(load(z + i * BYTES), gradient, i, low, scale, shift, floor, gain, key, least)
+    v1, g1 = bent(load(z + j1 * BYTES), gradient, j1, low, scale, shift, floor, gain, key, least)
+    v2, g2 = bent(load(z + j2 * BYTES), gradient, j2, low, scale, shift, floor, gain, key, least)
+    v3, g3 = bent(load(z + j3 * BYTES), gradient, j3, low, scale, shift, floor, gain, key, least)
     best = larger(larger(v0, v1), larger(v2, v3))
-    g0, rest = where_equal(v0, best, gradient, none), where_equal(v0, best, none, gradient)
-    g1, rest = where_equal(v1, best, rest, none), where_equal(v1, best, none, rest)
-    g2, rest = where_equal(v2, best, rest, none), where_equal(v2, best, none, rest)
-    g3 = where_equal(v3, best, rest, none)
-    return times(g0, s0), times(g1, s1), times(g2, s2), times(g3, s3)
+    # What an earlier one has is not there for the later ones.
+    g1, g2, g3 = (
+        where_equal(v0, best, none, g1), where_equal(v0, best, none, g2),
+        where_equal(v0, best, none, g3),
+    )  # fmt: skip
+    g2, g3 = where_equal(v1, best, none, g2), where_equal(v1, best, none, g3)
+    g3 = where_equal(v2, best, none, g3)
+    return (
+        where_equal(v0, best, g0, none), where_equal(v1, best, g1, none),
+        where_equal(v2, best, g2, none), where_equal(v3, best, g3, none),
+    )  # fmt: skip
 
 
 @compiled

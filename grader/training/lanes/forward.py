@@ -54,26 +54,25 @@ def compiled(function: _Kernel) -> _Kernel:
 
 
 @compiled
-def bent(z, number, low, scale, shift, floor, gain, key, least):
-    """Activate one register, and find the slope there; `number` is its place in the layer."""
+def bent(z, gradient, number, low, scale, shift, floor, gain, key, least):
+    """Activate one register, and let a gradient through; `number` is its place in the layer."""
     inner = fma(scale, at_least(z, low), shift)
-    one = fill(numba.float32(1))
     if gain:
         share, more = sigmoid(inner), fill(gain)
-        value = times(inner, share)
-        slope = times(more, plus(share, times(value, minus(one, share))))
-        value = times(more, value)
+        value, one = times(inner, share), fill(numba.float32(1))
+        slope = plus(share, times(value, minus(one, share)))
+        value, opened = times(more, value), times(times(more, gradient), slope)
     else:
-        value, slope = at_least(inner, floor), where_above(inner, floor, one)
+        value, opened = at_least(inner, floor), where_above(inner, floor, gradient)
     if least:
-        value, slope = kept(value, number, key, least), kept(slope, number, key, least)
-    return value, slope
+        value, opened = kept(value, number, key, least), kept(opened, number, key, least)
+    return value, opened
 
 
 @compiled
 def _value(z, number, low, scale, shift, floor, gain, key, least):
     """Activate one register."""
-    return bent(z, number, low, scale, shift, floor, gain, key, least)[0]
+    return bent(z, z, number, low, scale, shift, floor, gain, key, least)[0]
 
 
 @compiled

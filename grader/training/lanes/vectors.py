@@ -169,7 +169,7 @@ def where_equal(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
 
 @operation(vector, [vector])
 def sigmoid(builder: ir.IRBuilder, args: Sequence[Any]) -> Any:
-    """Return 1 / (1 + e⁻ˣ), to 2⁻²¹; arguments x.
+    """Return 1 / (1 + e⁻ˣ), to 2⁻²² of 1; arguments x.
 
     e⁻ˣ is a power of two: its whole part goes to the exponent of a number, the rest into a series.
     """
