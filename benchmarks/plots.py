@@ -80,8 +80,10 @@ def seeds(axes: Axes, found: list[Experiment], limit: float) -> None:
         axes.errorbar(experiment.mean, row, xerr=experiment.reach, fmt="D", **MARK)
     axes.axvline(limit, color=LIMIT, linewidth=1)
     names = [
-        f"{e.trials[0].name} ({e.trials[0].parameters:,} parameters, n = {len(e.trials)})"
+        f"{first.name}, {first.parameters:,} parameters,\n"
+        f"{first.epochs} epochs, n = {len(e.trials)}, {first.date}"
         for e in found
+        for first in e.trials[:1]
     ]
     axes.set_yticks(range(len(found)), names)
     axes.set_ylim(len(found) - 0.4, -0.6)
