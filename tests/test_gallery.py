@@ -19,6 +19,7 @@ from tests.cases.networks.oddities import ODDITIES
 from tests.plans import plan_of
 
 GALLERY = CASES | ODDITIES
+LONG = ("rows", "tokens", "ensemble")  # take a second or more to capture
 
 _WINDOWS = ("convolution", "max pool", "average pool")
 
@@ -36,7 +37,9 @@ def captured(name: str) -> tuple[nn.Module, Facts]:
     return network, facts(network)
 
 
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in GALLERY]
+)
 def test_an_honest_network_gets_its_answers(name: str) -> None:
     """What acts, parameters, receptive field and output are what a person would say."""
     case = GALLERY[name]
@@ -55,7 +58,9 @@ def test_an_honest_network_gets_its_answers(name: str) -> None:
     assert (found.difference, found.mixing) == ([], [])
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in sorted(CASES)]
+)
 def test_a_bias_is_called_idle_only_where_it_is(name: str) -> None:
     """Without the biases that the advice names, an honest network gives the same scores."""
     (line,) = [text for text in advice(captured(name)[1]) if "bias=False" in text] or [""]

@@ -167,6 +167,7 @@ def test_counts_agree_with_numel(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert sum(layer.parameters for layer in found.layers) == found.declared
 
 
+@pytest.mark.slow
 def test_the_order_of_a_few_numbers_is_memory_too() -> None:
     """A kernel of few values, thousands of times, counts; a network of many layers does not."""
     order = torch.randint(64, (9_000,), generator=torch.Generator().manual_seed(0)).tolist()

@@ -12,6 +12,8 @@ from grader.plan.facts import facts_of
 from grader.plan.schema import Graph, KaimingUniform, Model, Node, Ref, Tensor
 from grader.plan.validate import validate_model
 
+pytestmark = pytest.mark.slow
+
 Made = tuple[list[Node], str]
 
 

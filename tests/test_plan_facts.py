@@ -121,6 +121,7 @@ def mutate(data: st.DataObject, plain: dict[str, Any]) -> None:
             node["dtype"] = data.draw(st.sampled_from(["list", "SymInt", "torch.float32", "x"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_plan_is_judged_or_refused(data: st.DataObject) -> None:

@@ -13,6 +13,8 @@ from grader import record as records
 from grader.rubric import CHECKS
 from tests.grading import EXAMPLES, grade
 
+pytestmark = pytest.mark.slow
+
 LAYERS = ("batch_normalization", "dropout", "global_average_pooling")
 WITHOUT_TRAINING = "not test_accuracy"
 GOOD = EXAMPLES / "too_short.py"  # all but the accuracy
@@ -30,7 +32,6 @@ def rubric(folder: Path, **changes: str) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_without_the_accuracy_nothing_is_trained(tmp_path: Path) -> None:
     """If no selected check needs training, nothing is trained, and the record is partial."""
     graded = grade(GOOD, tmp_path, "-k", WITHOUT_TRAINING)
@@ -50,7 +51,6 @@ def test_a_quick_look_judges_all_but_the_training(tmp_path: Path, options: list[
     assert graded.record.training is None
 
 
-@pytest.mark.slow
 def test_a_failure_says_expected_found_where_and_what_to_try(tmp_path: Path) -> None:
     """A failed check shows words, no traceback, and exits with 1."""
     graded = grade(BAD, tmp_path, "-k", "dropout or batch")
@@ -62,7 +62,6 @@ def test_a_failure_says_expected_found_where_and_what_to_try(tmp_path: Path) -> 
     assert "judge(" not in graded.output
 
 
-@pytest.mark.slow
 def test_x_stops_at_the_first_failure(tmp_path: Path) -> None:
     """`-x` ends the run at the first failed check; the record says that it is partial."""
     graded = grade(BAD, tmp_path, "-x")
@@ -71,7 +70,6 @@ def test_x_stops_at_the_first_failure(tmp_path: Path) -> None:
     assert graded.record.status == "partial"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["cacheprovider", "timeout", "capture"])
 def test_plugins_of_pytest_can_be_switched_off(tmp_path: Path, plugin: str) -> None:
     """The grader works without pytest's cache, its capture, or pytest-timeout."""
@@ -81,7 +79,6 @@ def test_plugins_of_pytest_can_be_switched_off(tmp_path: Path, plugin: str) -> N
     assert graded.outcomes["loads"] == "failed"
 
 
-@pytest.mark.slow
 def test_junitxml_has_a_case_for_each_check(tmp_path: Path) -> None:
     """`--junitxml` writes pytest's own report."""
     graded = grade(GOOD, tmp_path, "-k", WITHOUT_TRAINING, f"--junitxml={tmp_path / 'j.xml'}")
@@ -107,7 +104,6 @@ def test_help_explains_the_options(tmp_path: Path) -> None:
     assert all(option in graded.output for option in options)
 
 
-@pytest.mark.slow
 def test_verbose_and_quiet_change_only_what_is_shown(tmp_path: Path) -> None:
     """`-v` names each check, `-q` does not, and both give the same verdicts."""
     loud = grade(GOOD, tmp_path / "v", "-v", "-k", WITHOUT_TRAINING)
@@ -185,7 +181,6 @@ def _job(command: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["signal", "thread"])
 def test_timeout_ends_the_children_and_the_record_is_written(tmp_path: Path, method: str) -> None:
     """When `--timeout` fires while a network trains, its process dies and finished work is kept."""
@@ -200,7 +195,6 @@ def test_timeout_ends_the_children_and_the_record_is_written(tmp_path: Path, met
     assert children_left(tmp_path) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bounds", "name"),
     [({"epoch": "0.5"}, "epoch"), ({"run": "0.5"}, "run"), ({"train": "1"}, "memory")],
@@ -217,7 +211,6 @@ def test_a_bound_of_the_rubric_is_a_verdict(
     assert children_left(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_a_network_that_is_far_too_large_is_not_trained(tmp_path: Path) -> None:
     """Above `trained_parameters`, the accuracy is not judged and the message says why."""
     path = rubric(tmp_path, trained_parameters="1_000")
@@ -228,7 +221,6 @@ def test_a_network_that_is_far_too_large_is_not_trained(tmp_path: Path) -> None:
     assert graded.status == 1
 
 
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     """A loss that explodes fails the accuracy at the step it happens."""
     source = GOOD.read_text(encoding="utf-8") + (
@@ -244,7 +236,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert "epoch 1" in check.where
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM cannot be handled there")
 def test_sigterm_ends_a_run_as_well_as_control_c(tmp_path: Path) -> None:
     """What a cluster sends at its time limit leaves a record of what is known, and no process."""

@@ -10,6 +10,8 @@ from grader.training.loop import train
 from tests import networks
 from tests.plans import patterns, plan_of
 
+pytestmark = pytest.mark.slow
+
 
 def averaged(averaging: schema.Averaging, values: list[float], per_epoch: int = 1) -> float:
     """Let a tensor take these values, one a step, and return the mean that is kept of them."""

@@ -19,7 +19,10 @@ from grader.training.lanes.vectors import LANES
 from grader.training.network import Network
 from tests.capturing import Net, conv, model_of
 
-pytestmark = pytest.mark.skipif(not LANES, reason="this processor has no vectors to fill")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not LANES, reason="this processor has no vectors to fill"),
+]
 
 NORM = Norm(momentum=0.1, eps=1e-5, batch=True)
 Run = Callable[..., Tensor]

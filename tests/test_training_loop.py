@@ -18,6 +18,8 @@ from tests import networks
 from tests.capturing import Net, conv
 from tests.plans import patterns, plan_of
 
+pytestmark = pytest.mark.slow
+
 
 def told(
     plan: schema.Plan, data: Mnist | None = None, seed: int = 1, max_epochs: int | None = None
@@ -28,7 +30,6 @@ def told(
     return result, said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "mode", "values", "rates"),
     [
@@ -100,7 +101,6 @@ def test_the_budget_ends_a_longer_recipe() -> None:
     assert said[0].epochs == 2
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     """Dropout, shuffling, augmentation and initial weights all come from the seed."""
     affine = schema.Affine((-10.0, 10.0), (0.1, 0.1))
@@ -133,7 +133,6 @@ def test_learning_rate_and_momentum_of_every_step_are_the_plans() -> None:
     assert result.epochs[0].lr == 0.4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD",
