@@ -168,8 +168,8 @@ def test_integrity(judge: Judge, record: Record) -> None:
     doubts = list(_doubts(facts))
     if record.probe is not None:
         doubts += _contradictions(record.probe)
-    counted = record.training if record.level == "rebuilt" else None
-    miscounted = list(_miscounted(record, counted)) if counted else []
+    ours = record.training if record.level == "rebuilt" else None
+    miscounted = list(_miscounted(record, ours)) if ours else []
     of_loop = [
         name + suspicion for name, metered in _meters(record) for suspicion in suspicions(metered)
     ]
@@ -221,7 +221,7 @@ def _unmeasured(record: Record) -> str:
     if not meters:
         return "the training did not get to its end: what it did was not measured"
     if record.official and any(metered.canary_errors is None for metered in meters):
-        return "the second, short training, on shuffled labels, did not get to its end"
+        return "the second, short training, on shuffled labels, finished no pass"
     return ""
 
 

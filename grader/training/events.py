@@ -110,7 +110,7 @@ class Metered(Event, frozen=True, tag="metered"):
     the budget holds, and was ended there. `cpu_seconds` are those of its box for one image,
     `plain_cpu_seconds` those of a plain loop on the same graph. Errors are of `tested` test
     images: `untrained_errors` of the weights before the first step, `canary_errors` of a short
-    training on shuffled labels (None if there was none, or it did not finish).
+    training on shuffled labels (None if there was none, or no pass of it was finished).
     """
 
     samples: int
