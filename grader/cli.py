@@ -48,6 +48,9 @@ def run(arguments: list[str]) -> int:
     if arguments == ["doctor"]:
         return doctor()
     submission, *options = arguments
+    if not submission:
+        print("grade: the path of the submission is empty\ntry: grade PATH", file=sys.stderr)
+        return int(pytest.ExitCode.USAGE_ERROR)
     if submission.startswith("-") and not Path(submission).exists():
         print(
             f"grade: the path of the submission comes first, then options; found {submission}\n"

@@ -31,7 +31,7 @@ from grader.rubric import Rubric
 from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
 from grader.submission.program import Program, RecipeChoice
-from grader.submission.reader import read_program
+from grader.submission.reader import check_path, read_program
 from grader.training.events import AnyEvent, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
 
@@ -65,10 +65,12 @@ class Run:
     def __init__(self, request: Request) -> None:
         """Check what can be checked at once; GraderFault when a run would be pointless.
 
-        That is also an official run where a required protection is missing.
+        UsageFault where nothing to grade lies at the path, and where a required protection is
+        missing in an official run.
 
         A box is started at once too: it loads PyTorch while the submission is read.
         """
+        check_path(request.submission.absolute())
         self.request = request
         self.program: Program | None = None
         self.plan: Plan | None = None

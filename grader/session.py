@@ -43,6 +43,8 @@ class Grading:
         """Make the Run from the options; UsageError for what the person got wrong."""
         option = config.getoption
         base = config.invocation_params.dir
+        if not option("submission"):
+            raise pytest.UsageError("--submission needs the path of a file or folder; found none")
         try:
             rubric = rubrics.load(base / option("rubric")) if option("rubric") else rubrics.load()
             data_dir = base / option("data_dir") if option("data_dir") else None

@@ -1,5 +1,6 @@
 """`pytest grader` behaves as users of pytest expect."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from grader import record as records
 from grader.rubric import CHECKS
 from tests.grading import EXAMPLES, grade
+from tests.reading import write
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +75,7 @@ def test_x_stops_at_the_first_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize("plugin", ["cacheprovider", "timeout", "capture"])
 def test_plugins_of_pytest_can_be_switched_off(tmp_path: Path, plugin: str) -> None:
     """The grader works without pytest's cache, its capture, or pytest-timeout."""
-    graded = grade(tmp_path / "nowhere.py", tmp_path, "-p", f"no:{plugin}")
+    graded = grade(write(tmp_path, "empty.py", ""), tmp_path / "out", "-p", f"no:{plugin}")
 
     assert graded.status == 1
     assert graded.outcomes["loads"] == "failed"
@@ -114,9 +116,25 @@ def test_verbose_and_quiet_change_only_what_is_shown(tmp_path: Path) -> None:
     assert loud.outcomes == quiet.outcomes
 
 
-def test_a_submission_that_does_not_exist_fails_at_loads(tmp_path: Path) -> None:
-    """A wrong path is a failed check with words, and all others are not judged."""
-    graded = grade(tmp_path / "nowhere.py", tmp_path)
+@pytest.mark.parametrize("kind", ["nothing", "empty", "link", "pipe"])
+def test_a_path_that_leads_to_no_submission_is_a_usage_error(tmp_path: Path, kind: str) -> None:
+    """A wrong path is nobody's failure: no check is judged and no record is written."""
+    path = tmp_path / "mine.py"
+    if kind == "link":
+        path.symlink_to(GOOD)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    options = ("--submission=",) if kind == "empty" else ()
+    graded = grade(path, tmp_path / "out", *options)
+
+    assert graded.status == 4
+    assert "Traceback" not in graded.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_submission_without_code_fails_at_loads(tmp_path: Path) -> None:
+    """An empty file is a failed check with words, and all others are not judged."""
+    graded = grade(write(tmp_path, "empty.py", ""), tmp_path / "out")
 
     outcomes = graded.outcomes
 
@@ -127,7 +145,7 @@ def test_a_submission_that_does_not_exist_fails_at_loads(tmp_path: Path) -> None
 
 def test_a_check_that_cannot_be_judged_is_no_pass(tmp_path: Path) -> None:
     """A run in which the only selected check is not judged does not exit with 0."""
-    graded = grade(tmp_path / "nowhere.py", tmp_path, "-k", "dropout")
+    graded = grade(write(tmp_path, "empty.py", ""), tmp_path / "out", "-k", "dropout")
 
     assert graded.outcomes == {"dropout": "not_judged"}
     assert graded.status == 1

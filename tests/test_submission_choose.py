@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from grader.errors import UsageFault
 from grader.submission import read_program
 from tests.reading import HEAD, TRAIN, net, notebook, parameters, refusal, script, write
 
@@ -144,9 +145,10 @@ def test_the_option_decides(tmp_path: Path, name: str, count: int) -> None:
 
 
 def test_an_option_that_names_nothing_is_refused(tmp_path: Path) -> None:
-    """A wrong `--model` lists the names there are."""
-    error = refusal(notebook(tmp_path, HEAD, net("A")), model="C")
-    assert "A" in error.found
+    """A wrong `--model` is wrong usage, and lists the names there are."""
+    with pytest.raises(UsageFault) as caught:
+        read_program(notebook(tmp_path, HEAD, net("A")), model="C")
+    assert "A" in caught.value.found
 
 
 def test_a_lone_sequential_is_a_model(tmp_path: Path) -> None:

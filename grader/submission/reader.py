@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import stat
 from pathlib import Path
 
 import msgspec
 
-from grader.errors import SubmissionError
+from grader.errors import SubmissionError, UsageFault
 from grader.submission.archive import unpacked
 from grader.submission.choose import Choice, Chooser
 from grader.submission.folder import Reading, choose_entry
@@ -16,6 +18,7 @@ from grader.submission.library import Library
 from grader.submission.parts import Parts, required_options
 from grader.submission.program import ENTRY, Flaw, Program, RecipeChoice, SetAside
 from grader.submission.recipe import Finder
+from grader.submission.refusals import UnknownModel
 from grader.submission.render import Modules
 from grader.submission.slice import effectful
 from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit
@@ -34,9 +37,16 @@ def read_program(
 
     `path` is a `.py` file, a notebook, a folder or a `.zip`; `model` names the model to take.
     With `recipe` "default" the submission's own is not looked at; with "own" it must have one.
-    Raises SubmissionError for everything its author can mend.
+    Raises SubmissionError for everything its author can correct, UsageFault where the path or
+    `model` names nothing.
     """
-    program = _read(path, model)
+    try:
+        program = _read(path, model)
+    except UnknownModel as error:
+        raise UsageFault(
+            error.message, expected=error.expected, found=error.found, where=error.where,
+            help=error.help,
+        ) from None  # fmt: skip
     if recipe == "default":
         set_aside = "the grader's recipe is used, because --recipe default asks for it"
         return msgspec.structs.replace(
@@ -48,18 +58,49 @@ def read_program(
     return program
 
 
-def _read(path: Path, model: str | None) -> Program:
-    path = path.absolute()
-    if path.is_dir():
-        return _read_folder(path, model)
-    if not path.is_file():
-        raise SubmissionError(
+def check_path(path: Path) -> None:
+    """Raise UsageFault unless a file or a folder lies at `path`, itself and not a link to one."""
+    try:
+        mode = path.lstat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise UsageFault(
             "there is no such file",
             expected=KINDS,
-            found="something that is no file" if path.exists() else "nothing at that path",
+            found=getattr(error, "strerror", None) or str(error),
+            where=str(path),
+            help="Check the spelling of the path.",
+        ) from None
+    if stat.S_ISLNK(mode):
+        raise UsageFault(
+            f"{path.name} is a symbolic link",
+            expected=KINDS,
+            found="a link, which may lead to what somebody else handed in",
+            where=str(path),
+            help="Give the path of the file or folder itself.",
+        )
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UsageFault(
+            f"{path.name} is neither a file nor a folder",
+            expected=KINDS,
+            found="a device, a pipe or a socket",
             where=str(path),
             help="Check the spelling of the path.",
         )
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
+        raise UsageFault(
+            f"{path.name} cannot be read",
+            expected="a readable file or folder",
+            found="no permission to read it",
+            where=str(path),
+            help="Change its permissions, or run as a user who may read it.",
+        )
+
+
+def _read(path: Path, model: str | None) -> Program:
+    path = path.absolute()
+    check_path(path)
+    if path.is_dir():
+        return _read_folder(path, model)
     if path.suffix.lower() == ".zip":
         with unpacked(path) as folder:
             return _read_folder(folder, model)

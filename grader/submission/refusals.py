@@ -26,9 +26,13 @@ class Candidate:
         return self.statement.where
 
 
-def unknown(name: str, known: Sequence[str], label: str) -> SubmissionError:
+class UnknownModel(SubmissionError):
+    """`--model` names nothing in a file; another file of the folder may have it."""
+
+
+def unknown(name: str, known: Sequence[str], label: str) -> UnknownModel:
     """Say that `--model` names nothing in the file."""
-    return SubmissionError(
+    return UnknownModel(
         f"there is no model called {name[:100]}",
         expected="the name of a class, function or variable of the submission",
         found=f"models: {', '.join(known)}" if known else "no model",
