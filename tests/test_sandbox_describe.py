@@ -190,6 +190,24 @@ def test_code_for_a_gpu_is_described_without_one() -> None:
     assert next(t.name for t in found.model.tensors) == "conv.weight"
 
 
+@pytest.mark.parametrize("device", ["'cuda'", "torch.device('cuda:1')", "0", "'mps'"])
+def test_whatever_is_made_on_another_device_is_made_on_the_cpu(device: str) -> None:
+    """Every function of PyTorch that takes a device works here, also inside `forward`."""
+    makers = (
+        "torch.linspace(0, 1, 3, device=D)", "torch.randint(0, 5, (2,), device=D)",
+        "torch.randperm(3, device=D)", "torch.as_tensor([1.0], device=D)",
+        "torch.zeros_like(torch.ones(2), device=D)", "torch.ones(2).new_full((2,), 1, device=D)",
+        "torch.ones(2).to(D, non_blocking=True)", "nn.Linear(2, 2, device=D).weight",
+    )  # fmt: skip
+    made = "\n".join(f"assert {maker}.device.type == 'cpu'" for maker in makers)
+    found = described(
+        source=f"{MODEL}\nD = {device}\n{made}\n",
+        model="nn.Sequential(Net().to(D), nn.Flatten(0).to(device=D), nn.Unflatten(0, (-1, 10)))",
+    )
+
+    assert found.model.tensors[0].name == "0.conv.weight"
+
+
 def test_a_transform_without_an_equal_is_named_in_the_notes() -> None:
     """A transform the grader cannot reproduce is left out and said so."""
     source = (

@@ -12,21 +12,22 @@ from typing import Any, Self
 import torch
 import torch.utils.checkpoint
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+_FOR_GOOD = contextlib.ExitStack()  # closed by nobody, for as long as this process lives
 
 
 def apply() -> None:
     """Send every device to the CPU, and turn compilers and wrappers into what they wrap."""
-    for owner in (nn.Module, torch.Tensor):
-        for name in ("cuda", "xpu", "mps"):
-            setattr(owner, name, _itself)
-        owner.to = _stay_on_cpu(owner.to)  # type: ignore[method-assign]
+    _FOR_GOOD.enter_context(OnCpu())
+    for name in ("cuda", "xpu", "ipu", "mps"):
+        setattr(nn.Module, name, _itself)
+    nn.Module.to = _stay_on_cpu(nn.Module.to)  # type: ignore[method-assign]
     nn.DataParallel = nn.parallel.DataParallel = _itself  # type: ignore[misc, assignment]
     nn.parallel.DistributedDataParallel = _itself  # type: ignore[misc, assignment]
     torch.compile = _decorator  # type: ignore[assignment]
     torch.jit.script = torch.jit.trace = _decorator  # type: ignore[assignment]
     torch.utils.checkpoint.checkpoint = _called  # type: ignore[assignment]
-    for name in ("ones", "zeros", "full", "rand", "randn", "tensor", "arange", "eye", "empty"):
-        setattr(torch, name, _made_on_cpu(getattr(torch, name)))
     _no_gpu()
     importlib.reload = _itself  # type: ignore[assignment]
     argparse.ArgumentParser.parse_known_args = _forgiving(  # type: ignore[method-assign]
@@ -94,6 +95,26 @@ def _decorator(thing: Any = None, *args: object, **kwargs: object) -> Any:
     return thing if thing is not None else _itself
 
 
+class OnCpu(TorchFunctionMode):
+    """Keep every tensor on the CPU, whatever device a function of PyTorch is asked for."""
+
+    def __torch_function__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call `func` without the device, where that is another one."""
+        if func in _MOVES:
+            return args[0]
+        if func is torch.Tensor.to:
+            args = tuple(a for a in args if not _is_elsewhere(a))
+        named = {k: v for k, v in (kwargs or {}).items() if k != "device" or not _is_elsewhere(v)}
+        if func is torch.Tensor.to and len(args) == 1 and not named:
+            return args[0]
+        return func(*args, **named)
+
+
+_MOVES = (torch.Tensor.cuda, torch.Tensor.xpu, torch.Tensor.pin_memory)
+
+
 def _is_elsewhere(device: object) -> bool:
     if isinstance(device, torch.device):
         return device.type not in ("cpu", "meta")
@@ -102,20 +123,12 @@ def _is_elsewhere(device: object) -> bool:
 
 
 def _stay_on_cpu(to: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `nn.Module.to`, which reads its arguments where no mode can see them."""
+
     @functools.wraps(to)
-    def moved(thing: Any, *args: Any, **kwargs: Any) -> Any:
+    def moved(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         kept = [a for a in args if not _is_elsewhere(a)]
         named = {k: v for k, v in kwargs.items() if k != "device" or not _is_elsewhere(v)}
-        return to(thing, *kept, **named) if kept or named else thing
+        return to(module, *kept, **named) if kept or named else module
 
     return moved
-
-
-def _made_on_cpu(make: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(make)
-    def made(*args: Any, **kwargs: Any) -> Any:
-        if _is_elsewhere(kwargs.get("device")):
-            del kwargs["device"]
-        return make(*args, **kwargs)
-
-    return made
