@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from grader.errors import GradingError
+from grader.escape import write_readably
 
 _PACKAGE = Path(__file__).resolve().parent
 _HELP = f"""usage: grade PATH [options]
@@ -40,6 +41,8 @@ def run(arguments: list[str]) -> int:
 
     Options behind the path go to pytest.
     """
+    write_readably(sys.stdout)
+    write_readably(sys.stderr)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_HELP)
         return 0 if arguments else int(pytest.ExitCode.USAGE_ERROR)

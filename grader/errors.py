@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from grader.escape import safe
+
 Fault = Literal["error", "time-out", "out-of-memory", "flooded", "crashed", "suspicious", "grader"]
 _OF_BOUND: dict[str, Fault] = {"time": "time-out", "memory": "out-of-memory"}
 
@@ -36,10 +38,10 @@ class GradingError(Exception):
         self.help = _as_text(help)
 
     def __str__(self) -> str:
-        parts = [self.message]
+        parts = [safe(self.message)]
         for label in ("expected", "found", "where", "help"):
             if text := getattr(self, label):
-                parts.append(f"  {label}: {text}")
+                parts.append(f"  {label}: {safe(text)}")
         return "\n".join(parts)
 
 

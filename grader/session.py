@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any, cast
@@ -15,10 +16,10 @@ from grader import record as records
 from grader import rubric as rubrics
 from grader.checks.judge import CheckFailed, Finding, Judge
 from grader.errors import GraderFault
+from grader.escape import safe, write_readably
 from grader.pipeline import Request, Run
 from grader.record import Check, Outcome, Record
 from grader.reports import progress, terminal
-from grader.reports.text import safe
 from grader.rubric import CHECKS, Rubric
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
@@ -54,6 +55,7 @@ class Grading:
                 option("runs"),
             )  # fmt: skip
             _heed_signals(config)
+            write_readably(sys.stdout)
             run = Run(request)
             config.add_cleanup(run.close)  # no check may come to ask for a description
             return cls(config, run)

@@ -25,7 +25,7 @@ ALLOWED = {
     },
     "datasets": {"datasets", "errors"},
     "checks": {"checks", "record", "rubric"},
-    "reports": {"reports", "record", "rubric", "training.events"},
+    "reports": {"reports", "escape", "record", "rubric", "training.events"},
 }
 
 

@@ -53,8 +53,8 @@ def test_several_runs_are_summed_up() -> None:
 
     assert "mean of 3 runs 99.520%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
     assert "errors of each run (seed): 44 (1), 48 (2), 52 (3)" in text
-    assert "3 of 3 runs pass; the chance that one run passes is 94%" in text
-    assert "has p = 0.018 if the true one is 99.40%" in text
+    assert "passes: 3 of 3; the chance that one run passes is 94%" in text
+    assert "if the true mean is 99.40%, a mean this high has p = 0.018" in text
     assert "errors of each run" not in summary(50)
 
 
@@ -136,6 +136,7 @@ def test_at_a_terminal_each_run_has_its_bar(monkeypatch: pytest.MonkeyPatch) -> 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
     monkeypatch.setattr(progress, "Console", lambda **_: console)
+    monkeypatch.setattr(progress, "_can_redraw", lambda _: True)
     with progress.shown(2) as show:
         for event, number in EVENTS[:3]:
             show(event, number)

@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from grader.escape import escaped
 from grader.record import Accuracy, Facts, Finding, Layer, Record, measured
 from grader.reports.layers import drawn, field_text, kind_text, shape_text
-from grader.reports.text import rendered, safe
+from grader.reports.text import Item, rendered
 from grader.rubric import Rubric
 
 _NUMBERS = ("epochs", "batch_size", "drop_last")
@@ -25,19 +26,20 @@ def render(
 
     A record without a model shows why there is none.
     """
+    left, right = escaped(left), escaped(right)
     parts: list[RenderableType] = [_requirements(left, right, rubric)]
     if left.model is not None and right.model is not None:
         parts += [_layers(left.model, right.model), _recipes(left, right)]
         parts += [Text("What changed", style="bold")]
         lines = changes(left.model, right.model) + _recipe_changes(left, right)
-        parts += [Text(f"  {line}") for line in lines or ["nothing that the graphs show"]]
+        parts += [Item("", line) for line in lines or ["nothing that the graphs show"]]
     return rendered(parts, width=width, color=color)
 
 
 def _titled(left: Record, right: Record, first: str, *more: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in (first, safe(left.submission.name), safe(right.submission.name), *more):
-        table.add_column(name)
+    for name in (first, left.submission.name, right.submission.name, *more):
+        table.add_column(name, overflow="fold")
     return table
 
 
@@ -67,7 +69,7 @@ def _metrics(record: Record) -> dict[str, str]:
     """Return what a record says of each metric; without a model, why there is none."""
     facts = record.model
     if facts is None or record.recipe is None:
-        return {"Test accuracy": safe(record.problem.message) if record.problem else "not known"}
+        return {"Test accuracy": record.problem.message if record.problem else "not known"}
     accuracy = _accuracy(record.accuracy) if record.accuracy else "not trained"
     return {
         "Test accuracy": accuracy, "Parameters": f"{facts.parameters:,}",
@@ -84,16 +86,16 @@ def _mark(findings: list[Finding]) -> str:
     acting = sum(f.counts for f in findings)
     if acting:
         return f"✓ {acting}"
-    return f"✗ {safe(findings[0].why)}" if findings else "✗ none"
+    return f"✗ {findings[0].why}" if findings else "✗ none"
 
 
 def _layers(left: Facts, right: Facts) -> Table:
     """Put layers of the same kind beside each other, in their order."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Layers", title_justify="left")
     for side in (left, right):
-        table.add_column(safe(side.class_name))
+        table.add_column(side.class_name, overflow="fold")
         for name in ("output", "parameters", "sees"):
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", overflow="fold")
     for pair in _aligned(drawn(left.layers), drawn(right.layers)):
         table.add_row(*(cell for layer in pair for cell in _cells(layer)))
     return table
@@ -118,7 +120,7 @@ def _filled(layers: list[Layer], rows: int) -> list[Layer | None]:
 def _cells(layer: Layer | None) -> tuple[str, str, str, str]:
     if layer is None:
         return ("", "", "", "")
-    name = f"{safe(layer.name)} ({safe(kind_text(layer))})"
+    name = f"{layer.name} ({kind_text(layer)})"
     return (name, shape_text(layer.shape), f"{layer.parameters:,}", field_text(layer))
 
 
@@ -183,7 +185,7 @@ def _recipe_changes(left: Record, right: Record) -> list[str]:
 
 
 def _recipe_of(record: Record) -> dict[str, str]:
-    return {f.about: safe(f.value) for f in record.recipe.facts} if record.recipe else {}
+    return {f.about: f.value for f in record.recipe.facts} if record.recipe else {}
 
 
 def _ratio(a: int, b: int) -> str:

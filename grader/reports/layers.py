@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from grader.record import Layer
-from grader.reports.text import safe
 
 _QUIET = ("activation", "batch norm", "norm", "dropout")  # they change no shape
 
@@ -20,10 +20,11 @@ def table(layers: list[Layer]) -> Table:
     """Return rows of name, kind, output shape, parameters, costs and receptive field."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Layer", "Kind", "Output", "Parameters", "MACs", "Sees"):
-        made.add_column(name, justify="left" if name in ("Layer", "Kind") else "right")
+        justify: JustifyMethod = "left" if name in ("Layer", "Kind") else "right"
+        made.add_column(name, justify=justify, overflow="fold")
     for layer in drawn(layers):
         made.add_row(
-            safe(layer.name), safe(kind_text(layer)), shape_text(layer.shape),
+            layer.name, kind_text(layer), shape_text(layer.shape),
             f"{layer.parameters:,}", f"{layer.macs:,}", field_text(layer),
         )  # fmt: skip
     return made

@@ -10,9 +10,11 @@ from collections.abc import Callable, Generator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from grader.reports.text import safe
+from grader.escape import escaped
 from grader.training.events import AnyEvent, Diverged, EpochDone, Failed, Started
 from grader.training.events import Progress as Step
+
+_DESCRIBING = "reading the submission and describing its network ..."
 
 
 @contextlib.contextmanager
@@ -22,11 +24,29 @@ def shown(runs: int = 1) -> Generator[Callable[[AnyEvent, int], None]]:
     It takes an event and the number of its run, from 1; with `runs` above 1 the number is shown.
     """
     console = Console(file=sys.stdout, highlight=False)
-    if console.is_terminal:
+    if _can_redraw(console):
         with _Bars(console, runs) as bars:
             yield bars
     else:
         yield _Lines(console, runs)
+
+
+@contextlib.contextmanager
+def describing() -> Generator[None]:
+    """Show that something happens for as long as the block lasts."""
+    console = Console(file=sys.stdout, highlight=False)
+    console.print()  # pytest's line of dots ends here
+    if _can_redraw(console):
+        with console.status(_DESCRIBING):
+            yield
+    else:
+        print(_DESCRIBING, file=console.file, flush=True)
+        yield
+
+
+def _can_redraw(console: Console) -> bool:
+    """Tell whether the cursor may be moved; FORCE_COLOR asks rich for colours, not for that."""
+    return sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
 def epoch_line(event: EpochDone, epochs: int) -> str:
@@ -46,7 +66,7 @@ def _rates(loss: float | None, lr: float | None) -> str:
 
 
 def _failure(event: Diverged | Failed) -> str:
-    why = f"the loss became {event.loss}" if isinstance(event, Diverged) else safe(event.message)
+    why = f"the loss became {event.loss}" if isinstance(event, Diverged) else event.message
     return f"the training failed: {why}"
 
 
@@ -64,7 +84,7 @@ class _Lines:
         self.begun: dict[int, tuple[float, int]] = {}  # when, and for how many epochs
 
     def __call__(self, event: AnyEvent, run: int) -> None:
-        name = _named(run, self.runs)
+        event, name = escaped(event), _named(run, self.runs)
         if isinstance(event, Started):
             if not self.begun:
                 print(file=self.console.file)  # pytest's line of dots ends here
@@ -103,7 +123,7 @@ class _Bars:
         self.progress.stop()
 
     def __call__(self, event: AnyEvent, run: int) -> None:
-        name = _named(run, self.runs)
+        event, name = escaped(event), _named(run, self.runs)
         if isinstance(event, Started):
             if not self.begun:
                 self.progress.console.print()  # pytest's line of dots ends here

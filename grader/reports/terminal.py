@@ -5,72 +5,92 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from grader.escape import escaped
 from grader.record import Accuracy, Check, Facts, Problem, Record, TrainingRun
 from grader.reports import layers
 from grader.reports.advice import advice
-from grader.reports.text import rendered, safe
+from grader.reports.text import Item, rendered
 from grader.rubric import Limits, Rubric
 
 _FAULTS = {
-    "error": "error of the submission", "time-out": "time-out", "out-of-memory": "out of memory",
-    "flooded": "flooded", "crashed": "crashed", "suspicious": "suspicious",
+    "error": "error of the submission", "time-out": "timeout", "out-of-memory": "out of memory",
+    "flooded": "too much output", "crashed": "crashed", "suspicious": "suspicious",
     "grader": "fault of the grader",
 }  # fmt: skip
 _SANDBOXED = (
-    "level sandboxed: the submission's own loop trained the network, in the box, on images it was "
-    "handed and counted for; the grader tested the weights it gave back"
+    "sandboxed: the submission's own loop trained the network in the sandbox, on images that the "
+    "grader handed out and counted; the grader tested the weights it returned"
+)
+_SANDBOXED_LATER = (
+    "sandboxed: the submission's own loop trains the network, in the sandbox; this run did not "
+    "train it"
 )
 _UNPROBED = (
-    "batch norm, dropout and pooling were judged by the network's graph alone; whether they change "
-    "any score is measured before a training, and what changes none fails then"
+    "batch norm, dropout and pooling were judged by the network's graph alone. Before a training, "
+    "the grader also measures whether they change any score; a layer that changes none fails then"
 )
 _LEAST_P = 1e-6
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
 
 
 def render(record: Record, rubric: Rubric, *, width: int = 100, color: bool = False) -> str:
-    """Return the summary as text, at most `width` columns wide, with ANSI colours if `color`."""
-    return rendered(_parts(record, rubric), width=width, color=color)
+    """Return the summary as text, at most `width` columns wide, with ANSI colours if `color`.
+
+    What failed, and the score, stand last: nearest to the prompt.
+    """
+    return rendered(_parts(escaped(record), rubric), width=width, color=color)
 
 
 def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
-    parts: list[RenderableType] = []
-    if record.model is not None:
-        parts += [Text("The network"), layers.table(record.model.layers)]
-        parts += _differences(record.model)
-        parts += [Text(f"advice: {safe(text)}") for text in advice(record.model)]
-    if record.level == "sandboxed":
-        parts.append(Text(_SANDBOXED))
-    if record.recipe is not None:
-        parts += [
-            Text(f"{f.about}: {safe(f.value)} ({safe(f.where)})") for f in record.recipe.facts
-        ]
-    if record.set_aside:
-        parts.append(Text(_aside_line(record)))
-    parts += [Text(f"note: {safe(note)}") for note in record.notes]
-    parts += [Text(f"\nResults for {safe(record.submission.name)}"), _table(record)]
+    parts = [*_network(record), *_recipe(record)]
+    parts += [Item("note:", note) for note in record.notes]
+    parts += [Text(), Item("Results for", record.submission.name), _table(record)]
+    failed = [check for check in record.checks if check.outcome == "failed"]
+    parts += [part for check in failed for part in _failure(check)]
+    problem = record.problem
+    if problem is not None and problem.message not in [check.message for check in failed]:
+        parts += _problem(problem)
     if _is_unprobed(record):
-        parts.append(Text(_UNPROBED))
+        parts.append(Item("quick look:", _UNPROBED))
     if record.accuracy is not None:
-        lines = _accuracy_lines(record.accuracy, rubric.limits)
-        parts += [Text(line) for line in lines]
-    parts += [Text(_problem_line(record.problem))] if record.problem else []
+        parts += [Item(*line) for line in _accuracy_lines(record.accuracy, rubric.limits)]
     parts.append(Text(_score_line(record), style="bold"))
     return parts
 
 
-def _differences(facts: Facts) -> list[Text]:
+def _network(record: Record) -> Iterator[RenderableType]:
+    if record.model is not None:
+        yield Text("The network")
+        yield layers.table(record.model.layers)
+        yield from _differences(record.model)
+        yield from (Item("advice:", text) for text in advice(record.model))
+    if record.level == "sandboxed":
+        trained = record.accuracy is not None or record.training is not None
+        yield Item("level", _SANDBOXED if trained else _SANDBOXED_LATER)
+
+
+def _recipe(record: Record) -> Iterator[RenderableType]:
+    if record.recipe is not None:
+        yield Text("\nThe recipe")
+        for fact in record.recipe.facts:
+            yield Item(f"  {fact.about}:", f"{fact.value} ({fact.where})", indent=4)
+    if record.set_aside:
+        yield Item("not run:", _aside(record))
+
+
+def _differences(facts: Facts) -> Iterator[RenderableType]:
     """Show where the network tested is not the one trained, line by line."""
     if facts.same_network:
-        return []
-    heading = "In evaluation the network is another (- only in training, + only in evaluation):"
+        return
+    yield Text("In evaluation the network is another (- only in training, + only in evaluation):")
     styles = {"-": "red", "+": "green"}
-    lines = [Text(f"  {safe(line)}", style=styles.get(line[:1], "")) for line in facts.difference]
-    return [Text(heading), *lines, Text("")]
+    for line in facts.difference:
+        yield Item(f"  {line[:1]}", line[1:].lstrip(), style=styles.get(line[:1], ""))
+    yield Text()
 
 
 def _is_unprobed(record: Record) -> bool:
@@ -80,24 +100,48 @@ def _is_unprobed(record: Record) -> bool:
     return passed and record.probe is None
 
 
-def _problem_line(problem: Problem) -> str:
-    return f"{_FAULTS[problem.fault]} ({problem.stage}): {safe(problem.message)}"
+def _failure(check: Check) -> Iterator[RenderableType]:
+    """Tell what is wrong, and what to do."""
+    yield Item(f"✗ {check.title}:", check.message, style="red")
+    yield from _details(check)
+    yield Text()
+
+
+def _problem(problem: Problem) -> Iterator[RenderableType]:
+    """Tell what ended a stage, where no check that failed says it."""
+    yield Item(f"{_FAULTS[problem.fault]} ({problem.stage}):", problem.message)
+    yield from _details(problem)
+    yield Text()
+
+
+def _details(told: Check | Problem) -> Iterator[RenderableType]:
+    shown = {"expected:": told.expected, "found:": told.found, "where:": told.where}
+    for label, text in (shown | {"try:": told.help}).items():
+        if text and text != told.message:
+            yield Item(f"  {label}", text, indent=12)
 
 
 def _score_line(record: Record) -> str:
+    """Return the points; where checks were left out, of how many points."""
     if record.score is None:
-        return "score: none, because the fault is the grader's"
-    return f"score: {record.score:g} of {record.max_score:g} points"
+        return "score: none, because the grader is at fault"
+    judged = sum(check.max_points for check in record.checks if check.outcome != "not_judged")
+    left = record.max_score - judged
+    if record.status == "partial":
+        return f"score: {record.score:g} of {judged:g} points judged; {left:g} not judged"
+    lost = f"; {left:g} of them could not be judged" if left else ""
+    return f"score: {record.score:g} of {record.max_score:g} points{lost}"
 
 
 def _table(record: Record) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for name in ("Check", "Found", "Expected", "Points"):
-        table.add_column(name, justify="right" if name == "Points" else "left")
+        justify: JustifyMethod = "right" if name == "Points" else "left"
+        table.add_column(name, justify=justify, overflow="fold")
     for check in record.checks:
         mark, style = _MARKS[check.outcome]
         table.add_row(
-            Text(f"{mark} {check.title}", style=style), safe(_found(check)), safe(check.expected),
+            Text(f"{mark} {check.title}", style=style), _found(check), check.expected,
             f"{check.points:g}/{check.max_points:g}",
         )  # fmt: skip
     return table
@@ -106,11 +150,11 @@ def _table(record: Record) -> Table:
 def _found(check: Check) -> str:
     """Return what a check found, or why it could not be judged."""
     if check.outcome != "not_judged":
-        return check.found
+        return check.found or check.message
     return f"{check.message}: {check.found}" if check.found else check.message
 
 
-def _accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[str]:
+def _accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, str]]:
     """Say how sure the runs are: a verdict near the limit may turn out differently next time."""
     low, high = accuracy.interval
     runs = accuracy.runs
@@ -122,15 +166,15 @@ def _accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[str]:
     noise = f"; the limit of {limits.asked}% lies within this noise" * accuracy.unsure(
         limits.accuracy
     )
-    yield f"accuracy: {judged}, 95% interval {low:.2f} to {high:.2f}%{noise}"
+    yield "accuracy:", f"{judged}, 95% interval {low:.2f} to {high:.2f}%{noise}"
     if len(runs) > 1:
-        yield "errors of each run (seed): " + ", ".join(map(_run, runs))
+        yield "errors of each run (seed):", ", ".join(map(_run, runs))
     if accuracy.p_value is not None:
         passing = sum(run.passed is True for run in runs)
         yield (
-            f"{passing} of {len(runs)} runs pass; the chance that one run passes is "
-            f"{accuracy.odds}; a mean so good has p {_p(accuracy.p_value)} if the true one is "
-            f"{limits.asked}%"
+            "passes:",
+            f"{passing} of {len(runs)}; the chance that one run passes is {accuracy.odds}; if the "
+            f"true mean is {limits.asked}%, a mean this high has p {_p(accuracy.p_value)}",
         )
 
 
@@ -144,7 +188,7 @@ def _run(run: TrainingRun) -> str:
     return f"{errors}{'' if run.finished else ', not finished'} ({run.seed})"
 
 
-def _aside_line(record: Record) -> str:
-    named = ", ".join(f"`{safe(s.text)[:60]}` ({safe(s.where)})" for s in record.set_aside[:3])
+def _aside(record: Record) -> str:
+    named = ", ".join(f"`{s.text[:60]}` ({s.where})" for s in record.set_aside[:3])
     count = len(record.set_aside)
-    return f"not run: {count} statement{'s' if count != 1 else ''}, among them {named}"
+    return f"{count} statement{'s' if count != 1 else ''}, among them {named}"

@@ -1,15 +1,31 @@
-"""Text of a submission made fit to be shown, and rich tables made into plain text."""
+"""Rich tables and paragraphs made into plain text."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
 
 
-def safe(text: str) -> str:
-    """Show what a submission wrote without obeying it: control characters become visible."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+@dataclass(frozen=True)
+class Item:
+    """A paragraph behind a label; no line begins with it, because further ones are indented."""
+
+    label: str
+    text: str
+    style: str = ""
+    indent: int = 2
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Wrap the paragraph between words, and inside a word only where it is too long."""
+        label, text = Text(self.label.ljust(self.indent), style=self.style), Text(self.text)
+        if len(label) > self.indent:  # no room for it beside the paragraph
+            label, text = Text(), Text.assemble(label, " ", text)
+        lines = text.wrap(console, max(options.max_width - self.indent, 1), overflow="fold")
+        for number, line in enumerate(lines):
+            yield (Text(" " * self.indent) if number else label) + line
 
 
 def rendered(parts: list[RenderableType], *, width: int, color: bool) -> str:
@@ -20,4 +36,4 @@ def rendered(parts: list[RenderableType], *, width: int, color: bool) -> str:
         highlight=False, emoji=False, markup=False,
     )  # fmt: skip
     console.print(Group(*parts))
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+    return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).rstrip("\n")
