@@ -14,6 +14,8 @@ word for it in records.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Literal
 
 from grader.escape import safe
@@ -88,3 +90,22 @@ class GraderFault(GradingError):
 
 class UsageFault(GraderFault):
     """The person running the grader gave something it cannot use."""
+
+
+@contextlib.contextmanager
+def blaming_data(what: str) -> Iterator[None]:
+    """Turn whatever a submission's data makes our code raise into the submission's error.
+
+    That data is hostile until its readers are through with it, and a reader it manages to break
+    must not become a fault of the grader. Errors of the system (OSError, MemoryError) stay ours.
+    """
+    try:
+        yield
+    except (GradingError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise SubmissionError(
+            f"{what} cannot be used", expected="a network and a recipe the grader can work with",
+            found=f"{type(error).__name__}: {error}"[:500],
+            help="write the model in a plainer way; if you think it is plain, please report this",
+        ) from error  # fmt: skip

@@ -20,11 +20,11 @@ import msgspec
 from grader import pool, runs
 from grader import record as records
 from grader.datasets import mnist
-from grader.errors import GraderFault, GradingError, SubmissionError
+from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.facts import facts_of
 from grader.plan.initial import drawn_together, notes_on_initialisation
-from grader.plan.schema import Flaw, Plan
+from grader.plan.schema import Description, Flaw, Plan
 from grader.plan.validate import validate, validate_model
 from grader.record import Record
 from grader.rubric import Rubric
@@ -130,7 +130,8 @@ class Run:
         if self.program is not None:
             with self._problems_noted("describe"):
                 self.plan = make_plan(self.program, self.request, self._box)
-                self.record = examine(self.record, self.plan)
+                with blaming_data("the submission's description of itself"):
+                    self.record = examine(self.record, self.plan)
                 self._note_own_training(self.program, self.plan)
                 self._write_plan(self.plan)
 
@@ -296,6 +297,17 @@ def make_plan(program: Program, request: Request, box: Box) -> Plan:
     rubric = request.rubric
     budget = rubric.limits.epochs - 1
     found = box.describe(program, request_defaults(budget))
+    with blaming_data("the submission's description of itself"):
+        return complete(found, program, rubric)
+
+
+def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
+    """Return the plan of a description: completed, checked, and with what is wrong in it noted.
+
+    Raises SubmissionError where the network cannot be used; a recipe that cannot is a flaw.
+    """
+    validate_model(found.model)
+    budget = rubric.limits.epochs - 1
     plan = assemble(found, budget)
     if plan.level == "sandboxed" and rubric.limits.rebuilt:
         note = "the rubric asks for the grader's own loop: the recipe is trained without the rest"
@@ -303,7 +315,6 @@ def make_plan(program: Program, request: Request, box: Box) -> Plan:
     if plan.level == "sandboxed":
         code = hashlib.sha256(msgspec.json.encode(program.train)).hexdigest()
         plan = msgspec.structs.replace(plan, code_sha256=code)
-    validate_model(plan.model)
     try:
         validate(plan, budget)
     except SubmissionError as error:

@@ -18,6 +18,7 @@ from grader.plan.schema import (
     Optimizer,
     Pad,
     Ref,
+    Resize,
     Schedule,
     ToFloat,
     Transforms,
@@ -88,6 +89,14 @@ def test_other_image_shapes_get_images_of_that_shape() -> None:
     steps = assemble.assemble(Description(model(3, 32, 32)), 19).recipe.test_transform
 
     assert steps[:2] == [Channels(3), Pad((2, 2, 2, 2))]
+
+
+@pytest.mark.parametrize("side", [14, 29, 256])
+def test_images_that_no_even_border_makes_are_scaled(side: int) -> None:
+    """A network for images smaller than a digit, or larger by an odd number, gets them resized."""
+    steps = assemble.assemble(Description(model(1, side, side)), 19).recipe.test_transform
+
+    assert steps[0] == Resize((side, side))
 
 
 @pytest.mark.parametrize(("drop_last", "steps"), [(False, 469), (True, 468)])

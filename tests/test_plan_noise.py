@@ -55,6 +55,18 @@ def test_dropout_on_in_evaluation_alone_is_found() -> None:
     assert "evaluation" in found.why
 
 
+@pytest.mark.parametrize("bound", [1e200, -1e200, math.inf, math.nan])
+def test_a_mask_of_any_bound_is_read(bound: float) -> None:
+    """A bound beyond all random numbers makes a mask of one value, whatever pools it."""
+    net = Net(
+        lambda s, x: (s.c(x) * F.max_pool2d((torch.rand_like(s.c(x)) < bound).float(), 3, 1, 1))
+        .mean((2, 3)),
+        c=conv(),
+    )  # fmt: skip
+
+    assert not any(found.counts for found in facts(net).dropout)
+
+
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.5, 0.99])
 def test_the_share_dropped_is_told(p: float) -> None:
     """The reason names p."""

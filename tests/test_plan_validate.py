@@ -82,6 +82,17 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         tensor(role="parameter", init={"type": "values", "values": [1.0, 2.0]}), "values"),
     "trained buffer": (tensor(trainable=True), "buffer"),
     "trained integers": (tensor(role="parameter", trainable=True, dtype="torch.int64"), "int64"),
+    "drawn integers": (
+        tensor(dtype="torch.int64", init={"type": "normal", "mean": 0.0, "std": 1.0}), "Normal"),
+    "drawn beyond the type": (
+        tensor(dtype="torch.float16", init={"type": "kaiming_uniform", "bound": 1e5}), "Kaiming"),
+    "value beyond the type": (
+        tensor(dtype="torch.uint8", init={"type": "constant", "value": 256.0}), "256"),
+    "half of a whole number": (
+        tensor(dtype="torch.int32", init={"type": "values", "values": [1.0, 0.5]}), "0.5"),
+    "word that is no number": (lambda p: node(p, "relu_")["args"].append(["float:x"]), "float:x"),
+    "images of another rank": (put("model", "input_shape", value=[784]), "784"),
+    "images too large": (put("model", "input_shape", value=[1, 28, 257]), "257"),
     "not a number": (tensor(init={"type": "constant", "value": math.nan}), "nan"),
     "infinite argument": (lambda p: node(p, "relu_")["kwargs"].update(k=math.inf), "inf"),
     "unknown parameter": (

@@ -29,6 +29,7 @@ from grader.plan.schema import (
 )  # fmt: skip
 
 SAMPLES = 60_000  # training images of MNIST
+_SIDE = 28  # pixels of a digit
 EPOCHS = 12
 BATCH_SIZE = 128
 OPTIMIZER: OptimizerName = "SGD"
@@ -129,10 +130,12 @@ def _test_transform(found: Description) -> Transforms:
         return found.test_transform
     if found.train_transform is not None:
         return [step for step in found.train_transform if _is_fixed(step)]
-    channels, height, *_ = found.model.input_shape
+    channels, height, width = found.model.input_shape
     steps: Transforms = [Channels(channels)] if channels != 1 else []
-    if height != 28:
-        border = (height - 28) // 2
+    border, odd = divmod(height - _SIDE, 2)
+    if height != width or odd or not 0 <= border <= _SIDE:
+        steps.append(Resize((height, width)))
+    elif border:
         steps.append(Pad((border, border, border, border)))
     return [*steps, ToFloat(), Normalize([0.1307] * channels, [0.3081] * channels)]
 

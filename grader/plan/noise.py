@@ -87,7 +87,7 @@ def _masks(trace: Trace) -> dict[str, float]:
 
 
 def _mask(trace: Trace, node: Node, masks: dict[str, _Mask]) -> _Mask | None:
-    share = _share(trace, node)
+    share = _probability(_share(trace, node))
     inputs = [each for each in reads(node) if each not in trace.constants]
     if share is not None:
         return _Mask(share, plain=name_of(node) not in DROPOUTS)
@@ -137,6 +137,11 @@ def _share(trace: Trace, node: Node) -> float | None:
             return None
         return bound if name.startswith("g") else 1 - bound
     return None
+
+
+def _probability(share: float | None) -> float | None:
+    """Return a share within 0 and 1, whatever bound a mask was made with; None for NaN."""
+    return None if share is None or math.isnan(share) else min(max(share, 0.0), 1.0)
 
 
 def _known(trace: Trace, node: Node, name: str, default: float | None) -> float | None:

@@ -33,7 +33,8 @@ class Ref(Struct, frozen=True):
     ref: Name
 
 
-Item = None | bool | int | float | Text | Ref
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what an operation can be given
+Item = None | bool | Whole | float | Text | Ref
 Items = Annotated[list[Item], Meta(max_length=10_000)]
 Value = Item | Annotated[list[Item | Items], Meta(max_length=10_000)]  # no ATen list is deeper
 
@@ -156,11 +157,14 @@ class Perspective(Struct, frozen=True, tag="perspective"):
     p: Probability = 0.5
 
 
+Border = Annotated[int, Meta(ge=-256, le=256)]
+
+
 class Crop(Struct, frozen=True, tag="crop"):
     """`RandomCrop(size, padding)` (`random`) or `CenterCrop(size)`; padding is (l, t, r, b)."""
 
     size: tuple[Annotated[int, Meta(ge=1, le=256)], Annotated[int, Meta(ge=1, le=256)]]
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padding: tuple[Border, Border, Border, Border] = (0, 0, 0, 0)
     random: bool = True
     fill: Number = 0.0
     p: Probability = 1.0
@@ -254,7 +258,7 @@ OptimizerName = Literal[
     "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD",
     "Rprop",
 ]  # fmt: skip
-Option = None | bool | int | float | Annotated[list[float], Meta(max_length=4)]
+Option = None | bool | Whole | float | Annotated[list[float], Meta(max_length=4)]
 
 
 class Group(Struct, frozen=True):

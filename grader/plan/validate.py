@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -13,9 +14,12 @@ from grader.plan.assemble import steps_per_epoch
 from grader.plan.operations import is_allowed
 from grader.plan.schema import (
     MAX_CONSTANTS,
+    Constant,
     Graph,
+    KaimingUniform,
     Model,
     Node,
+    Normal,
     Optimizer,
     Plan,
     Recipe,
@@ -28,6 +32,9 @@ from grader.plan.sizes import BATCH, MAX_FORMULAS, sizes_of
 MAX_ELEMENTS = 50_000_000
 """Numbers in all tensors together: far beyond the limit, small enough to hold in memory."""
 
+MAX_CHANNELS, MAX_SIDE = 4, 256
+"""Of the images a network takes: as many as a transform can make."""
+
 MAX_RESULT = 10**9
 """Elements of one result for one image."""
 
@@ -37,13 +44,18 @@ grows with them. The largest networks of torchvision have some 20,000.
 """
 
 
-DTYPES = frozenset(
-    f"torch.{name}"
-    for name in (
-        "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8",
-        "bool",
-    )
-)  # fmt: skip
+_LARGEST_FLOAT = {
+    "torch.float64": sys.float_info.max, "torch.float32": (2 - 2**-23) * 2.0**127,
+    "torch.bfloat16": (2 - 2**-7) * 2.0**127, "torch.float16": 65_504.0,
+}  # fmt: skip
+_WHOLE = {
+    "torch.int64": (-(2**63), 2**63 - 1), "torch.int32": (-(2**31), 2**31 - 1),
+    "torch.int16": (-(2**15), 2**15 - 1), "torch.int8": (-128, 127), "torch.uint8": (0, 255),
+    "torch.bool": (0, 1),
+}  # fmt: skip
+DTYPES = frozenset(_LARGEST_FLOAT) | frozenset(_WHOLE)
+
+_NOT_FINITE = ("float:inf", "float:-inf", "float:nan")  # JSON has no numbers for these
 
 _OURS = "the grader writes this description itself: report it if the submission is honest"
 
@@ -64,6 +76,7 @@ def validate_model(model: Model) -> None:
 
     Raises SubmissionError.
     """
+    _input(model)
     names = [tensor.name for tensor in model.tensors]
     _unique(names, "the model")
     for tensor in model.tensors:
@@ -121,6 +134,18 @@ def _unique(names: Iterable[str], place: str) -> None:
         seen.add(name)
 
 
+def _input(model: Model) -> None:
+    channels, *sides = model.input_shape
+    if (
+        len(sides) != 2
+        or not 1 <= channels <= MAX_CHANNELS
+        or not all(1 <= side <= MAX_SIDE for side in sides)
+    ):
+        raise _wrong("the network takes images of a shape the grader does not make",
+                     f"up to {MAX_CHANNELS} channels of up to {MAX_SIDE}×{MAX_SIDE} pixels",
+                     str(model.input_shape), model.where)  # fmt: skip
+
+
 def _tensor(tensor: Tensor) -> None:
     place = f"{tensor.role} {tensor.name}"
     if tensor.dtype not in DTYPES:
@@ -134,10 +159,31 @@ def _tensor(tensor: Tensor) -> None:
             raise _wrong("the values of a tensor do not fill its shape",
                          f"{math.prod(tensor.shape):,} numbers", f"{len(tensor.init.values):,}",
                          place)  # fmt: skip
-    floats = tensor.dtype in ("torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
-    if tensor.trainable and not (tensor.role == "parameter" and floats):
+    if not _fits(tensor):
+        raise _wrong("a tensor cannot start as described", f"values that {tensor.dtype} can hold",
+                     str(tensor.init), place, "use float32 parameters, and buffers for whole "
+                     "numbers")  # fmt: skip
+    if tensor.trainable and not (tensor.role == "parameter" and tensor.dtype in _LARGEST_FLOAT):
         raise _wrong("something is trained that is no parameter", "a parameter of real numbers",
                      f"{tensor.role} of {tensor.dtype}", place)  # fmt: skip
+
+
+def _fits(tensor: Tensor) -> bool:
+    """Tell whether a tensor's type can hold what it starts with."""
+    match tensor.init:
+        case KaimingUniform(bound):
+            numbers = [bound]
+        case Normal(mean, std):
+            numbers = [mean, std]
+        case Constant(value):
+            numbers = [value]
+        case Values(values):
+            numbers = values
+    if largest := _LARGEST_FLOAT.get(tensor.dtype):
+        return all(abs(number) <= largest for number in numbers)
+    low, high = _WHOLE[tensor.dtype]
+    drawn = isinstance(tensor.init, KaimingUniform | Normal)
+    return not drawn and all(n.is_integer() and low <= n <= high for n in map(float, numbers))
 
 
 def _sizes(model: Model) -> None:
@@ -164,6 +210,8 @@ def _graph(graph: Graph, tensors: list[str], place: str) -> None:
             raise _wrong("the network uses an operation the grader does not allow",
                          "operations on tensors", node.op, where,
                          "write this line with other operations")  # fmt: skip
+        if wrong := _unreadable([node.args, [*node.kwargs.values()]]):
+            raise _wrong("an argument of an operation cannot be read", "a number", wrong, where)
         for name in reads(node):
             if name not in known:
                 raise _wrong("an operation uses a result that does not exist yet",
@@ -190,6 +238,14 @@ def _effort(graph: Graph, place: str) -> None:
 
 def _leaves(value: object) -> int:
     return sum(map(_leaves, value)) if isinstance(value, list) else 1
+
+
+def _unreadable(value: object) -> str:
+    """Return a word that stands for a number and is none, or nothing."""
+    if isinstance(value, list):
+        return next(filter(None, map(_unreadable, value)), "")
+    is_word = isinstance(value, str) and value.startswith("float:")
+    return str(value) if is_word and value not in _NOT_FINITE else ""
 
 
 def _shape(node: Node, where: str) -> None:

@@ -16,7 +16,10 @@ from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
 
 INSIDE = Path(__file__).parent / "inside"
-_MAX_ANSWER = 200 << 20  # bytes
+_MAX_ANSWER = 64 << 20  # bytes
+# Values in an answer, counted by its commas before it is decoded: a list of numbers takes ten
+# times as much memory as its JSON. Enough for rate and momentum of every step at batch size 1.
+_MAX_VALUES = 3_000_000
 _LOADING = 120  # seconds of CPU that loading PyTorch may take, on any machine
 _THREADS = 4  # cores a description may keep busy all of its time
 _STOPPED = {
@@ -75,7 +78,7 @@ class Box:
             self._boxed.look_at_its_end()
         except process.Stopped as stopped:
             if program.train is not None and _is_whole(answer):
-                return received(bytes(answer), f"it was stopped: {stopped}", program)
+                return received(answer, f"it was stopped: {stopped}", program)
             raise LimitReached.of(
                 stopped.reason, _STOPPED[stopped.reason],
                 expected=f"at most {self._seconds:g} s, {self._megabytes:,} MB and "
@@ -85,7 +88,7 @@ class Box:
             ) from None  # fmt: skip
         finally:
             self.close()
-        return received(bytes(answer), self._boxed.ending, program)
+        return received(answer, self._boxed.ending, program)
 
     def close(self) -> None:
         """End the interpreter, if it has not ended, and all that it started."""
@@ -106,14 +109,14 @@ def _is_whole(answer: bytes | bytearray) -> bool:
     return len(answer) >= 8 + int.from_bytes(answer[:8], "big")
 
 
-def received(answer: bytes, ending: str, program: Program) -> Description:
+def received(answer: bytes | bytearray, ending: str, program: Program) -> Description:
     """Read what came out of the box: one whole frame, with a description in it.
 
     Where there is a training to be tried, a second frame may say what came of it. Whatever else
     it is, a SubmissionError says so; `ending` tells how the process ended.
     """
     length = int.from_bytes(answer[:8], "big")
-    answer, rest = answer[: 8 + length], answer[8 + length :]
+    frame, rest = _split(answer, length)
     more = int.from_bytes(rest[:8], "big") if program.train is not None else -8
     if len(rest) > 8 + more:
         raise Suspicious(
@@ -128,9 +131,16 @@ def received(answer: bytes, ending: str, program: Program) -> Description:
             where=program.model.where,
             help="remove exit() and os._exit(), and whatever can crash the interpreter",
         )  # fmt: skip
+    if (values := answer.count(b",")) > _MAX_VALUES:
+        raise LimitReached.of(
+            "output", "what the submission says of itself is too long",
+            expected=f"at most {_MAX_VALUES:,} numbers and names", found=f"{values:,}",
+            where=program.model.where,
+            help="use a larger batch size, or fewer parameter groups with schedules of their own",
+        )  # fmt: skip
     try:
-        message = msgspec.json.decode(answer[8:], type=_Answer)
-    except (msgspec.DecodeError, RecursionError) as error:
+        message = msgspec.json.decode(frame, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SubmissionError(
             "what the submission says of itself is refused",
             expected="numbers, names and sizes within the bounds of a plan",
@@ -144,13 +154,19 @@ def received(answer: bytes, ending: str, program: Program) -> Description:
     return _tried(message.description, rest, ending, program)
 
 
-def _tried(found: Description, answer: bytes, ending: str, program: Program) -> Description:
+def _split(answer: bytes | bytearray, length: int) -> tuple[memoryview, memoryview]:
+    """Return the content of the first frame, as far as it came, and what follows; no copies."""
+    whole = memoryview(answer)
+    return whole[8 : 8 + length], whole[8 + length :]
+
+
+def _tried(found: Description, answer: memoryview, ending: str, program: Program) -> Description:
     """Add what came of trying the submission's own training, if anything did."""
     if program.train is None:
         return found
     try:
         trial = msgspec.json.decode(answer[8:], type=_Trial)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         name = program.train.function.source
         note = f"`{name}` was tried, and {ending}: the training is rebuilt from its recipe"
         trial = _Trial(notes=[note[:1000]])
