@@ -130,8 +130,8 @@ def test_a_telling_name_decides(tmp_path: Path, name: str) -> None:
 def test_several_models_are_listed(tmp_path: Path) -> None:
     """A refusal names every candidate with its place, and the line that decides."""
     error = refusal(notebook(tmp_path, HEAD, net("A"), net("B")))
-    assert "A (cell 2, line 1)" in error.found
-    assert "B (cell 3, line 1)" in error.found
+    assert "A (work.ipynb, cell 2, line 1)" in error.found
+    assert "B (work.ipynb, cell 3, line 1)" in error.found
     assert "`MODEL = B()`" in error.help
     assert "--model B" in error.help
 

@@ -48,9 +48,9 @@ def test_a_notebook_s_recipe(tmp_path: Path) -> None:
     assert len(plain(program, "test_transform").transforms) == 1
     assert program.recipe["loss"].source == "lambda output, target: F.nll_loss(output, target)"
     assert program.scheduler_steps == "epoch"
-    assert program.recipe["optimizer"].where == "cell 6, line 2"
-    assert program.recipe["epochs"].where == "cell 6, line 4"
-    assert program.recipe["batch_size"].where == "cell 5, line 5"
+    assert program.recipe["optimizer"].where == "work.ipynb, cell 6, line 2"
+    assert program.recipe["epochs"].where == "work.ipynb, cell 6, line 4"
+    assert program.recipe["batch_size"].where == "work.ipynb, cell 5, line 5"
     assert "verbose" not in program.recipe["scheduler"].source
 
 

@@ -141,7 +141,7 @@ def test_a_model_that_needs_data_is_refused(tmp_path: Path) -> None:
         "model = Net(n)\noptimizer = optim.SGD(model.parameters(), lr=1)",
     )  # fmt: skip
     error = refusal(path)
-    assert error.where == "cell 2, line 1"
+    assert error.where == "work.ipynb, cell 2, line 1"
     assert "`data`" in error.found
 
 

@@ -21,10 +21,10 @@ def test_commands_are_set_aside_with_their_place(tmp_path: Path) -> None:
         "files = !ls\nprint?\n" + net(),
     )  # fmt: skip
     listed = {(a.text, a.where) for a in read_program(path).set_aside}
-    assert ("!pip install \\", "cell 1, line 1") in listed
-    assert ("%matplotlib inline", "cell 1, line 3") in listed
-    assert ("?nn.Module", "cell 2, line 1") in listed
-    assert ("files = !ls", "cell 3, line 1") in listed
+    assert ("!pip install \\", "work.ipynb, cell 1, line 1") in listed
+    assert ("%matplotlib inline", "work.ipynb, cell 1, line 3") in listed
+    assert ("?nn.Module", "work.ipynb, cell 2, line 1") in listed
+    assert ("files = !ls", "work.ipynb, cell 3, line 1") in listed
 
 
 def test_commands_do_not_move_lines(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_missing_path_is_the_submission_s_fault(tmp_path: Path) -> None:
 def test_syntax_errors_name_cell_and_line(tmp_path: Path) -> None:
     """In a notebook the place is the code cell, and the line in it."""
     error = refusal(notebook(tmp_path, HEAD, "class Net(nn.Module):\n    x = = 3\n"))
-    assert error.where == "cell 2, line 2"
+    assert error.where == "work.ipynb, cell 2, line 2"
     assert error.found == "x = = 3"
 
 
@@ -151,7 +151,7 @@ def test_a_broken_cell_nobody_needs_is_set_aside(tmp_path: Path) -> None:
 def test_a_broken_cell_that_is_needed_is_the_error(tmp_path: Path) -> None:
     """If the model needs what a broken cell defines, that cell is the error."""
     error = refusal(notebook(tmp_path, HEAD + net().replace("width=10", "width=W"), "W = = 3"))
-    assert error.where == "cell 2, line 1"
+    assert error.where == "work.ipynb, cell 2, line 1"
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Statement(Struct, frozen=True):
     """One statement of the submission, as it stands there.
 
-    `file` is what a person would call the place (`cell 3`, `models/net.py`), `line` the first
-    line of the statement in it, counted from one. An `optional` statement serves the recipe
+    `file` is the place as a person names it (`net.ipynb, cell 3`, `models/net.py`), `line` the
+    first line of the statement in it, counted from one. An `optional` statement serves the recipe
     alone: the model can be had without it.
     """
 

@@ -295,7 +295,7 @@ def _from_cells(path: Path, label: str, cells: list[tuple[str, int | None]]) -> 
     counted = any(count is not None for _, count in cells)
     parts: list[tuple[int | None, list[Stmt]]] = []
     for index, (source, count) in enumerate(cells):
-        name = f"cell {index + 1}"
+        name = f"{label}, cell {index + 1}"
         if written := _written_file(source):
             unit.files[written[0]] = written[1]
         try:

@@ -34,7 +34,7 @@ _LONGEST_RUN = 1_000  # characters of a line with %run
 
 @dataclass(frozen=True)
 class Text:
-    """The lines of a file or a cell, and what a person calls it (`cell 3`, `net.py`)."""
+    """The lines of a file or a cell, and what a person calls it (`net.ipynb, cell 3`, `net.py`)."""
 
     label: str
     lines: list[str] = field(repr=False)

@@ -67,7 +67,7 @@ class Tensors:
 def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> Captured:
     """Describe `model` as a Plan's `model`.
 
-    `files` are the places (`cell 3`) that belong to the submission: a node's `where` is the
+    `files` are the places (`net.ipynb, cell 3`) of the submission: a node's `where` is the
     innermost of them on its stack.
 
     Raises CannotCapture, or whatever the student's own `forward` raises.

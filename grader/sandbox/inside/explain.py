@@ -22,7 +22,7 @@ def places(program: Json) -> set[str]:
 def explain(error: BaseException, files: set[str]) -> Json:
     """Say what went wrong, and the innermost line of the submission it went wrong on.
 
-    `files` are the places (`cell 3`) that belong to the submission.
+    `files` are the places (`net.ipynb, cell 3`) that belong to the submission.
     """
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{f.filename}, line {f.lineno}" for f in frames if f.filename in files]
