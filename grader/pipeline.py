@@ -30,12 +30,11 @@ from grader.record import Record
 from grader.rubric import Rubric
 from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
+from grader.submission.files import check_path, sha256_of
 from grader.submission.program import Program, RecipeChoice
-from grader.submission.reader import check_path, read_program
+from grader.submission.reader import read_program
 from grader.training.events import AnyEvent, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
-
-_MOST_HASHED = 4 << 30  # bytes
 
 OnEvent = Callable[[AnyEvent, int], None]
 """Is told each event of a training, and which of the runs it is of, counted from 1."""
@@ -340,7 +339,7 @@ def _first_record(request: Request) -> Record:
     path = request.submission
     name = Path(os.path.abspath(path)).name  # noqa: PTH100 - a loop of links cannot be resolved
     return Record(
-        submission=records.Submission(_as_text(name), _as_text(str(path)), _sha256(path)),
+        submission=records.Submission(_as_text(name), _as_text(str(path)), sha256_of(path)),
         assignment=request.rubric.assignment,
         rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
         max_score=request.rubric.max_score,
@@ -357,27 +356,6 @@ def _as_text(name: str) -> str:
 def _protections(held: Held) -> records.Protections:
     missing = [f"{name}: {why}" for name, why in held.missing.items()]
     return records.Protections(list(held.present), missing)
-
-
-def _sha256(path: Path) -> str:
-    """Hash a file, or the names and contents of a folder's regular files; "" if there is none.
-
-    Links are left out, as they are when it is read; and nobody waits for a file of terabytes.
-    """
-    digest = hashlib.sha256()
-    inside = (p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
-    files = [path] if path.is_file() else sorted(inside)
-    try:
-        if sum(file.stat().st_size for file in files) > _MOST_HASHED:
-            return ""
-        for file in files:
-            if path != file:
-                digest.update(os.fsencode(file.relative_to(path)) + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    except OSError:
-        return ""
-    return digest.hexdigest() if files else ""
 
 
 def _environment() -> dict[str, str]:

@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_in_training_is_no_zero(tmp_path: Path, size: str, 
 
 @pytest.mark.parametrize("kind", ["script", "archive"])
 def test_without_room_for_temporary_files(tmp_path: Path, kind: str) -> None:
-    """Nowhere to unpack an archive is the grader's fault; a script and its box need no room."""
+    """A script and its box need no room on a disk, and an archive is read where it lies."""
     submission = GOOD
     if kind == "archive":
         submission = tmp_path / "work.zip"
@@ -155,13 +155,7 @@ def test_without_room_for_temporary_files(tmp_path: Path, kind: str) -> None:
     record = records.load(out / submission.name / "record.json")
 
     assert "Traceback" not in output
-    if kind == "script":
-        assert (status, record.score) == (0, 60)
-        return
-    assert status == 1
-    assert record.problem is not None
-    assert (record.problem.fault, record.score) == ("grader", None)
-    assert "No space" in record.problem.found
+    assert (status, record.score) == (0, 60)
 
 
 def test_the_copies_of_this_test_are_of_a_disk(tmp_path: Path) -> None:

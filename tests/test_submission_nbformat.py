@@ -1,7 +1,7 @@
 """Our reading of notebooks agrees with nbformat's writing of them."""
 
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import nbformat
 import pytest
@@ -43,7 +43,13 @@ def test_statements_of_a_notebook_are_those_of_its_code_cells(
     path = written(tmp_path_factory.mktemp("nb") / "net.ipynb", cells, version)
     script = path.with_suffix(".py")
     script.write_text("\n".join(cells), encoding="utf-8")
-    expected = [type(s.node).__name__ for s in read_unit(script, "net.py").statements]
-    found = [type(s.node).__name__ for s in read_unit(path, "net.ipynb").statements]
+    expected = [
+        type(s.node).__name__
+        for s in read_unit(PurePosixPath("net.py"), "net.py", script.read_bytes()).statements
+    ]
+    found = [
+        type(s.node).__name__
+        for s in read_unit(PurePosixPath("net.ipynb"), "net.ipynb", path.read_bytes()).statements
+    ]
 
     assert found == expected

@@ -163,7 +163,8 @@ def test_modules_hold_the_training(tmp_path: Path) -> None:
     write(tmp_path, "data.py", HEAD + "SIZE = 96\n" + DATA)
     write(tmp_path, "engine.py", HEAD + TRAIN)
     top = "from data import train_loader\nfrom engine import train\nEPOCHS = 4\n"
-    program = script(tmp_path, net(), top, LOOP)
+    write(tmp_path, "work.py", "\n".join([HEAD, net(), top, LOOP]))
+    program = read_program(tmp_path)
     assert plain(program, "batch_size") == 96
     assert plain(program, "epochs") == 4
     assert "nll_loss" in program.recipe["loss"].source

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from grader.errors import UsageFault
 from grader.submission import read_program
 from grader.submission.program import Program
 from tests.reading import HEAD, net, notebook, parameters, refusal, sources, write
@@ -15,8 +17,9 @@ SGD = "\nopt = optim.SGD(model.parameters(), lr=1)\n"
 
 
 def read(folder: Path, text: str, name: str = "work.py") -> Program:
-    """Read an entry beside files written before."""
-    return read_program(write(folder, name, HEAD + text))
+    """Read a folder of an entry and the files that were written before."""
+    write(folder, name, HEAD + text)
+    return read_program(folder)
 
 
 @pytest.mark.parametrize(
@@ -84,20 +87,48 @@ def test_a_sibling_s_main_block_does_not_run(tmp_path: Path) -> None:
     assert parameters(read(tmp_path, "from model import Net\nmodel = Net()" + SGD)) == 210
 
 
-def test_a_package_beside_the_folder(tmp_path: Path) -> None:
-    """A package beside a file's folder is found when the file imports it."""
-    write(tmp_path, "course/nets.py", HEAD + net())
-    program = read(tmp_path / "week5", "from course.nets import Net\nmodel = Net()" + SGD)
-    assert parameters(program) == 210
+OTHERS = {
+    "model.py": "from model import Net",
+    "pack/model.py": "from pack.model import Net",
+    "../model.py": "import sys\nsys.path.append('..')\nfrom model import Net",
+    "../pack/model.py": "from pack.model import Net",
+    "../../model.py": "import sys\nsys.path.insert(0, '../..')\nfrom model import Net",
+    "../theirs/model.py": "from ..theirs.model import Net",
+    "../theirs/other.py": "import sys\nsys.path.append('../theirs')\nfrom other import Net",
+    "../model.ipynb": "%run ../model.ipynb",
+    "theirs.py": "%run ./theirs.py",
+}
 
 
-def test_a_loose_file_beside_the_folder_is_another_s(tmp_path: Path) -> None:
-    """A module next to the submission's folder belongs to somebody else."""
-    write(tmp_path, "model.py", HEAD + net())
-    entry = write(tmp_path / "mine", "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("kind", ["py", "ipynb", "folder"])
+def test_what_was_not_handed_in_is_not_read(tmp_path: Path, other: str, kind: str) -> None:
+    """Nothing beside a single file or above a folder is read, and nothing of it is told."""
+    folder = tmp_path / "course" / "mine"
+    around = folder.parent if kind == "folder" and not other.startswith("..") else folder
+    path = Path(os.path.normpath(around / other))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    theirs = HEAD + net() + "SECRET_9731 = 5\nmodel = Net(SECRET_9731)\n"
+    notebook(tmp_path, theirs).rename(path) if path.suffix == ".ipynb" else path.write_text(theirs)
+    text = HEAD + OTHERS[other] + "\nmodel = Net(3)" + SGD
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = notebook(folder, text) if kind == "ipynb" else write(folder, "work.py", text)
+    error = refusal(folder if kind == "folder" else entry)
+
+    assert "9731" not in str(error)
+    assert "not handed in" in error.message
+    assert "Hand in the folder" in error.help
+
+
+def test_a_single_file_is_read_alone_and_its_folder_whole(tmp_path: Path) -> None:
+    """What a file lacks is found when the folder is handed in that holds it."""
+    write(tmp_path, "helper.py", HEAD + net())
+    entry = write(tmp_path, "work.py", HEAD + "from helper import Net\nmodel = Net(3)" + SGD)
     error = refusal(entry)
-    assert "`model`" in error.message
+
+    assert error.message == "the model comes from `helper`, which was not handed in"
     assert error.where == "work.py, line 6"
+    assert parameters(read_program(tmp_path)) == 70
 
 
 @pytest.mark.parametrize("named", ["..", "/content/drive/My Drive/course/lib", "./lib"])
@@ -106,7 +137,8 @@ def test_folders_named_in_sys_path(tmp_path: Path, named: str) -> None:
     where = tmp_path / "nets.py" if named == ".." else tmp_path / "mine" / "lib" / "nets.py"
     write(where.parent, where.name, HEAD + net())
     text = f"import sys\nsys.path.append('{named}')\nfrom nets import Net\nmodel = Net()" + SGD
-    assert parameters(read(tmp_path / "mine", text)) == 210
+    write(tmp_path, "mine/work.py", HEAD + text)
+    assert parameters(read_program(tmp_path)) == 210
 
 
 @pytest.mark.parametrize("name", ["torch", "numpy"])
@@ -123,27 +155,39 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     entry = write(folder, "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
     (folder / "model.py").symlink_to(secret)
-    assert "not handed in" in refusal(entry).message
+    assert "not handed in" in refusal(entry.parent).message
+    write(folder, "work.py", HEAD + net())
+    assert "symbolic links are not followed: model.py" in read_program(folder).notes
+
+
+def test_a_submission_that_is_a_link_is_wrong_usage(tmp_path: Path) -> None:
+    """A link to another's work is not followed, whether to a file or a folder."""
+    write(tmp_path, "theirs/net.py", HEAD + net())
+    for name, target in (("mine.py", "theirs/net.py"), ("mine", "theirs"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(UsageFault, match="is a symbolic link"):
+            read_program(tmp_path / name)
 
 
 def test_a_sibling_with_a_syntax_error(tmp_path: Path) -> None:
     """The error names the sibling and its line."""
     write(tmp_path, "model.py", HEAD + "class Net(nn.Module:\n    pass\n")
-    entry = write(tmp_path, "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
-    assert refusal(entry).where.startswith("model.py, line")
+    write(tmp_path, "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
+    assert refusal(tmp_path).where.startswith("model.py, line")
 
 
 def test_a_notebook_run_in_place(tmp_path: Path) -> None:
     """`%run models.ipynb` binds here what the other notebook defines."""
     notebook(tmp_path, HEAD, LOOSE, net()).rename(tmp_path / "my-models.ipynb")
-    path = notebook(tmp_path, HEAD, "%run ./my-models.ipynb", "model = Net(3)" + SGD)
-    assert parameters(read_program(path)) == 70
+    notebook(tmp_path, HEAD, "%run ./my-models.ipynb", "model = Net(3)" + SGD)
+    assert parameters(read_program(tmp_path)) == 70
 
 
 def test_a_class_of_a_sibling_that_nobody_makes(tmp_path: Path) -> None:
     """A file that only imports the module of the only model there is has that model."""
     write(tmp_path, "Model.py", HEAD + net())
-    program = read_program(write(tmp_path, "utils.py", "import Model\nprint(Model.torch)\n"))
+    write(tmp_path, "utils.py", "import Model\nprint(Model.torch)\n")
+    program = read_program(tmp_path)
 
     assert program.class_name == "Net"
     assert program.model.where == "Model.py, line 6"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.errors import SubmissionError
+from grader.errors import SubmissionError, UsageFault
 from grader.submission import read_program
 from tests.reading import HEAD, net, notebook, refusal, script, sources, write
 
@@ -129,10 +129,11 @@ def test_what_cannot_be_read_is_explained(
     assert all((error.expected, error.found, error.where, error.help))
 
 
-def test_a_missing_path_is_the_submission_s_fault(tmp_path: Path) -> None:
-    """A path that is not there is named in full."""
-    error = refusal(tmp_path / "nothing.py")
-    assert str(tmp_path / "nothing.py") in error.where
+def test_a_missing_path_is_wrong_usage(tmp_path: Path) -> None:
+    """A path that is not there is nobody's failure, and named in full."""
+    with pytest.raises(UsageFault) as caught:
+        read_program(tmp_path / "nothing.py")
+    assert str(tmp_path / "nothing.py") in caught.value.where
 
 
 def test_syntax_errors_name_cell_and_line(tmp_path: Path) -> None:

@@ -7,25 +7,23 @@ else by its name, in the order of NAMES. What is left is ambiguous, and listed.
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from grader.errors import SubmissionError
+from grader.submission.files import Files, label_of
 from grader.submission.program import Program
-from grader.submission.source import SUFFIXES
 
 MAX_FILES = 400
-MAX_DEPTH = 5
 MAX_SECONDS = 60
 NAMES = ("submission", "solution", "main", "__main__", "train", "model", "net", "network", "mnist")
-_IGNORED_FOLDERS = re.compile(r"^(\.|__pycache__$|__MACOSX$|tests?$|venv$|site-packages$|wandb$)")
-_IGNORED_FILES = re.compile(r"^(\.|test_.*\.py$|.*_test\.py$|setup\.py$|conftest\.py$)")
+_TESTS = re.compile(r"tests?$")
+_NO_ENTRIES = re.compile(r"^(test_.*\.py$|.*_test\.py$|setup\.py$|conftest\.py$)")
 _EXPLICIT = re.compile(
-    r'^([ \t]*")?(MODEL[ \t]*(:[^=\n]*)?=[^=]|def[ \t]+build_model[ \t]*\()', re.M
+    rb'^([ \t]*")?(MODEL[ \t]*(:[^=\n]*)?=[^=]|def[ \t]+build_model[ \t]*\()', re.M
 )
 
 
@@ -33,54 +31,45 @@ _EXPLICIT = re.compile(
 class Reading:
     """What reading one file as the entry gave: a Program or an error, and the files it used."""
 
-    path: Path
+    path: PurePosixPath
     program: Program | None = None
     error: SubmissionError | None = None
     trains: bool = False
-    used: set[Path] = field(default_factory=set)
+    used: set[PurePosixPath] = field(default_factory=set)
 
 
-def sources(folder: Path) -> list[Path]:
-    """All files of a folder that may hold a model. Raises SubmissionError if there are none."""
-    found = sorted(_walk(folder, 0))
+def candidates(files: Files) -> list[PurePosixPath]:
+    """Return the files that may hold the model. Raises SubmissionError if there are none."""
+    found = [
+        path
+        for path in sorted(files.table)
+        if not _NO_ENTRIES.match(path.name) and not any(map(_TESTS.match, path.parts[:-1]))
+    ]
     if not found:
         raise SubmissionError(
-            f"the folder {folder.name} holds no code",
+            f"{files.name} holds no code",
             expected="at least one .py file or .ipynb notebook",
-            found="none" if any(folder.iterdir()) else "an empty folder",
-            where=folder.name,
+            found="tests and setup alone" if files.table else "none",
+            where=files.name,
             help="Hand in the folder that holds your notebook or script.",
         )
     if len(found) > MAX_FILES:
         raise SubmissionError(
-            f"the folder {folder.name} holds too many files",
+            f"{files.name} holds too many files",
             expected=f"at most {MAX_FILES} scripts and notebooks",
             found=str(len(found)),
-            where=folder.name,
+            where=files.name,
             help="Hand in the folder of this assignment alone.",
         )
     return found
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            if depth < MAX_DEPTH and not _IGNORED_FOLDERS.match(entry.name):
-                yield from _walk(Path(entry.path), depth + 1)
-        elif entry.is_file(follow_symlinks=False) and _may_be_source(entry.name):
-            yield Path(entry.path)
-
-
-def _may_be_source(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES and not _IGNORED_FILES.match(name)
-
-
-def choose_entry(folder: Path, read: Callable[[Path], Reading]) -> Program:
-    """Read the folder's files and give the Program of its entry. Raises SubmissionError."""
-    files = sources(folder)
-    if explicit := [path for path in files if _says_model(path)]:
-        files = explicit
-    readings = _within_time(folder, files, read)
+def choose_entry(files: Files, read: Callable[[PurePosixPath], Reading]) -> Program:
+    """Read the files and return the Program of the entry. Raises SubmissionError."""
+    paths = candidates(files)
+    if explicit := [path for path in paths if _says_model(files, path)]:
+        paths = explicit
+    readings = _within_time(files, paths, read)
     used = {path for reading in readings for path in reading.used}
     roots = [r for r in readings if r.path not in used] or readings
     good = [r for r in roots if r.program] or [r for r in readings if r.program]
@@ -89,30 +78,32 @@ def choose_entry(folder: Path, read: Callable[[Path], Reading]) -> Program:
         if len(kept) == 1 and kept[0].program is not None:
             return kept[0].program
     if good:
-        raise _ambiguous(folder, good)
+        raise _ambiguous(files.name, good)
     raise _worst(roots)
 
 
-def _within_time(folder: Path, files: list[Path], read: Callable[[Path], Reading]) -> list[Reading]:
+def _within_time(
+    files: Files, paths: list[PurePosixPath], read: Callable[[PurePosixPath], Reading]
+) -> list[Reading]:
     began = time.monotonic()
     readings: list[Reading] = []
-    for path in files:
+    for path in paths:
         if time.monotonic() - began > MAX_SECONDS:
             raise SubmissionError(
-                f"the folder {folder.name} holds too much code",
+                f"{files.name} holds too much code",
                 expected=f"files that are read within {MAX_SECONDS} s",
-                found=f"{len(readings)} of {len(files)} were",
-                where=folder.name,
+                found=f"{len(readings)} of {len(paths)} were",
+                where=files.name,
                 help="Hand in the folder of this assignment alone.",
             )
         readings.append(read(path))
     return readings
 
 
-def _says_model(path: Path) -> bool:
+def _says_model(files: Files, path: PurePosixPath) -> bool:
     try:
-        return bool(_EXPLICIT.search(path.read_text(encoding="utf-8", errors="replace")))
-    except OSError:
+        return bool(_EXPLICIT.search(files.read(path)))
+    except SubmissionError:  # which is told when the file is read for its model
         return False
 
 
@@ -139,15 +130,13 @@ def _alike(readings: list[Reading]) -> list[Reading]:
     return readings[:1] if len(same) == 1 else []
 
 
-def _ambiguous(folder: Path, readings: list[Reading]) -> SubmissionError:
-    listed = [
-        _brief(r.path.relative_to(folder).as_posix(), r.program) for r in readings if r.program
-    ]
+def _ambiguous(name: str, readings: list[Reading]) -> SubmissionError:
+    listed = [_brief(label_of(r.path), r.program) for r in readings if r.program]
     return SubmissionError(
         f"{len(readings)} files of the folder hold a model and nothing says which one counts",
         expected=f"one file with a model, or one called {NAMES[0]}.py",
         found="; ".join(listed[:20]),
-        where=folder.name,
+        where=name,
         help="Hand in the one file, or add one line at its end that says so: "
         f"`MODEL = {_maker(readings[-1])}`.",
     )

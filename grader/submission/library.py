@@ -1,55 +1,71 @@
-"""The modules a submission may import from beside itself, found on disk and read as text.
+"""The modules a submission imports from what was handed in, read as text.
 
 Where `import x` looks, in this order: modules the notebook writes itself, the folder of the
-file, folders it names in `sys.path`, the folders above it up to the folder that was handed in,
-and, for packages only, the folder beside which the file lies. The grader's own folders and
-the current directory are never searched.
+file, folders it names in `sys.path`, and the folders above it up to the top of what was handed
+in. All of these are names in `Files`: nothing else can be found.
 """
 
 from __future__ import annotations
 
 import ast
-import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from itertools import islice
+from pathlib import PurePosixPath
 
+from grader.submission.bounds import MAX_DEPTH, SUFFIXES
+from grader.submission.files import Files, label_of
 from grader.submission.names import bound_by_import, dotted
-from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit, script
-from grader.submission.text import clean
+from grader.submission.source import Stmt, Unit, read_unit, script
 
 # A file beside a submission cannot take the place of these.
 RESERVED = frozenset({"torch", "torchvision", "numpy"})
 
 
+_MAX_NAMED = 20  # folders that an entry may add to `sys.path`
+_TOP = PurePosixPath()
+
+
 @dataclass
 class Library:
-    """Finds and reads the modules beside `entry`; `top` is the folder that was handed in."""
+    """Finds and reads the modules that were handed in together with `entry`."""
 
     entry: Unit
-    top: Path
+    files: Files
     units: dict[str, Unit | None] = field(default_factory=dict)
-    names: dict[Path, str] = field(default_factory=dict)
 
     @cached_property
-    def roots(self) -> list[Path]:
+    def roots(self) -> list[PurePosixPath]:
         """Folders in which any module may lie."""
         home = self.entry.path.parent
-        above = [home, *home.parents]
-        inside = above[: above.index(self.top) + 1] if self.top in above else [home]
-        return list(dict.fromkeys([home, *self._named_folders(home), *inside[1:]]))
+        return list(dict.fromkeys([home, *self._named_folders(home), *home.parents]))
 
-    def _named_folders(self, home: Path) -> list[Path]:
+    def _named_folders(self, home: PurePosixPath) -> list[PurePosixPath]:
         """Folders that the entry adds to `sys.path` by a literal."""
-        found: list[str] = []
+        named = islice(dict.fromkeys(self._added_to_path()), _MAX_NAMED)
+        return [path for folder in named for path in self._nearest(home, folder)]
+
+    def _added_to_path(self) -> Iterator[str]:
         for statement in self.entry.statements:
             for node in ast.walk(statement.node):
                 if isinstance(node, ast.Call) and dotted(node.func).startswith("sys.path."):
                     literals = (a.value for a in ast.walk(node) if isinstance(a, ast.Constant))
-                    found += [s for s in literals if isinstance(s, str) and s]
-        return [p for folder in found for p in _nearest(home, folder)]
+                    yield from (s for s in literals if isinstance(s, str) and s)
+
+    def _nearest(self, home: PurePosixPath, named: str) -> list[PurePosixPath]:
+        """Where a folder named in `sys.path` lies in what was handed in: at or around the file.
+
+        A path of another machine (`/content/drive/…/project/model`) is matched by its end.
+        """
+        parts = PurePosixPath(named.replace("\\", "/")).parts
+        plain = [part for part in parts if part not in ("/", "..", ".")][-MAX_DEPTH:]
+        if parts and not plain:
+            return [] if "/" in parts else list(home.parents)[parts.count("..") - 1 :][:1]
+        ends = [home.joinpath(*plain[i:]) for i in range(len(plain))]
+        return [path for path in ends if path in self.files.folders]
 
     def find(self, name: str) -> Unit | None:
         """Read the module of this dotted name, or None. Raises SubmissionError."""
@@ -62,40 +78,68 @@ class Library:
     def _read(self, name: str) -> Unit | None:
         written = self.entry.files.get(name.replace(".", "/") + ".py")
         if written is not None and written.strip():
-            return script(
-                self.entry.path.parent / f"{name}.py", f"{name}.py (written here)", written
-            )
-        path = self._locate(name)
-        if path is None or path == self.entry.path:
+            path = self.entry.path.parent / f"{name}.py"
+            return script(path, f"{name}.py (written here)", written)
+        found = self._locate(name)
+        if found is None or found == self.entry.path:
             return None
-        if path.is_dir():
-            return Unit(path, self.label(path), [])
-        if not path.stat().st_size:
-            return Unit(path, self.label(path), [])
-        self.names[path] = name
-        return read_unit(path, self.label(path))
+        data = self.files.read(found) if found in self.files.table else b""
+        return read_unit(found, label_of(found), data) if data else Unit(found, label_of(found), [])
 
-    def label(self, path: Path) -> str:
-        """Give what a person would call the file: its path seen from what was handed in."""
-        return clean(Path(os.path.relpath(path, self.top)).as_posix())
-
-    def _locate(self, name: str) -> Path | None:
+    def _locate(self, name: str) -> PurePosixPath | None:
         parts = name.split(".")
-        found = [path for root in self.roots if (path := _descend(root, parts))]
+        found = [path for root in self.roots if (path := self._descend(root, parts)) is not None]
         if found:  # a plain folder counts only when no module of the name lies further on
-            return next((path for path in found if path.is_file()), found[0])
-        beside = self.entry.path.parent.parent
-        near = _descend(beside, parts) if len(parts) > 1 or _package(beside / name) else None
-        return near if near and self._may_lie_beside(near) else None
+            return next((path for path in found if path in self.files.table), found[0])
+        if parts[0] != self.files.name:
+            return None
+        return self._descend(_TOP, parts[1:]) if len(parts) > 1 else self._package(_TOP)
 
-    def _may_lie_beside(self, path: Path) -> bool:
-        """Allow packages beside a single file's folder, and that folder by its own name."""
-        return self.top == self.entry.path.parent and path.parent != self.top.parent
+    def _descend(self, folder: PurePosixPath, parts: list[str]) -> PurePosixPath | None:
+        """Follow a dotted name down from a folder: to a file, a package's `__init__`, a folder."""
+        for part in parts[:-1]:
+            below = self._match(folder, part, directory=True)
+            if below is None:
+                return None
+            folder = below
+        if (file := self._match(folder, parts[-1], directory=False)) is not None:
+            return file
+        package = self._match(folder, parts[-1], directory=True)
+        return None if package is None else self._package(package)
+
+    def _package(self, folder: PurePosixPath) -> PurePosixPath:
+        init = folder / "__init__.py"
+        return init if init in self.files.table else folder
+
+    def _match(self, folder: PurePosixPath, name: str, *, directory: bool) -> PurePosixPath | None:
+        """Return the entry that is called so, or almost: `model3` finds `Model_3.py`."""
+        entries = self.files.folders[folder]
+        exact = entries.get(name if directory else f"{name}.py")
+        if exact is not None and self._usable(exact, directory):
+            return exact
+        wanted = _plain(name)
+        for path in sorted(entries.values(), key=lambda path: (path.suffix == ".ipynb", path)):
+            stem = path.name if directory else path.stem
+            fits = directory or path.suffix in SUFFIXES
+            if fits and _plain(stem) == wanted and self._usable(path, directory):
+                return path
+        return None
+
+    def _usable(self, path: PurePosixPath, directory: bool) -> bool:
+        """Count a folder as a package if it, or a folder in it, holds a module."""
+        if not directory:
+            return path in self.files.table
+        below = self.files.folders.get(path, {})
+        inner = [*below.values()]
+        inner += [p for b in below.values() for p in self.files.folders.get(b, {}).values()]
+        return any(p.suffix == ".py" and p in self.files.table for p in inner)
 
     def is_package(self, name: str) -> bool:
         """Tell whether it is a folder, or the `__init__.py` of one."""
         unit = self.find(name)
-        return unit is not None and (unit.path.is_dir() or unit.path.name == "__init__.py")
+        return unit is not None and (
+            unit.path in self.files.folders or unit.path.name == "__init__.py"
+        )
 
     def absolute(self, module: str, package: bool, node: ast.ImportFrom) -> str:
         """Give the dotted name that `from x import` means when it stands in `module`."""
@@ -122,20 +166,6 @@ class Library:
         return frozenset(listed or {n for n in bound if not n.startswith("_")})
 
 
-def _nearest(home: Path, named: str) -> list[Path]:
-    """Where a folder named in `sys.path` lies on this machine: only at or around the file.
-
-    A path of another machine (`/content/drive/…/project/model`) is matched by its end.
-    """
-    parts = Path(named.replace("\\", "/")).parts
-    if parts and set(parts) <= {"..", "."}:
-        return [home.joinpath(*parts).resolve()] if parts.count("..") <= 2 else []
-    plain = [part for part in parts if part not in ("/", "..", ".")]
-    ends = [home.joinpath(*plain[i:]) for i in range(len(plain))]
-    ends += [home.parent / part for part in plain[-1:] if part == home.name]
-    return [p for p in ends if p.is_dir()]
-
-
 def _is_star(node: ast.ImportFrom) -> bool:
     return node.names[0].name == "*"
 
@@ -146,59 +176,6 @@ def _dunder_all(statements: list[Stmt]) -> set[str] | None:
             found = {n.value for n in ast.walk(statement.node.value) if isinstance(n, ast.Constant)}
             return {n for n in found if isinstance(n, str)}
     return None
-
-
-def _package(path: Path) -> bool:
-    try:
-        return path.is_dir() and any(path.glob("*.py"))
-    except OSError:
-        return False
-
-
-def _descend(folder: Path, parts: list[str]) -> Path | None:
-    """Follow a dotted name down from a folder: to a file, a package's `__init__`, a folder."""
-    for part in parts[:-1]:
-        below = _match(folder, part, directory=True)
-        if below is None:
-            return None
-        folder = below
-    if file := _match(folder, parts[-1], directory=False):
-        return file
-    if package := _match(folder, parts[-1], directory=True):
-        init = package / "__init__.py"
-        return init if init.is_file() else package
-    return None
-
-
-def _match(folder: Path, name: str, *, directory: bool) -> Path | None:
-    """Give the entry of a folder that is called so, or almost: `model3` finds `Model_3.py`."""
-    exact = folder / name if directory else folder / f"{name}.py"
-    if _usable(exact, folder, directory):
-        return exact
-    try:
-        entries = sorted(folder.iterdir(), key=lambda path: (path.suffix == ".ipynb", path))
-    except OSError:
-        return None
-    wanted = _plain(name)
-    for path in entries:
-        stem = path.name if directory else path.stem
-        fits = directory or path.suffix in SUFFIXES
-        if fits and _plain(stem) == wanted and _usable(path, folder, directory):
-            return path
-    return None
-
-
-def _usable(path: Path, folder: Path, directory: bool) -> bool:
-    try:
-        inside = folder.resolve() in path.resolve().parents
-        return inside and (_holds_python(path) if directory else path.is_file())
-    except OSError:
-        return False
-
-
-def _holds_python(path: Path) -> bool:
-    """Count a folder as a package if it, or a folder in it, holds a module."""
-    return path.is_dir() and (_package(path) or any(path.glob("*/*.py")))
 
 
 def _plain(name: str) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from grader.errors import SubmissionError, UsageFault
-from grader.submission.archive import unpacked
+from grader.submission.bounds import SUFFIXES
 from grader.submission.choose import Choice, Chooser
+from grader.submission.files import Files, handed_in, label_of
 from grader.submission.folder import Reading, choose_entry
 from grader.submission.library import Library
 from grader.submission.parts import Parts, required_options
@@ -21,13 +20,12 @@ from grader.submission.recipe import Finder
 from grader.submission.refusals import UnknownModel
 from grader.submission.render import Modules
 from grader.submission.slice import effectful
-from grader.submission.source import SUFFIXES, Stmt, Unit, read_unit
+from grader.submission.source import Stmt, Unit, read_unit
 from grader.submission.trace import Trace
 from grader.submission.training import find_training
 from grader.submission.values import Undecided
 
 MAX_SET_ASIDE = 2_000
-KINDS = "a .py file, a .ipynb notebook, a folder or a .zip"
 
 
 def read_program(
@@ -58,65 +56,13 @@ def read_program(
     return program
 
 
-def check_path(path: Path) -> None:
-    """Raise UsageFault unless a file or a folder lies at `path`, itself and not a link to one."""
-    try:
-        mode = path.lstat().st_mode
-    except (OSError, ValueError) as error:  # ValueError: a null character
-        raise UsageFault(
-            "there is no such file",
-            expected=KINDS,
-            found=getattr(error, "strerror", None) or str(error),
-            where=str(path),
-            help="Check the spelling of the path.",
-        ) from None
-    if stat.S_ISLNK(mode):
-        raise UsageFault(
-            f"{path.name} is a symbolic link",
-            expected=KINDS,
-            found="a link, which may lead to what somebody else handed in",
-            where=str(path),
-            help="Give the path of the file or folder itself.",
-        )
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise UsageFault(
-            f"{path.name} is neither a file nor a folder",
-            expected=KINDS,
-            found="a device, a pipe or a socket",
-            where=str(path),
-            help="Check the spelling of the path.",
-        )
-    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
-        raise UsageFault(
-            f"{path.name} cannot be read",
-            expected="a readable file or folder",
-            found="no permission to read it",
-            where=str(path),
-            help="Change its permissions, or run as a user who may read it.",
-        )
-
-
 def _read(path: Path, model: str | None) -> Program:
-    path = path.absolute()
-    check_path(path)
-    if path.is_dir():
-        return _read_folder(path, model)
-    if path.suffix.lower() == ".zip":
-        with unpacked(path) as folder:
-            return _read_folder(folder, model)
-    if path.suffix.lower() not in SUFFIXES:
-        raise SubmissionError(
-            f"{path.name} is of a kind that cannot be read",
-            expected=KINDS,
-            found=path.suffix or "a name without an ending",
-            where=path.name,
-            help="Hand in the script or the notebook itself.",
-        )
-    return _result(_read_file(path, path.parent, model))
-
-
-def _read_folder(folder: Path, model: str | None) -> Program:
-    return choose_entry(folder, lambda path: _read_file(path, folder, model))
+    with handed_in(path.absolute()) as files:
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+            program = _result(_read_file(PurePosixPath(path.name), files, model))
+        else:
+            program = choose_entry(files, lambda entry: _read_file(entry, files, model))
+    return msgspec.structs.replace(program, notes=[*program.notes, *files.notes])
 
 
 def _result(reading: Reading) -> Program:
@@ -126,12 +72,12 @@ def _result(reading: Reading) -> Program:
     return reading.program
 
 
-def _read_file(path: Path, top: Path, model: str | None) -> Reading:
-    """Read one file as the entry; `top` is the folder its siblings may lie in."""
+def _read_file(path: PurePosixPath, files: Files, model: str | None) -> Reading:
+    """Read one file as the entry."""
     reading = Reading(path)
     try:
-        entry = read_unit(path, path.relative_to(top).as_posix())
-        modules = Modules(Library(entry, top))
+        entry = read_unit(path, label_of(path), files.read(path))
+        modules = Modules(Library(entry, files))
         reading.program, reading.trains = program_of(entry, modules, model)
         reading.used = {unit.path for unit in modules.library.units.values() if unit}
     except SubmissionError as error:

@@ -85,7 +85,7 @@ def not_beside(lost: Mapping[str, Stmt], label: str) -> SubmissionError:
         expected=f"{module.replace('.', '/')}.py beside {label}",
         found=statement.brief,
         where=statement.where,
-        help="Hand in the folder with all its modules, or a .zip of it.",
+        help="Hand in the folder with all its modules, or a .zip of it; a file is read alone.",
     )
 
 

@@ -53,11 +53,13 @@ class Modules:
         return self.library.absolute(name, self.library.is_package(name), node)
 
     def _entry_target(self, node: ast.ImportFrom) -> str:
-        """Place the entry at the root of its folder; above it, packages go by their folder."""
-        if node.level <= 1:
-            return node.module or ""
-        folder = self.library.entry.path.parent.parents[node.level - 2]
-        return f"{folder.name}.{node.module}" if node.module else folder.name
+        """Place the entry at the root of its folder; folders above it go by their path.
+
+        What would lie above all that was handed in is looked for at its top.
+        """
+        above = self.library.entry.path.parent.parents
+        folder = above[node.level - 2].parts if 2 <= node.level <= len(above) + 1 else ()
+        return ".".join([*folder, *([node.module] if node.module else [])])
 
     def settle(self) -> None:
         """Take what is kept so far for the model's; what comes later is the recipe's alone."""

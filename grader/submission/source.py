@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from grader.errors import SubmissionError
@@ -20,8 +20,6 @@ from grader.submission.names import Names, names_of
 from grader.submission.program import SetAside, Statement
 from grader.submission.text import Parsed, Text, TooLong, Unparsable, clean, decode, parse
 
-MAX_BYTES = 300 * 2**20  # a notebook with its outputs
-SUFFIXES = (".py", ".ipynb")
 COMMAND = "a notebook or shell command; the grader runs none"
 
 
@@ -74,7 +72,7 @@ class Unit:
     `files` are modules that the notebook writes with `%%writefile`.
     """
 
-    path: Path
+    path: PurePosixPath
     label: str
     statements: list[Stmt]
     commands: list[SetAside] = field(default_factory=list)
@@ -113,36 +111,14 @@ def dedented(node: ast.stmt, text: Text) -> str:
     return moved if same else ast.unparse(node)
 
 
-def read_unit(path: Path, label: str) -> Unit:
-    """Read a script or a notebook. Raises SubmissionError."""
-    label = clean(label)  # of a file whose name is no text
-    data = read_bytes(path, label)
+def read_unit(path: PurePosixPath, label: str, data: bytes) -> Unit:
+    """Parse a script or a notebook. Raises SubmissionError."""
     if path.suffix.lower() == ".ipynb":
         return read_notebook(path, label, data)
     return script(path, label, decode(data))
 
 
-def read_bytes(path: Path, label: str) -> bytes:
-    """Give the content of a file within bounds. Raises SubmissionError."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SubmissionError(
-                f"{label} is too large to read",
-                expected=f"at most {MAX_BYTES // 2**20} MB",
-                found=f"{path.stat().st_size / 2**20:.0f} MB",
-                help="Clear the outputs of the notebook and save it again.",
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise SubmissionError(
-            f"{label} cannot be read",
-            expected="a readable file",
-            found=error.strerror or str(error),
-            help="Check the file and its permissions.",
-        ) from None
-
-
-def script(path: Path, label: str, source: str) -> Unit:
+def script(path: PurePosixPath, label: str, source: str) -> Unit:
     """Give the unit of a Python file's text. Raises SubmissionError."""
     if not source.strip():
         raise SubmissionError(
@@ -208,7 +184,7 @@ def is_main_guard(node: ast.stmt) -> bool:
 # Notebooks
 
 
-def read_notebook(path: Path, label: str, data: bytes) -> Unit:
+def read_notebook(path: PurePosixPath, label: str, data: bytes) -> Unit:
     """Give the unit of a notebook. Raises SubmissionError."""
     notebook = _json(label, data)
     _check_language(label, notebook)
@@ -290,7 +266,7 @@ def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[tuple[str, int
             yield clean(whole), count if type(count) is int else None
 
 
-def _from_cells(path: Path, label: str, cells: list[tuple[str, int | None]]) -> Unit:
+def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | None]]) -> Unit:
     unit = Unit(path, label, [])
     counted = any(count is not None for _, count in cells)
     parts: list[tuple[int | None, list[Stmt]]] = []

@@ -1,0 +1,49 @@
+"""How much of a submission is read, and which names are looked at."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from grader.errors import SubmissionError
+from grader.submission.text import MAX_CODE
+
+SUFFIXES = (".py", ".ipynb")
+MAX_NOTEBOOK = 300 * 2**20  # bytes, with its outputs
+MAX_SCRIPT = 4 * MAX_CODE  # bytes; no coding takes more for a character
+MAX_TOTAL = 2 * MAX_NOTEBOOK  # bytes of all files together
+MAX_DEPTH = 10  # folders inside each other
+MAX_ENTRIES = 200_000  # files and folders of any kind, of a folder
+MAX_MEMBERS = 10_000  # files and folders of any kind, of an archive
+_IGNORED = re.compile(r"^(\.|__pycache__$|__MACOSX$|venv$|site-packages$|wandb$)")
+
+
+def is_ignored(folder: str) -> bool:
+    """Tell whether a folder of this name holds no code of the submission's own."""
+    return bool(_IGNORED.match(folder))
+
+
+def may_hold_code(name: str) -> bool:
+    """Tell whether a file of this name is a script, a notebook or an archive of them."""
+    return not name.startswith(".") and name.lower().endswith((*SUFFIXES, ".zip"))
+
+
+def is_within_reach(path: PurePosixPath) -> bool:
+    """Tell whether a file lies neither too deep nor in a folder that is ignored."""
+    return len(path.parts) <= MAX_DEPTH + 1 and not any(map(is_ignored, path.parts[:-1]))
+
+
+def most_bytes(name: str) -> int:
+    """Return how large a file of this name may be."""
+    return MAX_SCRIPT if name.lower().endswith(".py") else MAX_NOTEBOOK
+
+
+def too_large(label: str, most: int) -> SubmissionError:
+    """Say that a file is larger than any that a person writes."""
+    return SubmissionError(
+        f"{label} is too large to read",
+        expected=f"at most {most // 2**20} MB",
+        found="more",
+        where=label,
+        help="Clear the outputs of a notebook, and keep data in files of their own.",
+    )
