@@ -10,8 +10,8 @@ from pathlib import Path
 from grader import record as records
 from grader import rubric as rubrics
 from grader.errors import GraderFault
+from grader.options import DEFAULT_OUT
 from grader.pipeline import Request, Run
-from grader.plugin import DEFAULT_OUT
 from grader.record import Record
 from grader.reports.compare import render
 

@@ -1,64 +1,128 @@
 """Keeps the configuration of a grading run out of a submission's hands (design, invariant 7).
 
-pytest looks for its ini file and for conftest.py files along its arguments, and with
-`--submission PATH`, written with a space, PATH looks like one of them when the ini file is
-chosen. By the time a plugin is asked, the ini file has been read but no conftest.py has been
-imported, so refusing here is early enough for everything except an ini file that itself names a
-plugin to import (`addopts = -p evil`); `grade` and `--submission=PATH` close that gap.
+pytest looks for its ini file along its arguments, and with `--submission PATH`, written with a
+space, PATH looks like one of them when the ini file is chosen. By the time a plugin is asked, the
+ini file has been read but no conftest.py has been imported, so acting here is early enough for
+everything except an ini file that itself names a plugin to import (`addopts = -p evil`); `grade`
+and `--submission=PATH` close that gap.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-_PACKAGE = Path(__file__).resolve().parent
-_OURS = (_PACKAGE / "pytest.ini", _PACKAGE.parent / "pyproject.toml")
-_ADVICE = f"use `grade PATH`, or add `-c {_OURS[0]}`, or write `--submission=PATH` with a ="
+from grader.options import OPTIONS
+
+PACKAGE = Path(__file__).resolve().parent
+CHECKS = PACKAGE / "checks"
+INI = PACKAGE / "pytest.ini"
+
+SELECTED = pytest.StashKey[set[str]]()
+"""Names of the checks that stand on the command line, as `test_dropout`; empty for all."""
+
+_OPTION = OPTIONS[0].name
 
 
-def check_configuration(ini: Path | None, arguments: Sequence[str], pyargs: bool) -> None:
-    """Raise UsageError unless the ini file and every collected path are the grader's own."""
-    if ini is None or ini.resolve() not in _OURS:
+def is_grading(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line of pytest grades a submission."""
+    return any(a == _OPTION or a.startswith(f"{_OPTION}=") for a in arguments)
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line asks for help with the grader: `pytest grader --help`."""
+    return not {"-h", "--help"}.isdisjoint(arguments) and any(map(_is_ours, arguments))
+
+
+def protect(config: pytest.Config, parser: pytest.Parser, arguments: list[str]) -> None:
+    """Let nothing but the grader's own files take part in a run, before any other is imported.
+
+    Raises UsageError where that is too late, or where the command line asks for something else.
+    """
+    options = config.known_args_namespace
+    _forget_current_folder()
+    options.noconftest = True
+    advice = f"  try: {grade_command(options.submission)}"
+    if config.inipath is None or config.inipath.resolve() not in (
+        INI,
+        PACKAGE.parent / "pyproject.toml",
+    ):
         raise pytest.UsageError(
             "refused: pytest took its configuration from outside the grader\n"
-            f"  expected: {_OURS[0]}\n  found: {ini}\n  try: {_ADVICE}"
+            f"  expected: {INI}\n  found: {config.inipath}\n{advice}"
         )
-    for argument in arguments or [str(_PACKAGE)]:
-        if not (pyargs and argument.partition(".")[0] == _PACKAGE.name) and not _is_ours(argument):
+    for argument in options.file_or_dir:
+        if not _is_ours(argument):
             raise pytest.UsageError(
                 "refused: with --submission only the grader's own checks are collected\n"
-                f"  expected: {_PACKAGE}, or checks inside it\n  found: {argument}\n"
-                "  try: pytest grader --submission PATH"
+                f"  expected: {PACKAGE}, or checks inside it\n  found: {argument}\n{advice}"
             )
+    if sum(map(is_grading, ([a] for a in config.invocation_params.args))) > 1:
+        raise pytest.UsageError(
+            "refused: one run grades one submission\n"
+            f"  expected: {_OPTION} once\n  found: it several times\n{advice}"
+        )
+    _check_options(parser, arguments)
+    config.stash[SELECTED] = _selected(options.file_or_dir)
+
+
+def _forget_current_folder() -> None:
+    """Import nothing from the current folder, where `python -m pytest` looks first.
+
+    An empty entry of PYTHONPATH means the current folder, too.
+    """
+    here = Path.cwd()
+    sys.path[:] = [p for p in sys.path if Path(p).resolve() != here or here == PACKAGE.parent]
 
 
 def _is_ours(argument: str) -> bool:
     path = Path(argument.partition("::")[0]).resolve()
-    return path == _PACKAGE or _PACKAGE in path.parents
+    return path in (PACKAGE, CHECKS, CHECKS / "requirements.py")
 
 
-def check_plugins(manager: pytest.PytestPluginManager) -> None:
-    """Raise UsageError when a conftest.py that is not the grader's has been loaded."""
-    for plugin in manager.get_plugins():
-        file = getattr(plugin, "__file__", None)
-        if (
-            file
-            and Path(file).name == "conftest.py"
-            and _PACKAGE not in Path(file).resolve().parents
-        ):
-            raise pytest.UsageError(
-                f"refused: {file} is loaded into the grading run\n  try: {_ADVICE}"
-            )
+def _selected(arguments: Sequence[str]) -> set[str]:
+    parts = [argument.partition("::")[2] for argument in arguments]
+    return set(parts) if all(parts) else set()
 
 
-def check_processes(number: int | None) -> None:
-    """Raise UsageError when pytest-xdist is to spread the checks over `number` processes."""
-    if number:
+def _check_options(parser: pytest.Parser, arguments: list[str]) -> None:
+    """Raise UsageError for an option that nobody has declared, with the one that may be meant."""
+    _, unknown = parser.parse_known_and_unknown_args(arguments)
+    for option in (word.partition("=")[0] for word in unknown if word.startswith("-")):
+        close = difflib.get_close_matches(option, [each.name for each in OPTIONS], 1)
+        raise pytest.UsageError(
+            f"there is no option {option}\n"
+            + (f"  try: {close[0]}\n" if close else "")
+            + "  all options: grade --help, and those of pytest: pytest --help"
+        )
+
+
+def check_processes(config: pytest.Config) -> None:
+    """Raise UsageError when pytest-xdist is to spread the checks over processes."""
+    if getattr(config.option, "dist", "no") != "no":
         raise pytest.UsageError(
             "refused: the checks of a submission share one training and cannot be spread\n"
-            f"  expected: one pytest process\n  found: {number} (-n of pytest-xdist)\n"
-            "  try: pytest grader --submission PATH, without -n"
+            "  expected: one pytest process\n  found: several (-n, --tx of pytest-xdist)\n"
+            f"  try: {grade_command(config.option.submission)}"
         )
+
+
+def grade_command(submission: Path) -> str:
+    """Return a command line that grades a submission, whatever folder it is typed in."""
+    script = Path(sysconfig.get_path("scripts")) / ("grade.exe" if os.name == "nt" else "grade")
+    found = shutil.which(script.name)
+    if found and Path(found).resolve() == script.resolve():
+        command = ["grade"]
+    else:
+        command = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "grader.cli"]
+    words = [*command, str(submission)]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Set
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -82,36 +83,20 @@ class Memory(Struct, frozen=True):
     train: Count
 
 
-class PointsTable(Struct, frozen=True):
-    """Points a check is worth; the names are the checks' ids."""
-
-    loads: Points
-    parameter_count: Points
-    batch_normalization: Points
-    dropout: Points
-    global_average_pooling: Points
-    test_accuracy: Points
-    epoch_budget: Points
-    integrity: Points
-
-
-CHECKS = PointsTable.__struct_fields__
-
-
 class Rubric(Struct, frozen=True):
     """A rubric file, validated."""
 
     version: Literal[1]
     assignment: str
     limits: Limits
-    points: PointsTable
+    points: dict[str, Points]
     seconds: Bounds
     megabytes: Memory
 
     @property
     def max_score(self) -> float:
         """All points there are."""
-        return float(sum(getattr(self.points, check) for check in CHECKS))
+        return float(sum(self.points.values()))
 
 
 def load(path: Path = DEFAULT) -> Rubric:
@@ -123,13 +108,37 @@ def load(path: Path = DEFAULT) -> Rubric:
             "the rubric cannot be read", expected="a TOML file in UTF-8", found=str(error),
             where=str(path), help=f"start from a copy of {DEFAULT}",
         ) from None  # fmt: skip
+    content: dict[str, Any] = {}
     try:
-        return msgspec.convert(tomllib.loads(text), Rubric)
+        content = tomllib.loads(text)
+        rubric = msgspec.convert(content, Rubric)
     except tomllib.TOMLDecodeError as error:
         raise _refused(path, str(error)) from None
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
-        raise _refused(path, reason, _line_of(text, place.rstrip("`"))) from None
+        place = place.rstrip("`").replace("[...]", f".{_wrong_points(content)}")
+        raise _refused(path, reason, _line_of(text, place)) from None
+    if path != DEFAULT:
+        _compare_checks(path, text, rubric.points.keys(), load().points.keys())
+    return rubric
+
+
+def _wrong_points(content: dict[str, Any]) -> str:
+    """Name the check whose points are none, which an error of validation does not tell."""
+    for name, value in content["points"].items():
+        try:
+            msgspec.convert(value, Points)
+        except msgspec.ValidationError:
+            return str(name)
+    return ""
+
+
+def _compare_checks(path: Path, text: str, found: Set[str], checks: Set[str]) -> None:
+    """Raise UsageFault unless points are given for every check, and for nothing else."""
+    for name in sorted(found - checks):
+        raise _refused(path, f"there is no check `{name}`", _line_of(text, f"points.{name}"))
+    for name in sorted(checks - found):
+        raise _refused(path, f"the points of `{name}` are missing", _line_of(text, "points"))
 
 
 def _refused(path: Path, reason: str, line: int | None = None) -> UsageFault:

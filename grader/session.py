@@ -1,4 +1,4 @@
-"""A grading run inside pytest: fixtures for the checks, and what their outcomes become."""
+"""A grading run inside pytest: what its checks are given, and what becomes of their verdicts."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import signal
 import sys
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from grader import pool
 from grader import record as records
 from grader import rubric as rubrics
-from grader.checks.judge import CheckFailed, Finding, Judge
+from grader.checks import CHECKS
+from grader.checks.verdict import Requirement, Verdict
 from grader.errors import GraderFault
 from grader.escape import safe, write_readably
+from grader.items import CheckItem
 from grader.pipeline import Request, Run
-from grader.record import Check, Outcome, Record
+from grader.record import Check, Record
 from grader.reports import progress, terminal
-from grader.rubric import CHECKS, Rubric
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
-_JUDGE = pytest.StashKey[Judge]()
-_PREFIX = "test_"
 _GRACE = 120  # seconds a check may take beyond the bounds that end its work from inside
 
 
@@ -36,21 +35,18 @@ class Grading:
         self.config = config
         self.run = run
         self.checks: dict[str, Check] = {}
-        self.trains = False
+        self.selected: list[Requirement] = []
         self.unsaved: GraderFault | None = None
 
     @classmethod
     def start(cls, config: pytest.Config) -> Grading:
         """Make the Run from the options; UsageError for what the person got wrong."""
         option = config.getoption
-        base = config.invocation_params.dir
-        if not option("submission"):
-            raise pytest.UsageError("--submission needs the path of a file or folder; found none")
         try:
-            rubric = rubrics.load(base / option("rubric")) if option("rubric") else rubrics.load()
-            data_dir = base / option("data_dir") if option("data_dir") else None
+            rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
             request = Request(
-                base / option("submission"), base / option("out"), rubric, data_dir,
+                option("submission").absolute(), option("out").absolute(), rubric,
+                option("data_dir"),
                 option("model"), option("recipe"), option("seed"), option("official"),
                 option("runs"),
             )  # fmt: skip
@@ -62,35 +58,43 @@ class Grading:
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
 
-    # Fixtures of the checks
+    # What the items ask for
 
-    @pytest.fixture
-    def judge(self, request: pytest.FixtureRequest) -> Judge:
-        """Give a check its judge."""
-        judge: Judge = request.node.stash[_JUDGE]
-        return judge
+    def prepare(self, requirement: Requirement) -> None:
+        """Find out what a check needs to know, or the most that is known in this run.
 
-    @pytest.fixture
-    def rubric(self) -> Rubric:
-        """Give a check the rubric of this run."""
-        return self.run.request.rubric
+        A fault of the grader is noted and raised.
+        """
+        with self._noted(requirement):
+            if requirement.needs != "description" and any(each.trains for each in self.selected):
+                with self._uncaptured(), progress.shown(self.run.runs) as show:
+                    self.run.trained(show)
+            else:
+                self.run.described()
 
-    @pytest.fixture
-    def described(self) -> Record:
-        """Give the record once the submission has been described."""
-        return self.run.described()
+    def judge(self, requirement: Requirement) -> Check:
+        """Judge the record as it stands; what comes out, and nothing else, is the verdict."""
+        with self._noted(requirement):
+            check = requirement.judge(self.run.record, self.run.request.rubric)
+        self._add(check)
+        return check
 
-    @pytest.fixture
-    def trained(self) -> Record:
-        """Give the record once the network has been trained, showing progress on the way."""
-        with self._uncaptured(), progress.shown(self.run.runs) as show:
-            return self.run.trained(show)
+    @contextlib.contextmanager
+    def _noted(self, requirement: Requirement) -> Generator[None]:
+        """Note a check as not judged where something keeps it from that."""
+        try:
+            yield
+        except GraderFault as fault:
+            self._note_unjudged(requirement, Verdict(
+                "not_judged", fault.expected, fault.found, fault.where, fault.message, fault.help
+            ))  # fmt: skip
+            raise
+        except (Exception, pytest.fail.Exception) as error:  # the latter is pytest-timeout's
+            self._note_unjudged(requirement, Verdict("not_judged", message=str(error)))
+            raise
 
-    @pytest.fixture
-    def record(self, request: pytest.FixtureRequest) -> Record:
-        """Give the most that is known in this run: trained if any selected check needs that."""
-        most: Record = request.getfixturevalue("trained" if self.trains else "described")
-        return most
+    def _note_unjudged(self, requirement: Requirement, verdict: Verdict) -> None:
+        self._add(requirement.check(verdict, self.run.request.rubric))
 
     @contextlib.contextmanager
     def _uncaptured(self) -> Generator[None]:
@@ -108,11 +112,7 @@ class Grading:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out the training for a quick look; bound every check's time from outside."""
-        if self.config.getoption("quick"):
-            slow = [item for item in items if item.get_closest_marker("trains")]
-            items[:] = [item for item in items if item not in slow]
-            self.config.hook.pytest_deselected(items=slow)
+        """Bound every check's time from outside."""
         guarded = self.config.pluginmanager.hasplugin("timeout")
         if guarded and self.config.getoption("timeout") is None:
             seconds = self.run.request.rubric.seconds
@@ -121,69 +121,20 @@ class Grading:
                 item.add_marker(pytest.mark.timeout(limit))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """See whether any selected check needs the training."""
-        self.trains = any(item.get_closest_marker("trains") for item in session.items)
+        """Remember what is to be judged."""
+        self.selected = [item.requirement for item in session.items if isinstance(item, CheckItem)]
 
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Give every check its judge."""
-        item.stash[_JUDGE] = Judge()
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Turn pytest's outcome of a check into ours; a failure shows words, not a traceback."""
-        report = yield
-        error = call.excinfo.value if call.excinfo else None
-        if isinstance(error, CheckFailed | GraderFault):
-            report.longrepr = "\n".join(safe(line) for line in str(error).split("\n"))
-        if call.when == "call" or error is not None:
-            self._note(item, report, error)
-        return report
-
-    def _note(
-        self, item: pytest.Item, report: pytest.TestReport, error: BaseException | None
-    ) -> None:
-        outcome: Outcome = "not_judged"
-        finding = item.stash[_JUDGE].finding
-        if report.passed:
-            outcome = "passed"
-        elif isinstance(error, CheckFailed):
-            outcome = "failed"
-        elif isinstance(error, GraderFault):
-            finding = Finding(error.expected, error.found, error.where, error.message, error.help)
-        elif not report.skipped:
-            finding = Finding(message=str(error))
-        self._add(item, outcome, finding)
-
-    def _add(self, item: pytest.Item, outcome: Outcome, finding: Finding) -> None:
-        name = item.name.removeprefix(_PREFIX)
-        points = float(getattr(self.run.request.rubric.points, name))
-        earned = points if outcome == "passed" else 0.0
-        self.checks[name] = Check(
-            name, title_of(item), outcome, earned, points, finding.expected, finding.found,
-            finding.where, finding.message, finding.help,
-        )  # fmt: skip
+    def _add(self, check: Check) -> None:
+        self.checks[check.id] = check
         self._save("running")
 
-    def _judge_the_probed(self, session: pytest.Session) -> None:
+    def _judge_the_probed(self) -> None:
         """Judge what the beginning of a training tells, where the run was stopped later in it."""
         record = self.run.record
-        if record.status != "interrupted" or record.probe is None:
-            return
-        for item in session.items:
-            check: Callable[..., None] | None = getattr(item, "function", None)
-            known = item.name.removeprefix(_PREFIX) in self.checks
-            if check is None or known or not item.get_closest_marker("probed"):
-                continue
-            judge, outcome = Judge(), "passed"
-            try:
-                check(judge=judge, record=record)
-            except CheckFailed:
-                outcome = "failed"
-            except pytest.skip.Exception:
-                outcome = "not_judged"
-            self._add(item, cast(Outcome, outcome), judge.finding)
+        if record.status == "interrupted" and record.probe is not None:
+            for requirement in self.selected:
+                if requirement.probed and requirement.id not in self.checks:
+                    self.judge(requirement)
 
     def _save(self, status: str) -> None:
         checks = [self.checks[name] for name in CHECKS if name in self.checks]
@@ -200,11 +151,10 @@ class Grading:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the final record; absence of failure is not a pass."""
-        self._judge_the_probed(session)
-        whole = set(self.checks) == set(CHECKS)
-        self._save("complete" if whole else "partial")
-        judged = [check.outcome for check in self.checks.values()]
-        if session.exitstatus == pytest.ExitCode.OK and set(judged) != {"passed"}:
+        self._judge_the_probed()
+        self._save("complete" if set(self.checks) == set(CHECKS) else "partial")
+        passed = {check.id for check in self.checks.values() if check.outcome == "passed"}
+        if session.exitstatus == pytest.ExitCode.OK and passed != {r.id for r in self.selected}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.unsaved is not None:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
@@ -252,9 +202,3 @@ def _restorer(number: int, handler: _Handler) -> Callable[[], None]:
         signal.signal(number, handler)
 
     return restore
-
-
-def title_of(item: pytest.Item) -> str:
-    """Return a check's student-facing title: the first line of its docstring."""
-    doc = getattr(getattr(item, "function", None), "__doc__", None) or item.name
-    return doc.strip().splitlines()[0].rstrip(".")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from grader import rubric as rubrics
-from grader.checks import test_requirements as requirements
-from grader.checks.judge import CheckFailed, Judge
+from grader.checks import judge as checks_of
 from grader.errors import GradingError
 from grader.pipeline import Request, Run
-from grader.record import Record
-from grader.rubric import CHECKS, Rubric
+from grader.record import Check, Record
+from grader.rubric import Rubric
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Judged:
     """A record, the outcome of each check that needs no training, and the points earned."""
 
     record: Record
-    outcomes: dict[str, str]
+    outcomes: Mapping[str, str]
     score: float
 
     @property
@@ -54,20 +52,10 @@ def judge(
     run = Run(Request(submission, out, rubric, official=official))
     with contextlib.closing(run), contextlib.suppress(GradingError):
         run.described()
-    outcomes = {name: outcome_of(name, run.record, rubric) for name in CHECKS}
-    del outcomes["test_accuracy"]
-    points = [getattr(rubric.points, name) for name, o in outcomes.items() if o == "passed"]
-    return Judged(run.record, outcomes, sum(points))
+    checks = [c for c in checks_of(run.record, rubric) if c.id != "test_accuracy"]
+    return Judged(run.record, {c.id: c.outcome for c in checks}, sum(c.points for c in checks))
 
 
-def outcome_of(name: str, record: Record, rubric: Rubric) -> str:
-    """Let one check judge a record."""
-    check = getattr(requirements, f"test_{name}")
-    given = {"judge": Judge(), "rubric": rubric}
-    try:
-        check(**{name: given.get(name, record) for name in inspect.signature(check).parameters})
-    except CheckFailed:
-        return "failed"
-    except pytest.skip.Exception:
-        return "not_judged"
-    return "passed"
+def check_of(name: str, record: Record, rubric: Rubric | None = None) -> Check:
+    """Let one check judge a record, by the default rubric if no other is given."""
+    return next(c for c in checks_of(record, rubric or rubrics.load()) if c.id == name)

@@ -6,21 +6,16 @@ from typing import Any
 import pytest
 from torch import Tensor, nn, zeros
 
-from grader import rubric
-from grader.checks import test_requirements as checks
-from grader.checks.judge import CheckFailed, Judge
-from grader.record import Record
 from tests.capturing import Net, conv, facts
+from tests.judging import check_of
 from tests.making import record
 
-RUBRIC = rubric.load()
 
-
-def told(check: Callable[[Judge, Record], None], net: nn.Module) -> str:
+def told(name: str, net: nn.Module) -> str:
     """Return what a check says of a network that fails it."""
-    with pytest.raises(CheckFailed) as failed:
-        check(Judge(), record(60, model=facts(net)))
-    return str(failed.value)
+    check = check_of(name, record(60, model=facts(net)))
+    assert check.outcome == "failed"
+    return f"found: {check.found}; where: {check.where}; try: {check.help}"
 
 
 def test_a_near_miss_is_told_with_name_shapes_reason_and_remedy() -> None:
@@ -29,7 +24,7 @@ def test_a_near_miss_is_told_with_name_shapes_reason_and_remedy() -> None:
         lambda m, x: m.pool(m.conv(x)).flatten(1)[:, :10],
         conv=conv(kernel=7, stride=3), pool=nn.AvgPool2d(7),
     )  # fmt: skip
-    text = told(checks.test_global_average_pooling, net)
+    text = told("global_average_pooling", net)
 
     assert "avg pool2d pool (10×8×8 → 10×1×1): it averages windows of 7×7 on a map of 8×8" in text
     assert "capturing.py, line" in text
@@ -38,9 +33,9 @@ def test_a_near_miss_is_told_with_name_shapes_reason_and_remedy() -> None:
 
 def test_a_layer_that_is_missing_is_to_be_added() -> None:
     """Where nothing looks like dropout, the remedy is to add it."""
-    text = told(checks.test_dropout, Net(lambda m, x: m.conv(x).mean((2, 3)), conv=conv()))
+    text = told("dropout", Net(lambda m, x: m.conv(x).mean((2, 3)), conv=conv()))
 
-    assert "found:    none" in text
+    assert "found: none;" in text
     assert "add nn.Dropout" in text
 
 
@@ -63,7 +58,7 @@ def test_what_is_dropped_is_told_from_what_is_undone(
 ) -> None:
     """A norm that nobody reads, and one that is multiplied by zero, get different words."""
     net = Net(forward, conv=conv(), norm=nn.BatchNorm2d(10))
-    text = told(checks.test_batch_normalization, net)
+    text = told("batch_normalization", net)
 
     assert f"batch norm norm (10×26×26): its result is not used for the output: {why}" in text
     assert "x = self.bn(x)" in text
@@ -72,10 +67,9 @@ def test_what_is_dropped_is_told_from_what_is_undone(
 def test_layers_that_pass_are_named_with_their_shapes() -> None:
     """What is found is the layer and what goes through it."""
     net = Net(lambda m, x: m.gap(m.conv(x)).flatten(1), conv=conv(), gap=nn.AdaptiveAvgPool2d(1))
-    judge = Judge()
-    checks.test_global_average_pooling(judge, record(60, model=facts(net)))
+    check = check_of("global_average_pooling", record(60, model=facts(net)))
 
-    assert judge.finding.found == "gap (10×26×26 → 10×1×1)"
+    assert check.found == "gap (10×26×26 → 10×1×1)"
 
 
 def test_buffers_and_unused_parameters_are_counted_apart_and_named() -> None:
@@ -84,7 +78,6 @@ def test_buffers_and_unused_parameters_are_counted_apart_and_named() -> None:
         lambda m, x: m.conv(x).mean((2, 3)) + m.table.sum(),
         conv=conv(), spare=nn.Linear(10, 10), table=nn.Buffer(zeros(5, 7)),
     )  # fmt: skip
-    judge = Judge()
-    checks.test_parameter_count(judge, record(60, model=facts(net)), RUBRIC)
+    check = check_of("parameter_count", record(60, model=facts(net)))
 
-    assert judge.finding.found == "245, 110 of them unused, 35 in buffer table (5×7)"
+    assert check.found == "245, 110 of them unused, 35 in buffer table (5×7)"

@@ -2,10 +2,9 @@
 
 import pytest
 
-from grader.checks import test_requirements as checks
-from grader.checks.judge import CheckFailed, Judge
 from grader.record import Record
 from grader.training.events import Influence, Misshapen, Probed
+from tests.judging import check_of
 from tests.making import facts, finding, record
 
 
@@ -27,19 +26,21 @@ CONTRADICTIONS = {
 @pytest.mark.parametrize("words", CONTRADICTIONS)
 def test_contradiction_fails_the_check(words: str) -> None:
     """Each kind of contradiction is a failure that says what was seen."""
-    with pytest.raises(CheckFailed, match=words):
-        checks.test_integrity(Judge(), CONTRADICTIONS[words])
+    check = check_of("integrity", CONTRADICTIONS[words])
+
+    assert check.outcome == "failed"
+    assert words in check.found
 
 
 def test_layers_that_change_nothing_fail_their_own_check() -> None:
     """Batch norms that the graph counts, and the probe found idle, fail with that reason."""
     idle = [Influence(node, 1e-9, acts=False, why="the scores stay") for node in ("n1", "n2")]
     run = probed(influences=idle)
-    checks.test_integrity(Judge(), run)
-    checks.test_dropout(Judge(), run)
+    check = check_of("batch_normalization", run)
 
-    with pytest.raises(CheckFailed, match=r"bn1 \(8×26×26\): the scores stay"):
-        checks.test_batch_normalization(Judge(), run)
+    assert check_of("integrity", run).outcome == check_of("dropout", run).outcome == "passed"
+    assert check.outcome == "failed"
+    assert "bn1 (8×26×26): the scores stay" in check.found
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,5 @@ def test_layers_that_change_nothing_fail_their_own_check() -> None:
 )
 def test_no_contradiction_passes_the_check(run: Record) -> None:
     """One layer that acts is what a requirement asks for, whatever others of its kind do."""
-    judge = Judge()
-    checks.test_batch_normalization(Judge(), run)
-    checks.test_integrity(judge, run)
-
-    assert judge.finding.found == "it does"
+    assert check_of("batch_normalization", run).outcome == "passed"
+    assert check_of("integrity", run).outcome == "passed"

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from grader import record as records
+from grader.checks import CHECKS
 from grader.plan import findings
-from grader.rubric import CHECKS
 from grader.training.events import EpochDone, Influence, Metered, Misshapen, Probed, Replaced
 from tests.grading import EXAMPLES, REPO, grade
 

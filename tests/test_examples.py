@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from grader.rubric import CHECKS
+from grader.checks import CHECKS
 from tests.grading import EXAMPLES, Graded, grade
 
 MARKS = {"✓": "passed", "✗": "failed", "–": "not_judged"}

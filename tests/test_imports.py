@@ -61,7 +61,15 @@ def test_what_runs_in_the_box_imports_nothing_of_the_grader() -> None:
 def test_the_pytest_process_does_not_import_torch() -> None:
     """Everything pytest needs to grade is imported without PyTorch."""
     code = (
-        "import sys, grader.plugin, grader.session, grader.checks.test_requirements\n"
+        "import sys, grader.plugin, grader.session, grader.checks\n"
         "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_record_is_judged_without_pytest() -> None:
+    """The checks import neither pytest nor PyTorch."""
+    code = (
+        "import sys, grader.checks\nassert not {'torch', 'pytest', '_pytest'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

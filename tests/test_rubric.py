@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from grader import rubric
+from grader.checks import CHECKS
 from grader.errors import UsageFault
 
 
@@ -53,6 +54,19 @@ def test_wrong_value_is_refused_with_its_line_and_reason(
 
     assert reason in caught.value.found
     assert f"{path}, line " in caught.value.where
+
+
+def test_default_rubric_gives_points_for_every_check() -> None:
+    """The checks and the points of the default rubric have the same names."""
+    assert set(rubric.load().points) == set(CHECKS)
+
+
+def test_points_that_are_missing_are_named(tmp_path: Path) -> None:
+    """A rubric without a check's points is refused with the check's name."""
+    with pytest.raises(UsageFault) as caught:
+        rubric.load(changed(tmp_path, "dropout = 10", "# dropout = 10"))
+
+    assert "`dropout` are missing" in caught.value.found
 
 
 def test_syntax_error_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from grader import record as records
-from grader.rubric import CHECKS
+from grader.checks import CHECKS
 from tests.grading import EXAMPLES, grade
 from tests.reading import write
 

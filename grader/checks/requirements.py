@@ -1,15 +1,13 @@
-"""The requirements of the assignment. A check reads the Record and judges; it runs nothing."""
+"""The requirements of the assignment, one function each; docstrings are the titles students see."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-import pytest
-
-from grader.checks import accuracy as verdict
-from grader.checks.judge import Judge
+from grader.checks import accuracy as by_runs
 from grader.checks.sandboxed import suspicions
+from grader.checks.verdict import NotJudged, Requirement, Verdict, verdict
 from grader.record import (
     Facts,
     Finding,
@@ -25,28 +23,28 @@ from grader.record import (
 from grader.rubric import Rubric
 
 
-def test_loads(judge: Judge, described: Record) -> None:
-    """Loads."""
-    problem = described.problem
+def loads(record: Record, rubric: Rubric) -> Verdict:
+    """Loads."""  # noqa: D401 - a title, as the others are
+    problem = record.problem
     early = problem is not None and problem.stage != "train"
     if problem is not None and early and problem.fault == "grader":
-        judge.cannot(_in_a_line(problem))
+        raise NotJudged(_in_a_line(problem))
     if problem is not None and early:
-        judge(
+        return verdict(
             False, expected=problem.expected or "a model that can be built and traced",
             found=problem.found or problem.message, where=problem.where, message=problem.message,
             help=problem.help,
         )  # fmt: skip
-    facts = _facts(judge, described)
-    judge(True, expected="one model", found=f"class {facts.class_name}")
+    facts = _facts(record)
+    return verdict(True, expected="one model", found=f"class {facts.class_name}")
 
 
-def test_parameter_count(judge: Judge, described: Record, rubric: Rubric) -> None:
+def parameter_count(record: Record, rubric: Rubric) -> Verdict:
     """Parameters."""
-    facts = _facts(judge, described)
+    facts = _facts(record)
     limit = rubric.limits.parameters
     largest = sorted(facts.tensors, key=lambda t: t.count, reverse=True)[:3]
-    judge(
+    return verdict(
         facts.parameters < limit,
         expected=f"fewer than {limit:,}",
         found=f"{facts.parameters:,}{_apart(facts)}",
@@ -67,90 +65,83 @@ def _apart(facts: Facts) -> str:
     ) + f", {sum(t.count for t in others):,} in {named}{more}" * bool(others)
 
 
-@pytest.mark.trains
-def test_test_accuracy(judge: Judge, trained: Record, rubric: Rubric) -> None:
+def test_accuracy(record: Record, rubric: Rubric) -> Verdict:
     """Test accuracy."""
-    facts = _facts(judge, trained)
+    facts = _facts(record)
     limit = rubric.limits.accuracy
     most = rubric.limits.trained_parameters
-    expected = verdict.expected(rubric.limits)
-    _judge_training(judge, trained.problem, expected)
-    if trained.recipe is not None:
-        _judge_recipe(judge, trained.recipe.flaws)
+    expected = by_runs.expected(rubric.limits)
+    flaws = record.recipe.flaws if record.recipe else []
+    if (early := _of_training(record.problem, expected) or _of_recipe(flaws)) is not None:
+        return early
     if facts.parameters > most:
-        judge.cannot(
+        raise NotJudged(
             f"networks of more than {most:,} parameters are not trained; mend the number of "
             f"parameters first ({facts.parameters:,})"
         )
-    if trained.accuracy is None or trained.recipe is None:
-        judge.cannot("there is no finished epoch to judge")
-    accuracy, started = trained.accuracy, trained.training
+    if record.accuracy is None or record.recipe is None:
+        raise NotJudged("there is no finished epoch to judge")
+    accuracy, started = record.accuracy, record.training
     budget = rubric.limits.epochs - 1
-    planned = started.planned_epochs if started else min(trained.recipe.epochs, budget)
+    planned = started.planned_epochs if started else min(record.recipe.epochs, budget)
     last, alone = max(len(run.curve) for run in accuracy.runs), len(accuracy.runs) == 1
-    judge(
-        verdict.reached(accuracy, rubric.limits),
-        expected=verdict.expected(rubric.limits, len(accuracy.runs)),
-        found=verdict.found(accuracy, rubric.limits),
+    return verdict(
+        by_runs.reached(accuracy, rubric.limits),
+        expected=by_runs.expected(rubric.limits, len(accuracy.runs)),
+        found=by_runs.found(accuracy, rubric.limits),
         where=f"epoch {last} of {planned}; best {'' if alone else 'in the mean '}"
         f"{accuracy.best:.2f}%",
-        message=verdict.shortage(accuracy, rubric.limits),
-        help=verdict.first_help(accuracy)
-        or _how_to_improve(verdict.was_better(accuracy, limit), last, budget)
+        message=by_runs.shortage(accuracy, rubric.limits),
+        help=by_runs.first_help(accuracy)
+        or _how_to_improve(by_runs.was_better(accuracy, limit), last, budget)
         + "; --runs 5 tells more than one run" * (alone and accuracy.unsure(limit)),
     )
 
 
-# Behind the training, which begins with a probe of what these layers do to the scores. Where it is
-# stopped later, they are judged all the same.
-
-
-@pytest.mark.probed
-def test_batch_normalization(judge: Judge, record: Record) -> None:
+def batch_normalization(record: Record, rubric: Rubric) -> Verdict:
     """Batch normalisation."""
-    _judge_layer(
-        judge, record, _facts(judge, record).batch_norm, "batch normalisation",
+    return _judge_layer(
+        record, _facts(record).batch_norm, "batch normalisation",
         add="add nn.BatchNorm2d behind a convolution, and call it in forward",
         mend="use nn.BatchNorm2d as it comes, in training and in evaluation, and let what follows "
         "work on its result: x = self.bn(x)",
     )  # fmt: skip
 
 
-@pytest.mark.probed
-def test_dropout(judge: Judge, record: Record) -> None:
+def dropout(record: Record, rubric: Rubric) -> Verdict:
     """Dropout."""
-    _judge_layer(
-        judge, record, _facts(judge, record).dropout, "dropout",
+    return _judge_layer(
+        record, _facts(record).dropout, "dropout",
         add="add nn.Dropout with a small p, and call it in forward",
         mend="use nn.Dropout with a small p, which evaluation switches off by itself, and let what "
         "follows work on its result: x = self.dropout(x)",
     )  # fmt: skip
 
 
-@pytest.mark.probed
-def test_global_average_pooling(judge: Judge, record: Record) -> None:
+def global_average_pooling(record: Record, rubric: Rubric) -> Verdict:
     """Global average pooling."""
-    _judge_layer(
-        judge, record, _facts(judge, record).global_average_pooling, "global average pooling",
+    return _judge_layer(
+        record, _facts(record).global_average_pooling, "global average pooling",
         add="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
         mend="average the last map whole, whatever its size, with nn.AdaptiveAvgPool2d(1) or "
         "x.mean((2, 3)), and make the scores of the result",
     )  # fmt: skip
 
 
-def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
+def epoch_budget(record: Record, rubric: Rubric) -> Verdict:
     """Epochs."""
-    _facts(judge, record)
+    _facts(record)
     if record.recipe is None:
-        judge.cannot("the recipe is not known")
-    _judge_recipe(judge, [f for f in record.recipe.flaws if f.about == "epochs"])
+        raise NotJudged("the recipe is not known")
+    if (flawed := _of_recipe([f for f in record.recipe.flaws if f.about == "epochs"])) is not None:
+        return flawed
     limit = rubric.limits.epochs
     declared = record.recipe.epochs
     source = next((f.where for f in record.recipe.facts if f.about == "epochs"), "")
     counted = _counted(record)
     more = any(metered.past_budget for _, metered in _meters(record))
     found = f"{declared} declared" + (f", {counted} counted" if counted else "")
-    judge(
+    return verdict(
         declared < limit and counted < limit and not more,
         expected=f"fewer than {limit}",
         found=found + (", and more asked for" if more else ""),
@@ -162,9 +153,9 @@ def test_epoch_budget(judge: Judge, record: Record, rubric: Rubric) -> None:
     )
 
 
-def test_integrity(judge: Judge, record: Record) -> None:
+def integrity(record: Record, rubric: Rubric) -> Verdict:
     """Integrity."""
-    facts = _facts(judge, record)
+    facts = _facts(record)
     doubts = list(_doubts(facts))
     if record.probe is not None:
         doubts += _contradictions(record.probe)
@@ -175,8 +166,8 @@ def test_integrity(judge: Judge, record: Record) -> None:
     ]
     found = [*doubts, *miscounted, *of_loop]
     if not found and (why := _unmeasured(record)):
-        judge.cannot(why)
-    judge(
+        raise NotJudged(why)
+    return verdict(
         not found,
         expected="tests the network it trained, image by image",
         found="; ".join(found) or "it does",
@@ -225,10 +216,10 @@ def _unmeasured(record: Record) -> str:
     return ""
 
 
-def _facts(judge: Judge, record: Record) -> Facts:
+def _facts(record: Record) -> Facts:
     """Return the facts of the network, or end the check when there are none to judge."""
     if record.model is None:
-        judge.cannot("the submission did not load")
+        raise NotJudged("the submission did not load")
     return record.model
 
 
@@ -267,8 +258,8 @@ def _meters(record: Record) -> Iterator[tuple[str, Metered]]:
 
 
 def _judge_layer(
-    judge: Judge, record: Record, findings: list[Finding], name: str, *, add: str, mend: str
-) -> None:
+    record: Record, findings: list[Finding], name: str, *, add: str, mend: str
+) -> Verdict:
     """Pass if any finding counts and was seen to act; otherwise tell why each one does not.
 
     What to try is to `add` such a layer where there is none, or to `mend` what there is.
@@ -276,12 +267,12 @@ def _judge_layer(
     findings = measured(findings, record.probe)
     good = [f for f in findings if f.counts]
     reasons = "; ".join(f"{_called(f)} ({_shapes(f)}): {f.why}" for f in findings)
-    judge(
+    return verdict(
         bool(good),
         expected="at least one acts on the output",
         found=_named(good) if good else reasons or "none",
         where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where))
-        or f"forward of class {_facts(judge, record).class_name}",
+        or f"forward of class {_facts(record).class_name}",
         message=f"no {name} acts on the network's output",
         help=mend if findings else add,
     )
@@ -313,30 +304,31 @@ def _in_a_line(problem: Problem) -> str:
     return f"{problem.message}: {problem.found}" if problem.found else problem.message
 
 
-def _judge_training(judge: Judge, problem: Problem | None, expected: str) -> None:
-    """End the check when the training did not: failed if that is the submission's doing."""
+def _of_training(problem: Problem | None, expected: str) -> Verdict | None:
+    """Return a failure if the training ended early by the submission's doing."""
     if problem is None or problem.stage != "train":
-        return
+        return None
     if problem.fault == "grader":
-        judge.cannot(_in_a_line(problem))
-    judge(
+        raise NotJudged(_in_a_line(problem))
+    return verdict(
         False, expected=problem.expected or expected, found=problem.found, where=problem.where,
         message=problem.message, help=problem.help,
     )  # fmt: skip
 
 
-def _judge_recipe(judge: Judge, flaws: list[Flaw]) -> None:
-    """Fail if a part of the recipe that the file declares cannot be used."""
-    if flaws:
-        names = ", ".join(dict.fromkeys(f.about for f in flaws))
-        judge(
-            False, expected="a recipe that can be carried out",
-            found="; ".join(f"{f.about}: {f.message}" for f in flaws),
-            where=", ".join(dict.fromkeys(f.where for f in flaws if f.where)),
-            message=f"the recipe that the file declares cannot be used: {names}",
-            help="; ".join(dict.fromkeys(f.help for f in flaws if f.help))
-            or "run the line named, or leave it out: the grader has a recipe of its own",
-        )  # fmt: skip
+def _of_recipe(flaws: list[Flaw]) -> Verdict | None:
+    """Return a failure if a part of the recipe that the file declares cannot be used."""
+    if not flaws:
+        return None
+    names = ", ".join(dict.fromkeys(f.about for f in flaws))
+    return verdict(
+        False, expected="a recipe that can be carried out",
+        found="; ".join(f"{f.about}: {f.message}" for f in flaws),
+        where=", ".join(dict.fromkeys(f.where for f in flaws if f.where)),
+        message=f"the recipe that the file declares cannot be used: {names}",
+        help="; ".join(dict.fromkeys(f.help for f in flaws if f.help))
+        or "run the line named, or leave it out: the grader has a recipe of its own",
+    )  # fmt: skip
 
 
 def _how_to_improve(was_better: bool, last: int, most: int) -> str:
@@ -369,3 +361,16 @@ def _contradictions(probed: Probed) -> Iterator[str]:
         yield f"node {each.node} gives {each.found} where the description says {each.stated}"
     if not probed.independent:
         yield "an image's scores change with the other images of its batch"
+
+
+REQUIREMENTS = (
+    Requirement(loads, needs="description"),
+    Requirement(parameter_count, needs="description"),
+    Requirement(batch_normalization, needs="probe"),
+    Requirement(dropout, needs="probe"),
+    Requirement(global_average_pooling, needs="probe"),
+    Requirement(test_accuracy, needs="training"),
+    Requirement(epoch_budget, needs="everything"),
+    Requirement(integrity, needs="everything"),
+)
+"""All of them, in the order of the report."""

@@ -1,0 +1,110 @@
+"""The options of a grading run: one table, from which pytest and `grade` declare them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_OUT = "grades"
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option's name, and the keyword arguments of argparse that describe it."""
+
+    name: str
+    arguments: dict[str, Any]
+
+    @property
+    def value(self) -> str:
+        """What has to follow it: `DIR`, `own|default`, or nothing."""
+        choices = self.arguments.get("choices", ())
+        return str(self.arguments.get("metavar", "|".join(choices)))
+
+
+def declare(add: Callable[..., object], *left_out: str) -> None:
+    """Declare all options but some; `add` is argparse's `add_argument`, or pytest's equal."""
+    for option in OPTIONS:
+        if option.name not in left_out:
+            add(option.name, **option.arguments)
+
+
+def path(text: str) -> Path:
+    """Read a path, which an empty text (an unset variable of a shell) is not."""
+    return Path(_something(text))
+
+
+def _something(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a value, found an empty text")
+    return text
+
+
+def _seed(text: str) -> int:
+    return _between(0, 2**63 - 1, text)
+
+
+def _runs(text: str) -> int:
+    return _between(1, 1000, text)
+
+
+def _between(least: int, most: int, text: str) -> int:
+    if not (text.isdecimal() and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from {least} to {most}, found {text!r}"
+        )
+    return int(text)
+
+
+def _option(name: str, **arguments: Any) -> Option:  # noqa: ANN401 - argparse's keywords
+    return Option(name, arguments)
+
+
+OPTIONS = (
+    _option(
+        "--submission", metavar="PATH", type=path,
+        help="the submission to grade: a .py file, a notebook, a folder or a .zip",
+    ),
+    _option(
+        "--quick", action="store_true",
+        help="judge everything that needs no training, in seconds",
+    ),
+    _option(
+        "--rubric", metavar="FILE", type=path,
+        help="limits, points and time bounds (default: grader/rubrics/mnist.toml)",
+    ),
+    _option(
+        "--out", metavar="DIR", type=path, default=Path(DEFAULT_OUT),
+        help="folder for results: DIR/<name>/record.json, plan.json, weights.safetensors (and "
+        f"weights-2.safetensors for a second run, and so on) (default: {DEFAULT_OUT})",
+    ),
+    _option(
+        "--data-dir", metavar="DIR", type=path,
+        help="read MNIST from a torchvision-style folder instead of the bundled copy",
+    ),
+    _option(
+        "--model", metavar="NAME", type=_something,
+        help="the class or variable to grade, where a file holds several models",
+    ),
+    _option(
+        "--official", action="store_true",
+        help="refuse to run without every protection a submission must be kept in (grade doctor)",
+    ),
+    _option(
+        "--recipe", choices=("own", "default"),
+        help="train with the submission's own recipe, or with the grader's (default: its own as "
+        "far as it has one)",
+    ),
+    _option(
+        "--seed", metavar="N", type=_seed,
+        help="seed of the training (default: made from the submission's plan)",
+    ),
+    _option(
+        "--runs", metavar="N", type=_runs,
+        help="train from N seeds and judge their mean, or as many as the rubric says; as many at "
+        "once as there are cores (default: what the rubric says, which is 1)",
+    ),
+)  # fmt: skip
