@@ -19,8 +19,8 @@ from grader.reports.compare import render
 def compared(left: Path, right: Path) -> str:
     """Return the two side by side, as wide as the terminal.
 
-    An accuracy is shown where `grades/` holds the record of a training of the same plan. Raises
-    GradingError when the grader cannot work here.
+    An accuracy is shown where `grades/` holds the record of a training of the same network and
+    recipe. Raises GradingError when the grader cannot work here.
     """
     rubric = rubrics.load()
     width = max(shutil.get_terminal_size((140, 40)).columns, 80)
@@ -36,7 +36,7 @@ def _with_accuracy(record: Record) -> Record:
     """Add what an earlier run over the same plan found out."""
     with contextlib.suppress(GraderFault):
         known = records.load(Path(DEFAULT_OUT) / record.submission.name / "record.json")
-        if known.plan_sha256 == record.plan_sha256:
+        if record.content_sha256 and known.content_sha256 == record.content_sha256:
             return records.update(
                 record, accuracy=known.accuracy, training=known.training, probe=known.probe
             )

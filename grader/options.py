@@ -100,7 +100,7 @@ OPTIONS = (
     ),
     _option(
         "--seed", metavar="N", type=_seed,
-        help="seed of the training (default: made from the submission's plan)",
+        help="seed of the training (default: made from what the submission computes)",
     ),
     _option(
         "--runs", metavar="N", type=_runs,

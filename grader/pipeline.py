@@ -6,6 +6,7 @@ text    sandbox     facts      worker process
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import importlib.metadata
@@ -22,6 +23,7 @@ from grader import record as records
 from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data
 from grader.plan.assemble import assemble, request_defaults
+from grader.plan.content import content_of, in_order
 from grader.plan.facts import facts_of
 from grader.plan.initial import drawn_together, notes_on_initialisation
 from grader.plan.schema import Description, Flaw, Plan
@@ -31,7 +33,7 @@ from grader.rubric import Rubric
 from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
 from grader.submission.files import check_path, sha256_of
-from grader.submission.program import Program, RecipeChoice
+from grader.submission.program import Part, Program, RecipeChoice, Statement, Train
 from grader.submission.reader import read_program
 from grader.training.events import AnyEvent, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
@@ -186,7 +188,10 @@ class Run:
     def _write_plan(self, plan: Plan) -> None:
         encoded = msgspec.json.encode(plan)
         records.write_atomically(self.folder / "plan.json", encoded)
-        self._update(plan_sha256=hashlib.sha256(encoded).hexdigest())
+        self._update(
+            plan_sha256=hashlib.sha256(encoded).hexdigest(),
+            content_sha256=hashlib.sha256(content_of(plan)).hexdigest(),
+        )
 
     def _train(self, plan: Plan, on_event: OnEvent) -> None:
         """Train once for every seed; a run that fails ends no other."""
@@ -212,7 +217,7 @@ class Run:
     def _tasks(self, plan: Plan) -> list[pool.Task]:
         """Return a training for each run. Several have one core each, a single one has them all."""
         request, rubric = self.request, self.request.rubric
-        first = request.seed if request.seed is not None else _seed(self.record.plan_sha256)
+        first = request.seed if request.seed is not None else _seed(self.record.content_sha256)
         budget = rubric.limits.epochs - 1
         bounds = Bounds(rubric.seconds.epoch, rubric.seconds.run, rubric.megabytes.train)
         own, program = None, None
@@ -311,15 +316,32 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
     if plan.level == "sandboxed" and rubric.limits.rebuilt:
         note = "the rubric asks for the grader's own loop: the recipe is trained without the rest"
         plan = msgspec.structs.replace(plan, level="rebuilt", notes=[*plan.notes, note])
-    if plan.level == "sandboxed":
-        code = hashlib.sha256(msgspec.json.encode(program.train)).hexdigest()
-        plan = msgspec.structs.replace(plan, code_sha256=code)
+    if plan.level == "sandboxed" and program.train is not None:
+        plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program.train))
     try:
         validate(plan, budget)
     except SubmissionError as error:
         flaw = Flaw("recipe", f"{error.message}: {error.found}", error.where, error.help)
         plan = msgspec.structs.replace(plan, flaws=[*plan.flaws, flaw])
-    return msgspec.structs.replace(plan, model=drawn_together(plan.model))
+    return msgspec.structs.replace(plan, model=drawn_together(in_order(plan.model)))
+
+
+def code_sha256(train: Train) -> str:
+    """Hash what the submission's own training runs, without comments and places."""
+    parts = (train.function, *(train.arguments[name] for name in sorted(train.arguments)))
+    code = [
+        [[module.name, *map(_plain, module.statements)] for module in train.modules],
+        [[_plain(part), *map(_plain, part.setup), part.bindings] for part in parts],
+        train.roles, train.first_epoch,
+    ]  # fmt: skip
+    return hashlib.sha256(msgspec.json.encode(code, order="deterministic")).hexdigest()
+
+
+def _plain(code: Statement | Part) -> str:
+    try:
+        return ast.unparse(ast.parse(code.source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code.source
 
 
 def examine(record: Record, plan: Plan) -> Record:
@@ -366,9 +388,9 @@ def _environment() -> dict[str, str]:
     return versions | machine | {"python": platform.python_version()}
 
 
-def _seed(plan_sha256: str) -> int:
-    """Return the plan's own seed: the same submission is always trained alike, on any machine."""
-    return int(plan_sha256[:8], 16)
+def _seed(content_sha256: str) -> int:
+    """Return the plan's own seed: what computes the same is trained alike, on any machine."""
+    return int(content_sha256[:8], 16)
 
 
 def _brief(error: BaseException) -> str:

@@ -183,6 +183,7 @@ class Record(Struct, frozen=True):
     problem: Problem | None = None
     model: Facts | None = None
     plan_sha256: str = ""
+    content_sha256: str = ""
     recipe: RecipeSummary | None = None
     probe: Probed | None = None
     metered: Metered | None = None

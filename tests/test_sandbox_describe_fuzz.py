@@ -245,6 +245,13 @@ def test_an_answer_of_millions_of_values_is_refused_before_it_is_decoded(
     assert peak < 1_000_000
 
 
+def test_a_level_without_a_training_is_none() -> None:
+    """A description cannot claim a training of its own that the file does not hold."""
+    content = json.dumps({"description": honest() | {"level": "sandboxed"}}).encode()
+
+    assert read(frame(content)).level == "rebuilt"
+
+
 def test_a_second_frame_of_any_kind_is_no_fault(subtests: pytest.Subtests) -> None:
     """What is said of a trial of the submission's own training may be nonsense of any depth."""
     for content in (b"[" * 100_000, b'{"notes":' * 50_000, b'{"\xff": 1}', rb'{"level":"\ud800"}'):
