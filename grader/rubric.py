@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +18,7 @@ Count = Annotated[int, Meta(ge=1, le=10**9)]
 Points = Annotated[float, Meta(ge=0, le=1e6)]
 Seconds = Annotated[float, Meta(gt=0, le=1e7)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+Epochs = Annotated[int, Meta(ge=2, le=1000)]  # exclusive: at least one epoch is trained
 Runs = Annotated[int, Meta(ge=1, le=1000)]
 
 
@@ -37,7 +37,7 @@ class Limits(Struct, frozen=True):
     """
 
     parameters: Count
-    epochs: Count
+    epochs: Epochs
     accuracy: Percent
     judged_on: Literal["last", "best"]
     trained_parameters: Count
@@ -84,7 +84,10 @@ class Memory(Struct, frozen=True):
 
 
 class Rubric(Struct, frozen=True):
-    """A rubric file, validated."""
+    """A rubric file, validated.
+
+    `points` holds the checks that are judged; one without points, or left out, is switched off.
+    """
 
     version: Literal[1]
     assignment: str
@@ -102,7 +105,7 @@ class Rubric(Struct, frozen=True):
 def load(path: Path = DEFAULT) -> Rubric:
     """Read a rubric; UsageFault says the line and the reason when it is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageFault(
             "the rubric cannot be read", expected="a TOML file in UTF-8", found=str(error),
@@ -113,14 +116,16 @@ def load(path: Path = DEFAULT) -> Rubric:
         content = tomllib.loads(text)
         rubric = msgspec.convert(content, Rubric)
     except tomllib.TOMLDecodeError as error:
-        raise _refused(path, str(error)) from None
+        raise _refused(path, text, "", str(error)) from None
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$.")
-        place = place.rstrip("`").replace("[...]", f".{_wrong_points(content)}")
-        raise _refused(path, reason, _line_of(text, place)) from None
-    if path != DEFAULT:
-        _compare_checks(path, text, rubric.points.keys(), load().points.keys())
-    return rubric
+        reason, _, place = str(error).partition(" - at `$")
+        place = place.strip("`.").replace("[...]", f".{_wrong_points(content)}")
+        if missing := re.fullmatch(r"Object missing required field `(\w+)`", reason):
+            place, reason = f"{place}.{missing[1]}".lstrip("."), "is missing"
+        raise _refused(path, text, place, reason) from None
+    _compare_values(path, text, rubric)
+    points = {name: points for name, points in rubric.points.items() if points}
+    return msgspec.structs.replace(rubric, points=points)
 
 
 def _wrong_points(content: dict[str, Any]) -> str:
@@ -133,19 +138,33 @@ def _wrong_points(content: dict[str, Any]) -> str:
     return ""
 
 
-def _compare_checks(path: Path, text: str, found: Set[str], checks: Set[str]) -> None:
-    """Raise UsageFault unless points are given for every check, and for nothing else."""
-    for name in sorted(found - checks):
-        raise _refused(path, f"there is no check `{name}`", _line_of(text, f"points.{name}"))
-    for name in sorted(checks - found):
-        raise _refused(path, f"the points of `{name}` are missing", _line_of(text, "points"))
+def _compare_values(path: Path, text: str, rubric: Rubric) -> None:
+    """Raise UsageFault for what types let through and nobody can mean."""
+    if 0 < rubric.limits.accuracy <= 1:
+        raise _refused(
+            path, text, "limits.accuracy", f"{rubric.limits.accuracy:g} per cent",
+            expected="per cent of the test set: 99.4, not 0.994",
+            help=f"write accuracy = {100 * rubric.limits.accuracy:g}",
+        )  # fmt: skip
+    known = rubric.points.keys() if path == DEFAULT else load().points.keys()
+    for name in sorted(rubric.points.keys() - known):
+        raise _refused(path, text, f"points.{name}", "there is no such check",
+                       expected=", ".join(known))  # fmt: skip
+    if not any(rubric.points.values()):
+        raise _refused(path, text, "points", "no check is worth any points",
+                       expected="points for one check at least")  # fmt: skip
 
 
-def _refused(path: Path, reason: str, line: int | None = None) -> UsageFault:
-    where = f"{path}, line {line}" if line else str(path)
+def _refused(
+    path: Path, text: str, key: str, reason: str, *, expected: str = "", help: str = ""
+) -> UsageFault:
+    """Make the error for the value of a dotted key (`limits.epochs`), or for the file."""
+    line = _line_of(text, key) if key else None
     return UsageFault(
-        "the rubric is refused", expected="the fields of the default rubric", found=reason,
-        where=where, help=f"compare it with {DEFAULT}",
+        "the rubric is refused", expected=expected or "the fields of the default rubric",
+        found=f"{key}: {reason}" if key else reason,
+        where=f"{path}, line {line}" if line else str(path),
+        help=help or f"compare it with {DEFAULT}",
     )  # fmt: skip
 
 

@@ -112,7 +112,12 @@ class Grading:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Bound every check's time from outside."""
+        """Leave out what the rubric has switched off; bound every check's time from outside."""
+        off = [item for item in items if isinstance(item, CheckItem) and not self._asks(item)]
+        items[:] = [item for item in items if item not in off]
+        if off and not items:
+            names = ", ".join(item.requirement.id for item in off)
+            raise pytest.UsageError(f"the rubric has switched off {names}: no points are given")
         guarded = self.config.pluginmanager.hasplugin("timeout")
         if guarded and self.config.getoption("timeout") is None:
             seconds = self.run.request.rubric.seconds
@@ -123,6 +128,9 @@ class Grading:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what is to be judged."""
         self.selected = [item.requirement for item in session.items if isinstance(item, CheckItem)]
+
+    def _asks(self, item: CheckItem) -> bool:
+        return item.requirement.id in self.run.request.rubric.points
 
     def _add(self, check: Check) -> None:
         self.checks[check.id] = check
@@ -152,7 +160,9 @@ class Grading:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the final record; absence of failure is not a pass."""
         self._judge_the_probed()
-        self._save("complete" if set(self.checks) == set(CHECKS) else "partial")
+        self._save(
+            "complete" if set(self.checks) == set(self.run.request.rubric.points) else "partial"
+        )
         passed = {check.id for check in self.checks.values() if check.outcome == "passed"}
         if session.exitstatus == pytest.ExitCode.OK and passed != {r.id for r in self.selected}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -116,6 +116,13 @@ def test_an_optimiser_without_a_scheduler_keeps_its_rate() -> None:
     assert "stays as it is" in fact.value
 
 
+def test_the_default_recipe_keeps_to_a_shorter_budget() -> None:
+    """Where fewer epochs are allowed than the default has, a file of a model alone gets those."""
+    plan = assemble.assemble(Description(model()), 9)
+
+    assert plan.recipe.epochs == assemble.request_defaults(9)["epochs"] == 9
+
+
 def test_a_recipe_longer_than_the_budget_is_written_no_further() -> None:
     """A million epochs do not make a schedule of half a billion steps, and are valid."""
     plan = assemble.assemble(Description(model(), epochs=10**6), 19)

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from grader import rubric
-from grader.checks import CHECKS
+from grader.checks import CHECKS, judge
 from grader.errors import UsageFault
+from tests.making import record
 
 
 def changed(tmp_path: Path, old: str, new: str) -> Path:
@@ -34,14 +35,20 @@ def test_points_sum_to_a_hundred() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("epochs = 20 ", 'epochs = "ten" ', "Expected `int`, got `str`"),
+        ("epochs = 20 ", 'epochs = "ten" ', "limits.epochs: Expected `int`, got `str`"),
         ("accuracy = 99.40", "accuracy = 994", "<= 100"),
         ("loads = 5", "loads = -5", ">= 0"),
         ("describe = 60 ", "describe = 0 ", "> 0"),
         ('judged_on = "last"', 'judged_on = "luckiest"', "luckiest"),
         ('judged_by = "mean"', 'judged_by = "median"', "median"),
         ("runs = 1 ", "runs = 0 ", ">= 1"),
-        ("dropout = 10", "droput = 10", "droput"),
+        ("dropout = 10", "droput = 10", "points.droput: there is no such check"),
+        ("epochs = 20 ", "epochs = 1 ", "limits.epochs: Expected `int` >= 2"),
+        ("accuracy = 99.40", "accuracy = 0.994", "limits.accuracy: 0.994 per cent"),
+        ("accuracy = 99.40", "accuracy = nan", "limits.accuracy: Expected `float` >= 0"),
+        ("loads = 5", "loads = inf", "points.loads: "),
+        ("loads = 5", "loads = true", "points.loads: Expected `float`, got `bool`"),
+        ("train = 6_000", "train = 6_000.5", "megabytes.train: Expected `int`"),
     ],
 )
 def test_wrong_value_is_refused_with_its_line_and_reason(
@@ -61,12 +68,38 @@ def test_default_rubric_gives_points_for_every_check() -> None:
     assert set(rubric.load().points) == set(CHECKS)
 
 
-def test_points_that_are_missing_are_named(tmp_path: Path) -> None:
-    """A rubric without a check's points is refused with the check's name."""
-    with pytest.raises(UsageFault) as caught:
-        rubric.load(changed(tmp_path, "dropout = 10", "# dropout = 10"))
+@pytest.mark.parametrize("line", ["", "# dropout = 10", "dropout = 0", "dropout = 0.0"])
+def test_a_check_without_points_is_switched_off(tmp_path: Path, line: str) -> None:
+    """A line that is deleted, or says 0, leaves the check out of the judgement and the sum."""
+    found = rubric.load(changed(tmp_path, "dropout = 10", line))
 
-    assert "`dropout` are missing" in caught.value.found
+    assert "dropout" not in found.points
+    assert found.max_score == 90
+    assert {check.id for check in judge(record(), found)} == set(CHECKS) - {"dropout"}
+
+
+def test_a_rubric_without_any_points_is_refused(tmp_path: Path) -> None:
+    """Nothing could fail by it."""
+    text = rubric.DEFAULT.read_text(encoding="utf-8")
+    head, _, rest = text.partition("[points]")
+    path = tmp_path / "rubric.toml"
+    path.write_text(f"{head}[points]\nloads = 0\n{rest[rest.index('[seconds]') :]}")
+    with pytest.raises(UsageFault, match="points: no check is worth any points"):
+        rubric.load(path)
+
+
+def test_an_accuracy_that_is_a_fraction_is_told_what_to_write(tmp_path: Path) -> None:
+    """0.994 is surely meant as 99.4 per cent, and is not taken as less than one."""
+    with pytest.raises(UsageFault, match=r"write accuracy = 99\.4$"):
+        rubric.load(changed(tmp_path, "accuracy = 99.40", "accuracy = 0.994"))
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    """Windows editors write one in front of UTF-8."""
+    path = tmp_path / "rubric.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + rubric.DEFAULT.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert rubric.load(path) == rubric.load()
 
 
 def test_syntax_error_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -83,7 +116,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_field_left_out_is_named(tmp_path: Path) -> None:
     """A rubric without a bound is refused with the bound's name."""
-    with pytest.raises(UsageFault, match="run"):
+    with pytest.raises(UsageFault, match=r"seconds\.run: is missing"):
         rubric.load(changed(tmp_path, "run = 7_200", "# run"))
 
 

@@ -43,6 +43,18 @@ def test_without_the_accuracy_nothing_is_trained(tmp_path: Path) -> None:
     assert "test_accuracy" not in graded.outcomes
 
 
+def test_a_check_without_points_is_not_judged(tmp_path: Path) -> None:
+    """What a rubric switches off is not in the table, and a run without it is complete."""
+    path = rubric(tmp_path, dropout="0", test_accuracy="0")
+    graded = grade(GOOD, tmp_path, f"--rubric={path}")
+
+    assert graded.status == 0, graded.output
+    assert set(CHECKS) - set(graded.outcomes) == {"dropout", "test_accuracy"}
+    assert (graded.record.status, graded.record.max_score) == ("complete", 50)
+    assert graded.record.training is None
+    assert "Dropout " not in graded.output.partition("Results for")[2]
+
+
 @pytest.mark.parametrize("options", [["--quick"], ["-m", "not trains"]], ids=["quick", "mark"])
 def test_a_quick_look_judges_all_but_the_training(tmp_path: Path, options: list[str]) -> None:
     """`--quick`, like `-m "not trains"`, leaves out what needs a training and nothing else."""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from grader.plan.schema import (
+    MAX_STEPS,
     Affine,
     Channels,
     Crop,
@@ -42,8 +43,8 @@ _DEFAULT = "the grader's default"
 def request_defaults(max_epochs: int) -> dict[str, Any]:
     """Return what the box needs to know to finish a recipe the submission only half defines."""
     return {
-        "epochs": EPOCHS, "batch_size": BATCH_SIZE, "max_epochs": max_epochs, "samples": SAMPLES,
-        "optimizer": {"name": OPTIMIZER, "options": OPTIONS},
+        "epochs": min(EPOCHS, max_epochs), "batch_size": BATCH_SIZE, "max_epochs": max_epochs,
+        "samples": SAMPLES, "optimizer": {"name": OPTIMIZER, "options": OPTIONS},
     }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
 
     A recipe of more than `max_epochs` is cut off there: a default schedule is written no further.
     """
-    epochs = found.epochs or EPOCHS
+    epochs = found.epochs or min(EPOCHS, max_epochs)
     batch = found.batch_size or BATCH_SIZE
     drop_last = bool(found.drop_last)
     per_epoch = steps_per_epoch(batch, drop_last)
@@ -62,7 +63,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
         batch_size=batch,
         optimizer=found.optimizer or _optimizer(found),
         schedule=found.schedule
-        or Schedule([_triangle(epochs * per_epoch, max_epochs * per_epoch)]),
+        or Schedule([_triangle(epochs * per_epoch, min(max_epochs * per_epoch, MAX_STEPS))]),
         train_transform=found.train_transform or _AUGMENTATION + test,
         test_transform=test,
         loss=found.loss or _CROSS_ENTROPY,
