@@ -107,5 +107,5 @@ def blaming_data(what: str) -> Iterator[None]:
         raise SubmissionError(
             f"{what} cannot be used", expected="a network and a recipe the grader can work with",
             found=f"{type(error).__name__}: {error}"[:500],
-            help="write the model in a plainer way; if you think it is plain, please report this",
+            help="write the model in a simpler way; if it is simple already, report this",
         ) from error  # fmt: skip

@@ -150,7 +150,7 @@ class Run:
         if program.train is None or plan.level == "rebuilt":
             return
         run = {f"{s.file}, line {s.line}" for m in program.train.modules for s in m.statements}
-        averaging = ["averaged weights are not made where the submission's own loop trains"]
+        averaging = ["averaged weights are not computed where the submission's own loop trains"]
         self._update(
             set_aside=[s for s in self.record.set_aside if s.where not in run],
             notes=[note for note in self.record.notes if note not in program.train.settles]

@@ -133,7 +133,7 @@ def _teller(number: int, mailbox: Mailbox) -> Callable[[Future[None]], None]:
         error = CancelledError() if future.cancelled() else future.exception()
         if error is not None and not isinstance(error, GradingError):
             error = GraderFault(
-                "the training was not carried out", expected="an end, good or bad",
+                "the training did not run", expected="a result, or a reason for none",
                 found=f"{type(error).__name__}: {error}", where="grader.pool",
                 help="run it again; if it happens again, report this message",
             )  # fmt: skip

@@ -266,7 +266,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise GraderFault(
-            "a result could not be written", expected="a folder with free space that is ours",
+            "a result could not be written", expected="a writable folder with free space",
             found=str(error), where=str(path), help="choose another folder with --out",
         ) from error  # fmt: skip
 

@@ -111,7 +111,7 @@ def failure_of(event: AnyEvent, level: str) -> SubmissionError | None:
     if isinstance(event, Failed):
         return SubmissionError(
             "the network or its recipe cannot be trained",
-            expected=event.expected or "a training step that runs to its end",
+            expected=event.expected or "a training step that finishes",
             found=": ".join(part for part in (event.message, event.found) if part),
             where=event.where,
             help=event.help or "run a few training steps of your own at this batch size",

@@ -186,7 +186,7 @@ def test_runs_are_judged_though_the_first_never_began() -> None:
     assert "20 counted" in failure("epoch_budget", long)
 
 
-FLOODED = Problem("train", "flooded", "the training flooded its output")
+FLOODED = Problem("train", "flooded", "the training printed too much")
 
 
 @pytest.mark.parametrize("begun", [True, False])

@@ -113,7 +113,7 @@ def test_an_optimiser_without_a_scheduler_keeps_its_rate() -> None:
     fact = next(f for f in plan.provenance if f.about == "scheduler")
 
     assert plan.recipe.schedule.lr == [[0.01]]
-    assert "stays as it is" in fact.value
+    assert "stays constant" in fact.value
 
 
 def test_the_default_recipe_keeps_to_a_shorter_budget() -> None:

@@ -78,13 +78,13 @@ def test_mapped_transform_gives_torchvisions_pixels(library: Any, name: str) -> 
 @pytest.mark.parametrize(
     ("transform", "reason"),
     [
-        (v1.RandomPosterize(4), "no vectorised equal"),
+        (v1.RandomPosterize(4), "no equivalent"),
         (v1.RandomRotation(5, expand=True), "without expansion"),
         (v1.Pad(2, padding_mode="reflect"), "padding mode"),
-        (v1.Lambda(lambda x: x**2), "has no equal for it"),
-        (v1.Lambda(lambda x: x + torch.randn(x.shape)), "has no equal for it"),
+        (v1.Lambda(lambda x: x**2), "has no equivalent for it"),
+        (v1.Lambda(lambda x: x + torch.randn(x.shape)), "has no equivalent for it"),
         (v1.Lambda(lambda x: x.nothing), "AttributeError"),
-        (recorded("GridDistortion"), "no vectorised equal"),
+        (recorded("GridDistortion"), "no equivalent"),
         (recorded("CoarseDropout", max_holes=8, min_holes=1), "one number and one size"),
         (recorded("Rotate", 5, interpolation=2), "nearest and bilinear"),
         (object(), "not one of torchvision's"),

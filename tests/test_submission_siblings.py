@@ -116,8 +116,8 @@ def test_what_was_not_handed_in_is_not_read(tmp_path: Path, other: str, kind: st
     error = refusal(folder if kind == "folder" else entry)
 
     assert "9731" not in str(error)
-    assert "not handed in" in error.message
-    assert "Hand in the folder" in error.help
+    assert "not part of the submission" in error.message
+    assert "submit the folder" in error.help
 
 
 def test_a_single_file_is_read_alone_and_its_folder_whole(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_single_file_is_read_alone_and_its_folder_whole(tmp_path: Path) -> Non
     entry = write(tmp_path, "work.py", HEAD + "from helper import Net\nmodel = Net(3)" + SGD)
     error = refusal(entry)
 
-    assert error.message == "the model comes from `helper`, which was not handed in"
+    assert error.message == "the model comes from `helper`, which is not part of the submission"
     assert error.where == "work.py, line 6"
     assert parameters(read_program(tmp_path)) == 70
 
@@ -155,7 +155,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     entry = write(folder, "work.py", HEAD + "from model import Net\nmodel = Net()" + SGD)
     (folder / "model.py").symlink_to(secret)
-    assert "not handed in" in refusal(entry.parent).message
+    assert "not part of the submission" in refusal(entry.parent).message
     write(folder, "work.py", HEAD + net())
     assert "symbolic links are not followed: model.py" in read_program(folder).notes
 

@@ -116,7 +116,7 @@ def test_written_modules_are_importable(tmp_path: Path) -> None:
         ("a.py", "x = '\0'", "null"),
         ("a.py", "x = " + "9" * 5000, "digits"),
         ("a.py", "x = " + "(" * 5000, "parentheses"),
-        ("a.txt", "x = 1", "kind"),
+        ("a.txt", "x = 1", "type"),
         ("a.py", "x = 1", "no model was found"),
     ],
 )

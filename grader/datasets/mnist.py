@@ -108,12 +108,12 @@ def _folder(data_dir: Path) -> Path:
         if any(_path(folder, file) for file in _FILES):
             return folder
     raise UsageFault(
-        "The data folder holds no MNIST files.",
+        "the data folder holds no MNIST files",
         expected=" or ".join(str(folder / _FILES[0].name) + "[.gz]" for folder in candidates),
         found="a folder without them" if data_dir.is_dir() else "no such folder",
         where=str(data_dir),
-        help="Name a folder that torchvision.datasets.MNIST downloaded to, or leave --data-dir out"
-        " to use the copy that comes with the grader.",
+        help="name a folder that torchvision.datasets.MNIST downloaded to, or leave --data-dir out"
+        " to use the copy that comes with the grader",
     )
 
 
@@ -141,10 +141,10 @@ def _read(folder: Path, file: _File) -> bytes:
 
 def _fault(path: Path, file: _File, found: str) -> UsageFault:
     return UsageFault(
-        f"A file of MNIST cannot be used: {file.name}.",
+        f"a file of MNIST cannot be used: {file.name}",
         expected=f"{file.size:,} bytes (decompressed) with SHA-256 {file.sha256}",
         found=found,
         where=str(path),
-        help="Download the file again, or leave --data-dir out to use the copy that comes with"
-        " the grader. If that copy itself is damaged, install the grader again.",
+        help="download the file again, or leave --data-dir out to use the copy that comes with"
+        " the grader. If that copy itself is damaged, install the grader again",
     )

@@ -88,12 +88,12 @@ def steps_per_epoch(batch_size: int, drop_last: bool) -> int:
 
 
 def _described(recipe: Recipe, found: Description) -> dict[str, str]:
-    rising = f"up for {WARM_UP:.0%} of the steps, then down to 0, in straight lines"
+    rising = f"linear warm-up over {WARM_UP:.0%} of the steps, then linear to 0"
     return {
         "epochs": str(recipe.epochs),
         "batch_size": str(recipe.batch_size),
         "optimizer": f"{OPTIMIZER}({', '.join(f'{k}={v}' for k, v in OPTIONS.items())})",
-        "scheduler": "none: the learning rate stays as it is" if found.schedule else rising,
+        "scheduler": "none: the learning rate stays constant" if found.schedule else rising,
         "train_transform": "rotation of ±7°, shift of ±10 %, normalisation",
         "test_transform": "what is not random in train_transform"
         if found.train_transform

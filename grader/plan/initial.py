@@ -59,8 +59,8 @@ def notes_on_initialisation(model: Model) -> list[str]:
     shown = ", ".join(f"{tensor.name} ({_words(tensor.init)})" for tensor in own[:_SHOWN])
     more = f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
     return [
-        f"initialised in the submission's own way: {shown}{more}; the grader draws its own "
-        "numbers, spread like these"
+        f"initialised by the submission: {shown}{more}; the grader draws its own values, with "
+        "the same means and deviations"
     ]
 
 

@@ -141,7 +141,7 @@ def _input(model: Model) -> None:
         or not 1 <= channels <= MAX_CHANNELS
         or not all(1 <= side <= MAX_SIDE for side in sides)
     ):
-        raise _wrong("the network takes images of a shape the grader does not make",
+        raise _wrong("the network takes images of a shape the grader cannot provide",
                      f"up to {MAX_CHANNELS} channels of up to {MAX_SIDE}×{MAX_SIDE} pixels",
                      str(model.input_shape), model.where)  # fmt: skip
 
@@ -164,7 +164,7 @@ def _tensor(tensor: Tensor) -> None:
                      str(tensor.init), place, "use float32 parameters, and buffers for whole "
                      "numbers")  # fmt: skip
     if tensor.trainable and not (tensor.role == "parameter" and tensor.dtype in _LARGEST_FLOAT):
-        raise _wrong("something is trained that is no parameter", "a parameter of real numbers",
+        raise _wrong("something that is not a parameter is trained", "a parameter of real numbers",
                      f"{tensor.role} of {tensor.dtype}", place)  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def _sizes(model: Model) -> None:
     if baked > MAX_CONSTANTS:
         raise _wrong("the model carries too many fixed numbers", f"at most {MAX_CONSTANTS:,}",
                      f"{baked:,}", model.where,
-                     "keep what the network knows in parameters")  # fmt: skip
+                     "store what the network learns in parameters")  # fmt: skip
 
 
 def _graph(graph: Graph, tensors: list[str], place: str) -> None:

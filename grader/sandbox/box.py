@@ -105,7 +105,7 @@ class Boxed(process.Child):
             else:
                 self._launch(command, limits, reads, bounds)
         except OSError as error:
-            raise GraderFault("the box could not be started", found=str(error)) from error
+            raise GraderFault("the sandbox could not be started", found=str(error)) from error
 
     def _launch(
         self, command: Sequence[str], limits: Limits, reads: Sequence[Path], bounds: dict[str, Any]
@@ -155,7 +155,7 @@ class Boxed(process.Child):
             told = json.loads(line)
         if "error" in told:
             raise GraderFault(
-                "the box could not be started", found=told["error"], where="grader.sandbox.launch",
+                "the sandbox could not be started", found=told["error"],
                 help="run `grade doctor`; if all is well there, report this",
             )  # fmt: skip
         held: dict[str, str] = told["protections"]
@@ -165,7 +165,7 @@ class Boxed(process.Child):
     def ending(self) -> str:
         """How it ended, in words: its status, and the last it wrote to standard error."""
         tail = self.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
-        by_itself = " (it was ended by a call of its own)" * (self.returncode == _BY_ITSELF)
+        by_itself = " (it exited by a call of its own)" * (self.returncode == _BY_ITSELF)
         return f"the process ended with status {self.returncode}{by_itself}: {tail[0][:300]}"
 
     def look_at_its_end(self) -> None:
@@ -183,8 +183,8 @@ class Boxed(process.Child):
             number = -status if status < 0 else status - _SHELL
             short = "; meanwhile the machine ran out of memory" * (_killed_for_memory() > self._oom)
             raise GraderFault(
-                "the box was ended from outside", found=f"signal {number}{short}",
-                expected="an end by itself, or by a bound of the grader's",
+                "the sandbox was killed from outside", found=f"signal {number}{short}",
+                expected="an exit of its own, or one by the grader's limits",
                 where="grader.sandbox.launch", help="run it again, with more memory to spare",
             )  # fmt: skip
 

@@ -23,10 +23,10 @@ _MAX_VALUES = 3_000_000
 _LOADING = 120  # seconds of CPU that loading PyTorch may take, on any machine
 _THREADS = 4  # cores a description may keep busy all of its time
 _STOPPED = {
-    "time": "the submission did not describe itself in time",
-    "memory": "the submission used too much memory while it described itself",
-    "processes": "the submission started too many processes while it described itself",
-    "output": "the submission flooded its output while it described itself",
+    "time": "describing the submission took too long",
+    "memory": "describing the submission took too much memory",
+    "processes": "describing the submission started too many processes",
+    "output": "the submission printed too much while it was described",
 }
 
 
@@ -121,19 +121,19 @@ def received(answer: bytes | bytearray, ending: str, program: Program) -> Descri
     if len(rest) > 8 + more:
         raise Suspicious(
             "the submission wrote to the channel its description goes through",
-            expected=f"{8 + more:,} bytes behind the first frame", found=f"{len(rest):,} bytes",
+            expected=f"{8 + more:,} bytes after the answer", found=f"{len(rest):,} bytes",
             where=program.model.where, help="write to standard output only",
         )  # fmt: skip
     if len(answer) < 8 + length:
         raise Crashed(
             "the submission ended the process before it was described",
-            expected="a module that can be run to its end", found=ending,
+            expected="a module that runs to its end", found=ending,
             where=program.model.where,
             help="remove exit() and os._exit(), and whatever can crash the interpreter",
         )  # fmt: skip
     if (values := answer.count(b",")) > _MAX_VALUES:
         raise LimitReached.of(
-            "output", "what the submission says of itself is too long",
+            "output", "the submission's description is too long",
             expected=f"at most {_MAX_VALUES:,} numbers and names", found=f"{values:,}",
             where=program.model.where,
             help="use a larger batch size, or fewer parameter groups with schedules of their own",
@@ -142,10 +142,10 @@ def received(answer: bytes | bytearray, ending: str, program: Program) -> Descri
         message = msgspec.json.decode(frame, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SubmissionError(
-            "what the submission says of itself is refused",
+            "the submission's description is not valid",
             expected="numbers, names and sizes within the bounds of a plan",
             found=str(error)[:500], where=program.model.where,
-            help="look at the value named; if it is honest, report this",
+            help="check the value named; if the submission is honest, report this",
         ) from None  # fmt: skip
     if message.error is not None:
         raise _told(message.error)
@@ -179,7 +179,7 @@ def _told(error: _Error) -> SubmissionError:
         # must not be able to turn a failure into a fault of the grader.
         return SubmissionError(
             "the model could not be traced", found=error.message, where=error.where,
-            help="write the model in a plainer way; if you think it is plain, please report this",
+            help="write the model in a simpler way; if it is simple already, report this",
         )  # fmt: skip
     if error.kind == "MemoryError":
         return LimitReached.of(
@@ -195,9 +195,9 @@ def _told(error: _Error) -> SubmissionError:
 def _advice(kind: str) -> str:
     known = {
         "MemoryError": "make the model smaller, and keep data out of what it needs",
-        "MissingPackage": "keep the package out of the model, or have it installed",
-        "SystemExit": "the code the model needs ends the program: give required options defaults",
+        "MissingPackage": "build the model without this package, or have it installed here",
+        "SystemExit": "the code the model needs exits the program: give required options a default",
         "NameError": "define the name in the file, above the line that uses it",
         "ModuleNotFoundError": "put the module beside the file, or into the folder you submit",
     }
-    return known.get(kind, "run the file in a fresh interpreter and mend what it reports")
+    return known.get(kind, "run the file in a new Python process and fix what it reports")

@@ -115,7 +115,7 @@ class Trainee:
             for chunk in self._chunks:
                 self._heard += chunk
         if self._heard:
-            raise junk("more messages after it said that it was done")
+            raise junk("messages after the last one")
 
     def _take(self, count: int) -> bytes:
         while len(self._heard) < count:
@@ -123,7 +123,7 @@ class Trainee:
             if chunk is None:
                 self._box.look_at_its_end()
                 raise Crashed(
-                    "the training ended before it was done", expected="a train that returns",
+                    "the training ended before it was done", expected="a train() that returns",
                     found=self._box.ending, where="train",
                     help="remove exit() and os._exit(), and whatever can crash the interpreter",
                 )  # fmt: skip
@@ -136,7 +136,7 @@ class Trainee:
 _STOPPED = {
     "time": "the training took too much time",
     "memory": "the training used too much memory",
-    "output": "the training flooded its output",
+    "output": "the training printed too much",
     "processes": "the training started too many processes",
 }
 
@@ -144,7 +144,7 @@ _STOPPED = {
 def junk(found: str) -> Suspicious:
     """Make the error for a box that does not keep to what is agreed."""
     return Suspicious(
-        "what the training sends is refused", where="train", found=found,
+        "a message from the training is not valid", where="train", found=found,
         expected="batches asked for, and weights of the model",
         help="let train use its model and its loader, and nothing else",
     )  # fmt: skip

@@ -86,7 +86,7 @@ def _bad(name: str, found: str) -> SubmissionError:
         expected="a .zip of the folder, the notebook or the script",
         found=found,
         where=name,
-        help="Make the archive again with your system's own tool, without a password.",
+        help="make the archive again with your system's own tool, without a password",
     )
 
 

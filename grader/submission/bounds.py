@@ -45,5 +45,5 @@ def too_large(label: str, most: int) -> SubmissionError:
         expected=f"at most {most // 2**20} MB",
         found="more",
         where=label,
-        help="Clear the outputs of a notebook, and keep data in files of their own.",
+        help="clear the outputs of a notebook, and keep data in files of their own",
     )

@@ -70,15 +70,15 @@ def check_path(path: Path) -> None:
             expected=KINDS,
             found=getattr(error, "strerror", None) or str(error),
             where=str(path),
-            help="Check the spelling of the path.",
+            help="check the spelling of the path",
         ) from None
     if stat.S_ISLNK(mode):
         raise UsageFault(
             f"{path.name} is a symbolic link",
             expected=KINDS,
-            found="a link, which may lead to what somebody else handed in",
+            found="a link, which may lead to someone else's files",
             where=str(path),
-            help="Give the path of the file or folder itself.",
+            help="give the path of the file or folder itself",
         )
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise UsageFault(
@@ -86,7 +86,7 @@ def check_path(path: Path) -> None:
             expected=KINDS,
             found="a device, a pipe or a socket",
             where=str(path),
-            help="Check the spelling of the path.",
+            help="check the spelling of the path",
         )
     if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
         raise UsageFault(
@@ -94,7 +94,7 @@ def check_path(path: Path) -> None:
             expected="a readable file or folder",
             found="no permission to read it",
             where=str(path),
-            help="Change its permissions, or run as a user who may read it.",
+            help="change its permissions, or run as a user who may read it",
         )
 
 
@@ -116,11 +116,11 @@ def handed_in(path: Path) -> Iterator[Files]:
             yield Files("", {PurePosixPath(path.name): partial(_content, path, path.name)})
         else:
             raise SubmissionError(
-                f"{path.name} is of a kind that cannot be read",
+                f"{path.name} has a type that cannot be read",
                 expected=KINDS,
-                found=path.suffix or "a name without an ending",
+                found=path.suffix or "a name without an extension",
                 where=path.name,
-                help="Hand in the script or the notebook itself.",
+                help="submit the script or the notebook itself",
             )
 
 
@@ -212,7 +212,7 @@ class _Walk:
                         expected=f"at most {bounds.MAX_ENTRIES:,} files of any kind",
                         found="more",
                         where=self.folder.name,
-                        help="Hand in the folder of this assignment alone, without its data.",
+                        help="submit the folder of this assignment alone, without its data",
                     )
                 yield entry
 
@@ -249,7 +249,7 @@ def _unreadable(label: str, found: str) -> SubmissionError:
         expected="a readable file",
         found=found,
         where=label,
-        help="Check the file and its permissions.",
+        help="check the file and its permissions",
     )
 
 

@@ -51,7 +51,7 @@ def candidates(files: Files) -> list[PurePosixPath]:
             expected="at least one .py file or .ipynb notebook",
             found="tests and setup alone" if files.table else "none",
             where=files.name,
-            help="Hand in the folder that holds your notebook or script.",
+            help="submit the folder that holds your notebook or script",
         )
     if len(found) > MAX_FILES:
         raise SubmissionError(
@@ -59,7 +59,7 @@ def candidates(files: Files) -> list[PurePosixPath]:
             expected=f"at most {MAX_FILES} scripts and notebooks",
             found=str(len(found)),
             where=files.name,
-            help="Hand in the folder of this assignment alone.",
+            help="submit the folder of this assignment alone",
         )
     return found
 
@@ -91,10 +91,10 @@ def _within_time(
         if time.monotonic() - began > MAX_SECONDS:
             raise SubmissionError(
                 f"{files.name} holds too much code",
-                expected=f"files that are read within {MAX_SECONDS} s",
+                expected=f"files that can be read within {MAX_SECONDS} s",
                 found=f"{len(readings)} of {len(paths)} were",
                 where=files.name,
-                help="Hand in the folder of this assignment alone.",
+                help="submit the folder of this assignment alone",
             )
         readings.append(read(path))
     return readings
@@ -133,12 +133,12 @@ def _alike(readings: list[Reading]) -> list[Reading]:
 def _ambiguous(name: str, readings: list[Reading]) -> SubmissionError:
     listed = [_brief(label_of(r.path), r.program) for r in readings if r.program]
     return SubmissionError(
-        f"{len(readings)} files of the folder hold a model and nothing says which one counts",
+        f"{len(readings)} files of the folder hold a model and nothing says which one to grade",
         expected=f"one file with a model, or one called {NAMES[0]}.py",
         found="; ".join(listed[:20]),
         where=name,
-        help="Hand in the one file, or add one line at its end that says so: "
-        f"`MODEL = {_maker(readings[-1])}`.",
+        help="submit the one file, or add one line at its end that says so: "
+        f"`MODEL = {_maker(readings[-1])}`",
     )
 
 

@@ -46,7 +46,7 @@ class Parts:
         setup.note(value.expr)
         statements = setup.run(value.site, set(reads(value.expr)))
         if named := setup.demanded & setup.named:
-            raise Undecided(value.site, f"it depends on `{min(named)}` of the command line")
+            raise Undecided(value.site, f"it depends on the command-line option `{min(named)}`")
         text = value.site.stmt.text
         source = form.format(flat(segment(value.expr, text), value.expr))
         setup.commit()
@@ -97,7 +97,7 @@ class Setup:
     def run(self, site: Site, names: set[str], depth: int = 0) -> list[Statement]:
         """Statements after which the names have the values they have before the call."""
         if depth > MAX_DEPTH:
-            raise Undecided(site, "functions here call each other in a circle")
+            raise Undecided(site, "functions call each other recursively")
         if site.scope.node is not None:
             return self._in_function(site, site.scope, names, depth)
         if site.scope.module != ENTRY:
@@ -125,9 +125,9 @@ class Setup:
             self.bindings.update(handed)
             self.attributes |= attributes
         for name, statement in found.loops.items():
-            raise Undecided(statement, f"it depends on `{name}` of a loop")
+            raise Undecided(statement, f"it depends on `{name}`, which a loop changes")
         for name, statement in found.withheld.items():
-            raise Undecided(statement, f"it needs `{name}`, which takes data, files or training")
+            raise Undecided(statement, f"it needs `{name}`, made from data, files or training")
         for statement in found.kept:
             if not isinstance(statement.node, (*FUNCTIONS, ast.ClassDef)):
                 self.note(statement.node)
@@ -167,7 +167,7 @@ class Setup:
             given = argument(scope, name, caller.call) if callers else None
             text = caller.stmt.text
             if given is None and callers and _spreads(caller.call):
-                raise Undecided(caller, f"`{name}` of `{scope.called}` is passed in a bundle")
+                raise Undecided(caller, f"`{name}` of `{scope.called}` is passed with * or **")
             if given is None:
                 given, text = default(scope.node, name), scope.body[0].text
             if given is None:
@@ -225,7 +225,7 @@ class Setup:
             return []
         found = backward(flow, len(flow.statements), bound)
         for name, statement in found.withheld.items():
-            raise Undecided(statement, f"it needs `{name}`, which takes data, files or training")
+            raise Undecided(statement, f"it needs `{name}`, made from data, files or training")
         node = ast.ImportFrom(module, [ast.alias(n) for n in bound], 0)
         self.follows.append((ENTRY, node, set(bound)))
         return [Statement(ast.unparse(node), site.stmt.text.label, 1)]

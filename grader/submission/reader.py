@@ -85,10 +85,10 @@ def _read_file(path: PurePosixPath, files: Files, model: str | None) -> Reading:
     except (RecursionError, MemoryError):
         reading.error = SubmissionError(
             "the code is nested too deeply to read",
-            expected="expressions that Python's own parser and compiler take",
+            expected="expressions that Python's parser and compiler accept",
             found="more levels of nesting than can be followed",
             where=path.name,
-            help="Build long tables or chains in a loop.",
+            help="build long tables or chains in a loop",
         )
     return reading
 
@@ -125,11 +125,11 @@ def _choose(parts: Parts, notes: list[str], model: str | None) -> Choice:
         return Chooser(parts, notes).choose(model)
     except Undecided as reason:
         raise SubmissionError(
-            "the model cannot be made from what the text states",
+            "the model cannot be built from the values in the code",
             expected="constructor arguments that need no data, files or training",
             found=reason.reason,
             where=reason.where,
-            help="Add one line to the file, such as `MODEL = Net(...)` with plain values.",
+            help="add one line to the file, such as `MODEL = Net(...)` with plain values",
         ) from None
 
 
@@ -161,7 +161,7 @@ def _command_line(modules: Modules) -> list[str]:
     needed = sorted({name for s in kept for name in required_options(s.node)})
     if not needed:
         return []
-    return [f"the command line is taken to be empty: {', '.join(needed)} have no value"]
+    return [f"the command line is taken as empty: no value for {', '.join(needed)}"]
 
 
 def _says_nothing(node: ast.stmt) -> bool:
@@ -177,7 +177,7 @@ def _why(statement: Stmt, bound: set[str]) -> str:
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return "imports what the model does not need"
     if replaced := sorted(statement.names.binds & bound):
-        return f"another definition of `{replaced[0]}` counts"
+        return f"another definition of `{replaced[0]}` is used"
     if effectful(node):
         return "trains, tests, or touches data or files"
     return "the model does not need it"

@@ -145,7 +145,7 @@ class Finder:
             if declared:
                 self.flaws.append(Flaw(key, reason.reason, reason.where, "give it a plain value"))
             else:
-                self.notes.append(f"{key}: not taken over, {reason.reason} ({reason.where})")
+                self.notes.append(f"{key}: not used, {reason.reason} ({reason.where})")
             return
         where = place or part.where
         self.recipe[key] = msgspec.structs.replace(part, where=where, declared=declared)
@@ -212,7 +212,7 @@ class Finder:
             return
         steps = [s for s in self._named_calls("step") if self._value_of(s) is site.call]
         if not steps:
-            self.notes.append(f"scheduler: never stepped, so left out ({site.where})")
+            self.notes.append(f"scheduler: never stepped, so not used ({site.where})")
             return
         self.scheduler = site
         self._try("scheduler", Value(site.call, site))
@@ -340,6 +340,6 @@ class Finder:
             self._try(key, found[0])
         for other in found[1:]:
             self.notes.append(
-                f"{key}: `{ast.unparse(other.expr)[:80]}` comes on top of it and is not applied"
+                f"{key}: `{ast.unparse(other.expr)[:80]}` is added to it and is not applied"
                 f" ({other.site.where})"
             )

@@ -37,7 +37,7 @@ def unknown(name: str, known: Sequence[str], label: str) -> UnknownModel:
         expected="the name of a class, function or variable of the submission",
         found=f"models: {', '.join(known)}" if known else "no model",
         where=label,
-        help="Check the spelling, or leave --model out.",
+        help="check the spelling, or leave --model out",
     )
 
 
@@ -45,11 +45,11 @@ def ambiguous(candidates: Sequence[Candidate], label: str) -> SubmissionError:
     """Say that there is more than one model, and nothing that decides."""
     name = candidates[-1].name
     return SubmissionError(
-        f"there are {len(candidates)} models and nothing says which one counts",
+        f"there are {len(candidates)} models and nothing says which one to grade",
         expected="one model, or one that the file trains",
         found=_listed(candidates),
         where=label,
-        help=f"Add one line to the file, `MODEL = {name}()`, or run with `--model {name}`.",
+        help=f"add one line to the file, `MODEL = {name}()`, or run with `--model {name}`",
     )
 
 
@@ -61,7 +61,7 @@ def sweep(chosen: Made, rivals: Sequence[Made]) -> SubmissionError:
         expected="one model that the file trains",
         found="; ".join(f"{text} ({where})" for text, where in listed[:20]),
         where=_where(chosen.value),
-        help=f"Add one line to the file: `MODEL = {listed[0][0]}`, or another of these.",
+        help=f"add one line to the file: `MODEL = {listed[0][0]}`, or another of these",
     )
 
 
@@ -69,11 +69,11 @@ def undecided(reason: Undecided, candidates: Sequence[Candidate]) -> SubmissionE
     """Say that the trained model is made of values that the text does not state."""
     name = candidates[-1].name if candidates else "Net"
     return SubmissionError(
-        "the arguments of the trained model are not settled by the text",
+        "the arguments of the trained model cannot be read from the code",
         expected="one model that the file trains, made from values it states",
         found=f"{reason.reason}; models: {_listed(candidates)}",
         where=reason.where,
-        help=f"Add one line to the file, such as `MODEL = {name}(...)` with its arguments.",
+        help=f"add one line to the file, such as `MODEL = {name}(...)` with its arguments",
     )
 
 
@@ -81,11 +81,11 @@ def not_beside(lost: Mapping[str, Stmt], label: str) -> SubmissionError:
     """Say that the model comes from a module that is not there."""
     module, statement = next(iter(lost.items()))
     return SubmissionError(
-        f"the model comes from `{module}`, which was not handed in",
+        f"the model comes from `{module}`, which is not part of the submission",
         expected=f"{module.replace('.', '/')}.py beside {label}",
         found=statement.brief,
         where=statement.where,
-        help="Hand in the folder with all its modules, or a .zip of it; a file is read alone.",
+        help="submit the folder with all its modules, or a .zip of it; a file is read alone",
     )
 
 
@@ -106,14 +106,14 @@ def none_found(
             expected=f"`class {name}(nn.Module)` in the file, or in a module it imports",
             found=f"no definition of {name} in {entry.label}",
             where=where,
-            help="Add the cell or the module that defines it, and hand in both together.",
+            help="add the cell or the module that defines it, and submit both together",
         )
     return SubmissionError(
         "no model was found",
         expected="a class derived from torch.nn.Module",
         found="none in the code that was read",
         where=entry.label,
-        help="Define the network as `class Net(nn.Module)`, or say `MODEL = ...`.",
+        help="define the network as `class Net(nn.Module)`, or add a line `MODEL = ...`",
     )
 
 

@@ -126,7 +126,7 @@ def script(path: PurePosixPath, label: str, source: str) -> Unit:
             expected="Python code that defines a model",
             found="no text",
             where=label,
-            help="Save the file again and check that it is the one you meant to hand in.",
+            help="save the file again and check that it is the one you meant to submit",
         )
     try:
         parsed = parse(label, source)
@@ -140,17 +140,17 @@ def syntax_error(label: str, error: Unparsable) -> SubmissionError:
     if isinstance(error, TooLong):
         return SubmissionError(
             f"{label} is too long to read",
-            expected="code as a person writes it",
+            expected="code written by hand",
             found=error.message,
             where=label,
-            help="Keep data in files of their own; the network does not need them.",
+            help="keep data in files of their own; the network does not need them",
         )
     return SubmissionError(
         f"syntax error: {error.message}",
         expected="Python 3 code",
         found=error.shown,
         where=f"{label}, line {error.line}",
-        help="Run the file or the cell once yourself; Python points at the same line.",
+        help="run the file or the cell once yourself; Python points at the same line",
     )
 
 
@@ -195,7 +195,7 @@ def read_notebook(path: PurePosixPath, label: str, data: bytes) -> Unit:
             expected="a notebook with code cells",
             found=f"{len(cells)} code cells, all empty" if cells else "no code cell",
             where=label,
-            help="Save the notebook again and check that it is the one you meant to hand in.",
+            help="save the notebook again and check that it is the one you meant to submit",
         )
     return _from_cells(path, label, cells)
 
@@ -211,7 +211,7 @@ def _json(label: str, data: bytes) -> dict[str, Any]:
             expected="the JSON that Jupyter or Colab saves",
             found=found[:200],
             where=f"{label}, line {line} of the file",
-            help="Open it in Jupyter or Colab, save it again, and hand in that file.",
+            help="open it in Jupyter or Colab, save it again, and submit that file",
         ) from None
     if not isinstance(notebook, dict):
         raise _not_a_notebook(label, f"a JSON {type(notebook).__name__}")
@@ -224,7 +224,7 @@ def _not_a_notebook(label: str, found: str) -> SubmissionError:
         expected="a notebook of format 3 or 4: an object with a list of cells",
         found=found,
         where=label,
-        help="Open it in Jupyter or Colab, save it again, and hand in that file.",
+        help="open it in Jupyter or Colab, save it again, and submit that file",
     )
 
 
@@ -243,7 +243,7 @@ def _check_language(label: str, notebook: dict[str, Any]) -> None:
                 expected="a Python notebook",
                 found=f"a kernel for {language[:40]}",
                 where=label,
-                help="Hand in a notebook that runs on a Python kernel.",
+                help="submit a notebook that runs on a Python kernel",
             )
 
 

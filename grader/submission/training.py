@@ -169,7 +169,7 @@ class _Training:
 
     def _of_that_name(self, name: str) -> None:
         if self.finder.trace.assignment(name, self.end) is None:
-            raise Undecided(self.caller or self.end, f"nobody says what its `{name}` is")
+            raise Undecided(self.caller or self.end, f"no value found for its parameter `{name}`")
         self.arguments[name] = self._named(name)
 
     def _named(self, name: str) -> Part:

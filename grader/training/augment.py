@@ -28,7 +28,7 @@ def augment(images: torch.Tensor, transforms: list[schema.Transform], draw: Draw
             images = _some(images, transform, draw)
         except RuntimeError as error:
             raise SubmissionError(
-                f"A transform cannot be applied: {type(transform).__name__} says: {error}",
+                f"a transform cannot be applied: {type(transform).__name__} says: {error}",
                 found=f"images of shape {list(images.shape[1:])}",
                 where="train_transform or test_transform",
             ) from None

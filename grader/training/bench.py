@@ -140,7 +140,7 @@ class Bench:
         with self._numbers():
             output = run(self._graphs[mode], draw.state, draw.images, hook or _kept, seed)
         if output.dim() != 2 or len(output) != len(draw.images) or not output.numel():
-            raise SubmissionError("The output is not a row of scores for each image.")
+            raise SubmissionError("the output is not a row of scores for each image")
         return output.double()
 
     @contextlib.contextmanager

@@ -45,7 +45,7 @@ def calls(graph: schema.Graph) -> list[Call]:
 def resolve(op: str) -> Callable[..., Any]:
     """Look an allow-listed operation up; raises SubmissionError for any other."""
     if not is_allowed(op):
-        raise SubmissionError("The network uses an operation the grader does not allow.", found=op)
+        raise SubmissionError("the network uses an operation the grader does not allow", found=op)
     library, name, *overload = op.split(".")
     try:
         if library == "operator":
@@ -53,6 +53,6 @@ def resolve(op: str) -> Callable[..., Any]:
         return getattr(getattr(torch.ops.aten, name), overload[0])  # type: ignore[no-any-return]
     except AttributeError:
         raise SubmissionError(
-            "The network uses an operation this version of PyTorch does not have.",
+            "the network uses an operation this version of PyTorch does not have",
             found=f"{op} (PyTorch {torch.__version__})",
         ) from None

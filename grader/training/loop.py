@@ -213,7 +213,7 @@ class Run:
         loss = self.loss(output.clone(), target.clone())
         if loss.numel() != 1:
             raise SubmissionError(
-                "The loss is not one number.", expected="one number", found=str(list(loss.shape))
+                "the loss is not one number", expected="one number", found=str(list(loss.shape))
             )
         return loss
 
@@ -272,7 +272,7 @@ def _scores(output: torch.Tensor, count: int) -> torch.Tensor:
     """Return the output if it has a row of scores for each of `count` images."""
     if output.dim() != 2 or len(output) != count or output.shape[1] < 10:
         raise SubmissionError(
-            "The network's output is not a row of class scores for each image.",
+            "the network's output is not a row of class scores for each image",
             expected=f"[{count}, 10] for a batch of {count}",
             found=str(list(output.shape)),
         )

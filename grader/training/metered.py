@@ -166,9 +166,9 @@ def _raised(frame: Frame) -> SubmissionError:
     try:
         told = msgspec.json.decode(frame.content, type=_Explained)
     except msgspec.DecodeError as error:
-        return junk(f"an explanation that is none: {error}"[:300])
+        return junk(f"an invalid explanation: {error}"[:300])
     return SubmissionError(
-        told.message[:2000], expected="a train that runs to its end", found=told.kind[:300],
+        told.message[:2000], expected="a train() that runs to its end", found=told.kind[:300],
         where=told.where[:300],
         help=told.help[:2000] or "run a few training steps of your own at this batch size",
     )  # fmt: skip

@@ -151,7 +151,7 @@ class CompiledGraph:
         output = values[self._output]
         if not isinstance(output, torch.Tensor):
             raise SubmissionError(
-                f"The {self._subject}'s output is not a tensor.",
+                f"the {self._subject}'s output is not a tensor",
                 expected="a tensor",
                 found=type(output).__name__,
             )
@@ -229,15 +229,15 @@ def _decoded(value: object, device: torch.device) -> object:
 
 
 _REMEDIES = {
-    "network": "Make sure it takes batches of any size, and images of the declared shape.",
-    "loss": "Make sure it takes scores [B, 10] and labels [B], in batches of any size.",
+    "network": "make sure it takes batches of any size, and images of the declared shape",
+    "loss": "make sure it takes scores [B, 10] and labels [B], in batches of any size",
 }
 
 
 def _failure(subject: str, node: schema.Node, error: Exception) -> SubmissionError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return SubmissionError(
-        f"The {subject} cannot be run: {node.op} says: {reason}",
+        f"the {subject} cannot be run: {node.op} says: {reason}",
         where=", ".join(part for part in (node.module, node.where) if part),
         help=_REMEDIES[subject],
     )
@@ -247,7 +247,7 @@ def _initial(tensor: schema.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Make one tensor as its `init` says; random ones take their numbers from `generator`."""
     dtype = _TORCH_WORDS.get(tensor.dtype)
     if not isinstance(dtype, torch.dtype):
-        raise SubmissionError("A tensor has a type this PyTorch does not know.", found=tensor.dtype)
+        raise SubmissionError("a tensor has a type this PyTorch does not know", found=tensor.dtype)
     filled = torch.empty(tensor.shape, dtype=dtype)
     match tensor.init:
         case schema.KaimingUniform(bound):
@@ -259,7 +259,7 @@ def _initial(tensor: schema.Tensor, generator: torch.Generator) -> torch.Tensor:
         case schema.Values(values):
             if len(values) != math.prod(tensor.shape):
                 raise SubmissionError(
-                    f"The values of {tensor.name} do not fill its shape.",
+                    f"the values of {tensor.name} do not fill its shape",
                     expected=f"{math.prod(tensor.shape):,} numbers",
                     found=f"{len(values):,}",
                 )

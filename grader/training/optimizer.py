@@ -50,7 +50,7 @@ class Optimizer:
     ) -> None:
         self._lr, self._momentum = schedule.lr, schedule.momentum
         if not all(len(s) == len(optimizer.groups) for s in (self._lr, self._momentum) if s):
-            raise SubmissionError("The schedule has not one list for each parameter group.")
+            raise SubmissionError("the schedule has not one list for each parameter group")
         try:
             groups = [
                 {"params": [state[name] for name in group.parameters], **group.options}
@@ -59,7 +59,7 @@ class Optimizer:
             self._optimizer = _CLASSES[optimizer.name](groups)
         except OPERATION_ERRORS as error:
             raise SubmissionError(
-                f"The optimiser {optimizer.name} cannot be made: {error}", where="optimizer"
+                f"the optimiser {optimizer.name} cannot be made: {error}", where="optimizer"
             ) from None
         # The step itself, without what is wrapped around it for the compiler's sake.
         self._advance = inspect.unwrap(type(self._optimizer).step)
@@ -82,7 +82,7 @@ class Optimizer:
             with torch.no_grad():
                 self._advance(self._optimizer)
         except OPERATION_ERRORS as error:
-            raise SubmissionError(f"A training step failed: {error}") from None
+            raise SubmissionError(f"a training step failed: {error}") from None
 
     def _scheduled(self) -> None:
         """Set learning rate and momentum to the numbers of this step."""

@@ -28,7 +28,7 @@ class Albumentations:
     def map(self, step: Recorded) -> list[Json]:
         """Return what a step becomes. Raises NotMapped."""
         if step.name not in MAPPERS:
-            raise NotMapped("the grader has no vectorised equal for it")
+            raise NotMapped("the grader has no equivalent for it")
         return MAPPERS[step.name](self, step)
 
     def _p(self, step: Recorded, default: float) -> float:
@@ -179,7 +179,7 @@ def _range(limit: Any) -> list[float]:
 def _largest(limit: Any) -> float:
     low, high = _range(limit)
     if low != -high:
-        raise NotMapped("only shifts as far to one side as to the other are supported")
+        raise NotMapped("only symmetric shifts are supported")
     return high
 
 

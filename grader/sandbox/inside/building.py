@@ -20,7 +20,7 @@ def build_model(program: Json, namespace: Json) -> nn.Module:
         if needed := _required(thing):
             raise CannotCapture(
                 f"{source} needs {', '.join(needed)} to be built",
-                f"say with which: MODEL = {source}(...)",
+                f"add a line with its arguments: MODEL = {source}(...)",
             )
         thing = thing()
     if isinstance(thing, nn.Module):

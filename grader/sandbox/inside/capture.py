@@ -82,7 +82,7 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
     if sum(len(e["init"].get("values", ())) for e in tensors.entries.values()) > CONSTANTS:
         raise CannotCapture(
             f"buffers and constants hold more than {CONSTANTS:,} numbers",
-            "keep what the network knows in parameters",
+            "store what the network learns in parameters",
         )
     described = {
         "class_name": class_name,
@@ -295,7 +295,7 @@ def _classes(scores: torch.Tensor, nodes: list[Json]) -> int:
         fixed = (n["where"] for n in nodes if n["shape"] and n["shape"][0] == BATCH)
         raise CannotCapture(
             f"forward works for a batch of {BATCH} and no other size",
-            "write x.size(0), or -1, where a batch size is a number, and no loop over images",
+            "use x.size(0) or -1 instead of a fixed batch size, and no loop over images",
             next(fixed, ""),
         )
     classes = shape[1] if len(shape) == 2 and shape[0] == "B" else 0
@@ -303,7 +303,7 @@ def _classes(scores: torch.Tensor, nodes: list[Json]) -> int:
         raise CannotCapture(
             f"forward returns shape [{', '.join(map(str, shape))}] for a batch of B images; "
             "expected [B, 10]",
-            "average or flatten the last feature map so that ten numbers an image are left",
+            "average or flatten the last feature map so that ten numbers remain for each image",
             nodes[-1]["where"] if nodes else "",
         )
     return classes

@@ -128,7 +128,7 @@ class Recipe:
             self.flaws.append({**flaw, "help": reason["help"]})
         else:
             self.notes.append(
-                f"{key}: `{part['source'][:80]}` was not taken over, the default is used instead: "
+                f"{key}: `{part['source'][:80]}` is not used, the default is used instead: "
                 f"{reason['message'][:300]} ({where})"
             )
 

@@ -164,7 +164,7 @@ class Recorder(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call] # of Py
         kwargs = kwargs or {}
         if torch.is_autocast_enabled("cpu"):
             raise CannotCapture(
-                "forward uses torch.autocast", "leave the precision to the grader's training"
+                "forward uses torch.autocast", "remove autocast: the grader chooses the precision"
             )
         written = self._args(args), {k: self._value(v) for k, v in kwargs.items()}
         try:

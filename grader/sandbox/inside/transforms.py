@@ -89,7 +89,7 @@ def _map(step: Any) -> list[Json]:
     if not _known(step):
         return _measured(step)
     if _name(step) not in MAPPERS:
-        raise NotMapped("the grader has no vectorised equal for it")
+        raise NotMapped("the grader has no equivalent for it")
     return MAPPERS[_name(step)](step)
 
 
@@ -247,9 +247,9 @@ def _measured(function: Any) -> list[Json]:
         first, second = function(low.clone()), function(high.clone())
         again = function(low.clone())
     except Exception as error:  # the submission's own code
-        raise NotMapped(f"the grader has no equal for it ({type(error).__name__})") from None
+        raise NotMapped(f"the grader has no equivalent for it ({type(error).__name__})") from None
     if not isinstance(first, torch.Tensor) or not torch.equal(first, again):
-        raise NotMapped("the grader has no equal for it")
+        raise NotMapped("the grader has no equivalent for it")
     return _as_scaling(low, high, first, second)
 
 
@@ -260,15 +260,15 @@ def _as_scaling(low: Any, high: Any, first: Any, second: Any) -> list[Json]:
     elif first.dim() == 3 and first.shape[1:] == low.shape[1:] and first.shape[0] <= 4:
         mapped.append({"type": "channels", "count": int(first.shape[0])})
         if not (torch.equal(first, first[:1].expand_as(first))):
-            raise NotMapped("the grader has no equal for it")
+            raise NotMapped("the grader has no equivalent for it")
         first, second = first[:1], second[:1]
     if first.shape != low.shape or not first.is_floating_point():
-        raise NotMapped("the grader has no equal for it")
+        raise NotMapped("the grader has no equivalent for it")
     slope = float((second.mean() - first.mean()) / (high.mean() - low.mean()))
     offset = float(first.mean() - slope * low.mean())
     close = torch.allclose(first, slope * low + offset, atol=1e-4)
     if not close or not torch.allclose(second, slope * high + offset, atol=1e-4) or slope <= 0:
-        raise NotMapped("the grader has no equal for it")
+        raise NotMapped("the grader has no equivalent for it")
     if abs(slope - 1) < 1e-4 and abs(offset) < 1e-4:
         return mapped
     return [*mapped, {"type": "normalize", "mean": [-offset / slope], "std": [1 / slope]}]

@@ -55,11 +55,11 @@ def judge(program: Json, described: Json, defaults: Json, files: set[str]) -> tu
         where = told["where"] and f", {told['where']}"
         return "rebuilt", [
             f"`{name}` cannot be called here ({reason}{where}): the training is"
-            " rebuilt from its recipe, and what else it does is not taken over"
+            " rebuilt from its recipe, and what else it does is ignored"
         ]
     if plain:
         return "rebuilt", []
-    return "sandboxed", [f"`{name}` is not a plain loop of the recipe, so it trains itself"]
+    return "sandboxed", [f"`{name}` does more than a plain training loop, so it runs as it is"]
 
 
 class _Trial:
