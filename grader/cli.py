@@ -1,20 +1,27 @@
-"""`grade PATH`: the run of `pytest grader --submission PATH`, its command line hardened."""
+"""`grade PATH`: the run of `pytest grader --submission PATH`, its command line hardened.
+
+pytest starts in an empty folder, finds the checks first on its command line, and gets nothing
+from the environment or from the folder it is called in but the paths that a person names.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-import pytest
+from grader import __version__
+from grader.isolation import PACKAGE, forget_current_folder
+from grader.options import OPTIONS, Option, path
 
-from grader.errors import GradingError
-from grader.escape import write_readably
-
-_PACKAGE = Path(__file__).resolve().parent
-_HELP = f"""usage: grade PATH [options]
-
-Grades one submission: a .py file, a notebook, a folder or a .zip. The same as
+_USAGE_ERROR = 4  # pytest.ExitCode.USAGE_ERROR, without importing pytest
+_CUT_SHORT = 128 + 13  # as a shell tells the signal SIGPIPE
+_ABOUT = """\
+Grade one submission: a .py file, a notebook, a folder or a .zip. The same as
 `pytest grader --submission PATH`, except that no pytest configuration, plugin or
 environment variable of the folder you are in, or of the submission, has a say.
 
@@ -24,11 +31,26 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
   grade compare A B                     two submissions beside each other
   grade doctor                          what protects this machine from submissions
-  grade --help                          this text
-  pytest {_PACKAGE} --help              all options, those of pytest included
+"""
+_MORE = """\
+pytest's own options work as well: -k, -m, -x, -v, -q and more (pytest --help).
 
 Exit status: 0 all checks passed, 1 some did not, 2 interrupted, 4 wrong usage.
 """
+_FILES = (
+    Option("--junitxml", {"metavar": "FILE", "type": path, "help": "JUnit report of pytest"}),
+    Option("--log-file", {"metavar": "FILE", "type": path, "help": "log of pytest"}),
+)
+"""Options of pytest's that name a file, which is meant to lie where the person is."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong and what to do, and ends with the exit status that pytest would give."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit."""
+        print(f"{self.prog}: {message}\n  try: {self.prog} --help", file=sys.stderr)
+        sys.exit(_USAGE_ERROR)
 
 
 def main() -> None:
@@ -37,60 +59,115 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Grade the submission that stands first among `arguments`; return the exit status.
+    """Carry out one command; return the exit status."""
+    forget_current_folder()
+    from grader.escape import write_readably
 
-    Options behind the path go to pytest.
-    """
     write_readably(sys.stdout)
     write_readably(sys.stderr)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_HELP)
-        return 0 if arguments else int(pytest.ExitCode.USAGE_ERROR)
-    if arguments[0] == "compare":
-        return compare(arguments[1:])
-    if arguments == ["doctor"]:
-        return doctor()
-    submission, *options = arguments
-    if not submission:
-        print("grade: the path of the submission is empty\ntry: grade PATH", file=sys.stderr)
-        return int(pytest.ExitCode.USAGE_ERROR)
-    if submission.startswith("-") and not Path(submission).exists():
-        print(
-            f"grade: the path of the submission comes first, then options; found {submission}\n"
-            "try: grade PATH --quick --out marks",
-            file=sys.stderr,
+    commands = {"compare": compare, "doctor": doctor}
+    command = commands.get(arguments[0]) if arguments else None
+    try:
+        return command(arguments[1:]) if command else grade(arguments)
+    except SystemExit as end:  # argparse's: wrong usage, or help
+        return int(end.code or 0)
+    except BrokenPipeError:  # `grade … | head`: its reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CUT_SHORT
+
+
+def grade(arguments: Sequence[str]) -> int:
+    """Grade the submission that stands first; options that are not ours go to pytest."""
+    parser = _grade_parser()
+    if not arguments:
+        parser.print_help()
+        return _USAGE_ERROR
+    submission, *rest = arguments
+    if submission in ("-h", "--help", "--version"):
+        parser.parse_args([submission])
+    if not submission or (submission.startswith("-") and not Path(submission).exists()):
+        parser.error(
+            f"the path of the submission comes first, then options; found {submission or 'nothing'}"
         )
-        return int(pytest.ExitCode.USAGE_ERROR)
+    try:
+        values, others = parser.parse_known_args(rest)
+    except argparse.ArgumentError as error:
+        option = next(o for o in (*OPTIONS, *_FILES) if o.name == error.argument_name)
+        parser.error(f"{option.name}: {error.message}\n  expected: {option.name} {option.value}")
+    options = [word for option in _options() for word in _spelled(option, values)]
+    return _run_pytest([f"--submission={Path(submission).absolute()}", *options, *others])
+
+
+def _run_pytest(options: Sequence[str]) -> int:
+    """Run pytest over the checks in an empty folder of its own."""
+    import pytest
+
+    from grader.scratch import folder
+
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]
-    here = str(Path.cwd())
-    # A console script does not have the current folder on its path, `python -m` does.
-    sys.path[:] = [p for p in sys.path if p not in ("", here)]
-    return int(
-        pytest.main(
-            ["-c", str(_PACKAGE / "pytest.ini"), f"--rootdir={_PACKAGE}",
-             f"--submission={Path(submission).absolute()}", *options, str(_PACKAGE / "checks")]
-        )
+    with contextlib.ExitStack() as stack:
+        try:
+            empty = stack.enter_context(folder("grader-run-"))
+            stack.enter_context(contextlib.chdir(empty))
+        except OSError as error:
+            print(f"grade: no temporary folder can be made: {error}", file=sys.stderr)
+            return int(pytest.ExitCode.INTERNAL_ERROR)
+        return int(pytest.main([
+            str(PACKAGE / "checks"), "-c", str(PACKAGE / "pytest.ini"), f"--rootdir={empty}",
+            "--disable-plugin-autoload", "-p", "grader.plugin", "-p", "timeout", *options,
+        ]))  # fmt: skip
+
+
+def _options() -> tuple[Option, ...]:
+    return (*OPTIONS[1:], *_FILES)  # all but the submission, which stands first
+
+
+def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
+    """Return an option as it is passed on, if it was given: paths as they are seen from here."""
+    value = getattr(values, option.name.strip("-").replace("-", "_"))
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [option.name]
+    return [f"{option.name}={value.absolute() if isinstance(value, Path) else value}"]
+
+
+def _grade_parser() -> _Parser:
+    parser = _Parser(
+        "grade", usage="grade PATH [options]", description=_ABOUT, epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        exit_on_error=False,
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"grade {__version__}")
+    for option in _options():
+        parser.add_argument(option.name, **option.arguments)
+    return parser
 
 
-def compare(paths: list[str]) -> int:
+def compare(arguments: Sequence[str]) -> int:
     """Show two submissions side by side, untrained unless their results are in `grades`."""
-    if len(paths) != 2:
-        print("usage: grade compare A B\n\nShows two submissions beside each other.")
-        return int(pytest.ExitCode.USAGE_ERROR)
+    parser = _Parser("grade compare", description=compare.__doc__)
+    parser.add_argument("left", metavar="A", type=path)
+    parser.add_argument("right", metavar="B", type=path)
+    values = parser.parse_args(arguments)
     from grader.compare import compared
+    from grader.errors import GradingError
 
     try:
-        print(compared(Path(paths[0]), Path(paths[1])))
+        print(compared(values.left, values.right))
     except GradingError as error:
         print(error, file=sys.stderr)
-        return int(pytest.ExitCode.USAGE_ERROR)
+        return _USAGE_ERROR
     return 0
 
 
-def doctor() -> int:
-    """Print which protections this machine gives; return 0 if `--official` would run."""
+def doctor(arguments: Sequence[str]) -> int:
+    """Print which protections this machine gives; exit with 0 if `--official` would run."""
+    _Parser("grade doctor", description=doctor.__doc__).parse_args(arguments)
+    import pytest
+
+    from grader.errors import GradingError
     from grader.sandbox.doctor import held, report
 
     try:

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
+from grader.isolation import PACKAGE, forget_current_folder
 from grader.options import OPTIONS
 
-PACKAGE = Path(__file__).resolve().parent
 CHECKS = PACKAGE / "checks"
 INI = PACKAGE / "pytest.ini"
 
@@ -49,7 +49,7 @@ def protect(config: pytest.Config, parser: pytest.Parser, arguments: list[str]) 
     Raises UsageError where that is too late, or where the command line asks for something else.
     """
     options = config.known_args_namespace
-    _forget_current_folder()
+    forget_current_folder()
     options.noconftest = True
     advice = f"  try: {grade_command(options.submission)}"
     if config.inipath is None or config.inipath.resolve() not in (
@@ -73,15 +73,6 @@ def protect(config: pytest.Config, parser: pytest.Parser, arguments: list[str]) 
         )
     _check_options(parser, arguments)
     config.stash[SELECTED] = _selected(options.file_or_dir)
-
-
-def _forget_current_folder() -> None:
-    """Import nothing from the current folder, where `python -m pytest` looks first.
-
-    An empty entry of PYTHONPATH means the current folder, too.
-    """
-    here = Path.cwd()
-    sys.path[:] = [p for p in sys.path if Path(p).resolve() != here or here == PACKAGE.parent]
 
 
 def _is_ours(argument: str) -> bool:

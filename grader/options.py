@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,6 @@ class Option:
         """What has to follow it: `DIR`, `own|default`, or nothing."""
         choices = self.arguments.get("choices", ())
         return str(self.arguments.get("metavar", "|".join(choices)))
-
-
-def declare(add: Callable[..., object], *left_out: str) -> None:
-    """Declare all options but some; `add` is argparse's `add_argument`, or pytest's equal."""
-    for option in OPTIONS:
-        if option.name not in left_out:
-            add(option.name, **option.arguments)
 
 
 def path(text: str) -> Path:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import pytest
 
-from grader import guard, options
+from grader import guard
+from grader.options import OPTIONS
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -22,7 +23,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         group = parser.getgroup(
             "grader", "grading an MNIST submission: pytest grader --submission PATH"
         )
-        options.declare(group.addoption)
+        for option in OPTIONS:
+            group.addoption(option.name, **option.arguments)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -52,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "trains: this check needs the network to be trained")
     config.addinivalue_line("markers", "probed: the beginning of a training is enough for it")
     guard.check_processes(config)
+    # The summary tells each failure once, last; pytest's own lists only if somebody asks for them.
+    option.tbstyle = "no" if option.tbstyle == "auto" else option.tbstyle
+    option.reportchars = "" if option.reportchars == "fE" else option.reportchars
     config.args, option.pyargs = [str(guard.CHECKS)], False
     config.pluginmanager.register(Collection(config), "grader-collection")
     if not option.collectonly:

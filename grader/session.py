@@ -19,7 +19,7 @@ from grader.checks.verdict import Requirement, Verdict
 from grader.errors import GraderFault
 from grader.escape import safe, write_readably
 from grader.items import CheckItem
-from grader.pipeline import Request, Run
+from grader.pipeline import OnEvent, Request, Run
 from grader.record import Check, Record
 from grader.reports import progress, terminal
 
@@ -36,6 +36,7 @@ class Grading:
         self.run = run
         self.checks: dict[str, Check] = {}
         self.selected: list[Requirement] = []
+        self.quiet = config.get_verbosity() < 0
         self.unsaved: GraderFault | None = None
 
     @classmethod
@@ -67,7 +68,7 @@ class Grading:
         """
         with self._noted(requirement):
             if requirement.needs != "description" and any(each.trains for each in self.selected):
-                with self._uncaptured(), progress.shown(self.run.runs) as show:
+                with self._uncaptured(), self._progress() as show:
                     self.run.trained(show)
             else:
                 self.run.described()
@@ -102,6 +103,11 @@ class Grading:
         capture = self.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             yield
+
+    def _progress(self) -> contextlib.AbstractContextManager[OnEvent]:
+        if self.quiet:
+            return contextlib.nullcontext(lambda event, number: None)
+        return progress.shown(self.run.runs)
 
     # pytest's hooks
 
@@ -182,11 +188,14 @@ class Grading:
                 self.run.request.rubric,
                 width=writer.fullwidth,
                 color=writer.hasmarkup,
+                brief=self.quiet,
             )
             terminalreporter.ensure_newline()
             terminalreporter.write_line(text)
-            told = f"record: {safe(str(self.run.folder / 'record.json'))}"
-            terminalreporter.write_line(str(self.unsaved) if self.unsaved else told)
+        if self.unsaved:
+            terminalreporter.write_line(str(self.unsaved))
+        elif self.checks and not self.quiet:
+            terminalreporter.write_line(f"record: {safe(str(self.run.folder / 'record.json'))}")
 
 
 def _score(record: Record, checks: list[Check]) -> float | None:

@@ -1,8 +1,16 @@
-"""What `grade` says to a command line that it cannot use."""
+"""What `grade` says to a command line that it cannot use, and what it passes on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import pytest
 
-from grader import cli
+from grader import __version__, cli
+from grader.options import OPTIONS
+
+WITH_VALUE = [o.name for o in (*OPTIONS[1:], *cli._FILES) if o.value]
 
 
 def test_an_option_before_the_path_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
@@ -12,3 +20,84 @@ def test_an_option_before_the_path_is_explained(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().err
     assert "comes first" in said
     assert "found --out" in said
+
+
+@pytest.mark.parametrize("rest", [[], ["--official"], ["--junitxml=x.xml"]], ids=str)
+@pytest.mark.parametrize("option", WITH_VALUE)
+def test_an_option_without_its_value_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], option: str, rest: list[str]
+) -> None:
+    """Whether it stands last or before another option, the message says what should follow."""
+    assert cli.run(["net.py", "--quick", option, *rest]) == 4
+    assert f"expected: {option} " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", WITH_VALUE)
+def test_an_empty_value_is_wrong_usage(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """An unset variable of a shell (`--out "$DIR"`) is not the current folder."""
+    assert cli.run(["net.py", option, ""]) == 4
+    assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["-1", "0.5", "many", "9" * 30, "٣x"])
+@pytest.mark.parametrize("option", ["--seed", "--runs"])
+def test_numbers_are_whole_and_within_bounds(
+    capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    """A number that cannot be used is shown, beside the bounds."""
+    assert cli.run(["net.py", f"{option}={value}"]) == 4
+    assert f"found {value!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["compare"], ["compare", "a"], ["doctor", "a"]])
+def test_a_missing_path_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Without a path, or with one too many, there are words and exit status 4."""
+    assert cli.run(arguments) == 4
+    assert "grade" in "".join(capsys.readouterr())
+
+
+def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """`grade --help` has all options of the table, and `grade net.py --help` says the same."""
+    assert cli.run(["--help"]) == 0
+    text = capsys.readouterr().out
+    listed = set(re.findall(r"^  (--[a-z-]+)", text, re.M))
+
+    assert {option.name for option in OPTIONS[1:]} <= listed
+    assert "Exit status: 0" in text
+    assert cli.run(["net.py", "--help"]) == 0
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize("command", ["compare", "doctor"])
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """`grade compare --help` and `grade doctor --help` say what they do."""
+    assert cli.run([command, "--help"]) == 0
+    assert f"usage: grade {command}" in capsys.readouterr().out
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """`grade --version` prints the version of the grader."""
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"grade {__version__}\n"
+
+
+def test_paths_are_those_of_the_persons_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pytest works elsewhere, so every path is made absolute; its own options are passed on."""
+    given: list[str] = []
+
+    def note(options: list[str]) -> int:
+        given.extend(options)
+        return 0
+
+    monkeypatch.setattr(cli, "_run_pytest", note)
+    monkeypatch.chdir(tmp_path)
+
+    cli.run(["net.py", "--junitxml", "j.xml", "-k", "loads", "--rubric", "r.toml", "--quick", "-q"])
+    assert given == [
+        f"--submission={tmp_path / 'net.py'}", "--quick", f"--rubric={tmp_path / 'r.toml'}",
+        f"--out={tmp_path / 'grades'}", f"--junitxml={tmp_path / 'j.xml'}", "-k", "loads", "-q",
+    ]  # fmt: skip

@@ -37,18 +37,26 @@ _LEAST_P = 1e-6
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
 
 
-def render(record: Record, rubric: Rubric, *, width: int = 100, color: bool = False) -> str:
+def render(
+    record: Record, rubric: Rubric, *, width: int = 100, color: bool = False, brief: bool = False
+) -> str:
     """Return the summary as text, at most `width` columns wide, with ANSI colours if `color`.
 
-    What failed, and the score, stand last: nearest to the prompt.
+    What failed, and the score, stand last: nearest to the prompt. A `brief` summary leaves out the
+    network, the recipe and the notes.
     """
-    return rendered(_parts(escaped(record), rubric), width=width, color=color)
+    shown = escaped(record)
+    parts = [] if brief else [*_network(shown), *_recipe(shown), *_notes(shown)]
+    return rendered([*parts, *_results(shown, rubric)], width=width, color=color)
 
 
-def _parts(record: Record, rubric: Rubric) -> list[RenderableType]:
-    parts = [*_network(record), *_recipe(record)]
-    parts += [Item("note:", note) for note in record.notes]
-    parts += [Text(), Item("Results for", record.submission.name), _table(record)]
+def _notes(record: Record) -> Iterator[RenderableType]:
+    yield from (Item("note:", note) for note in record.notes)
+    yield Text()
+
+
+def _results(record: Record, rubric: Rubric) -> list[RenderableType]:
+    parts: list[RenderableType] = [Item("Results for", record.submission.name), _table(record)]
     failed = [check for check in record.checks if check.outcome == "failed"]
     parts += [part for check in failed for part in _failure(check)]
     problem = record.problem
