@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from _pytest._code.code import TerminalRepr
 
 from grader.checks import REQUIREMENTS
 from grader.checks.verdict import Requirement
@@ -60,13 +61,13 @@ class CheckItem(pytest.Item):
 
     def repr_failure(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
-    ) -> str:
-        """Show words, no traceback."""
+    ) -> str | TerminalRepr:
+        """Show words; a traceback only for what nobody expected."""
         if isinstance(excinfo.value, CheckFailed):
             return str(excinfo.value)
         if isinstance(excinfo.value, GraderFault):
             return "\n".join(safe(line) for line in str(excinfo.value).split("\n"))
-        return str(super().repr_failure(excinfo))
+        return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Return where pytest says it is."""

@@ -37,6 +37,7 @@ class Grading:
         self.checks: dict[str, Check] = {}
         self.selected: list[Requirement] = []
         self.quiet = config.get_verbosity() < 0
+        self.described = False
         self.unsaved: GraderFault | None = None
 
     @classmethod
@@ -67,11 +68,11 @@ class Grading:
         A fault of the grader is noted and raised.
         """
         with self._noted(requirement):
+            with self._uncaptured(), self._describing():
+                self.run.described()
             if requirement.needs != "description" and any(each.trains for each in self.selected):
                 with self._uncaptured(), self._progress() as show:
                     self.run.trained(show)
-            else:
-                self.run.described()
 
     def judge(self, requirement: Requirement) -> Check:
         """Judge the record as it stands; what comes out, and nothing else, is the verdict."""
@@ -103,6 +104,13 @@ class Grading:
         capture = self.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             yield
+
+    def _describing(self) -> contextlib.AbstractContextManager[None]:
+        """Show the first time that something happens; after that it is done."""
+        if self.quiet or self.described:
+            return contextlib.nullcontext()
+        self.described = True
+        return progress.describing()
 
     def _progress(self) -> contextlib.AbstractContextManager[OnEvent]:
         if self.quiet:
@@ -176,8 +184,15 @@ class Grading:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Call a skipped check what it is."""
-        return ("not judged", "n", "NOT JUDGED") if report.skipped else None
+        """Call a skipped check what it is; leave it to the summary to say why others failed.
+
+        pytest's own lists would stand between the summary and the prompt.
+        """
+        if report.skipped:
+            return "not judged", "n", "NOT JUDGED"
+        if report.failed and isinstance(report.longrepr, str):
+            return "not passed", "F", "FAILED"
+        return None
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the results summary, below pytest's own list of failures."""

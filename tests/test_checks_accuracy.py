@@ -163,12 +163,12 @@ def test_an_earlier_epoch_is_called_good_only_if_a_failing_run_had_one() -> None
 
 
 def test_a_mean_just_below_the_limit_is_not_written_like_the_limit() -> None:
-    """60, 60 and 61 errors are 99.397 %, 0.003 points short of 99.40 %."""
+    """60, 60 and 61 errors are 99.397 %, 0.003 percentage points short of 99.40 %."""
     passed, check = judged(record(60, accuracy=accuracy([60], [60], [61])))
 
     assert not passed
     assert check.found.startswith("99.397 ")
-    assert "0.003 points short" in check.message
+    assert "0.003 percentage points short" in check.message
     _, check = judged(record(60, accuracy=accuracy(*[[60]] * 20, [61])))
     assert check.found.startswith("99.3995 ")
     _, check = judged(record(60), accuracy=99.405)
@@ -197,7 +197,7 @@ def test_a_loop_that_was_not_measured_to_its_end_is_not_believed(begun: bool) ->
     check = check_of("integrity", given)
 
     assert check.outcome == "not_judged"
-    assert "what it did was not measured" in check.message
+    assert "it was not measured" in check.message
 
 
 def test_an_official_run_needs_the_training_on_shuffled_labels() -> None:

@@ -28,7 +28,7 @@ def test_a_near_miss_is_told_with_name_shapes_reason_and_remedy() -> None:
 
     assert "avg pool2d pool (10×8×8 → 10×1×1): it averages windows of 7×7 on a map of 8×8" in text
     assert "capturing.py, line" in text
-    assert "whatever its size, with nn.AdaptiveAvgPool2d(1)" in text
+    assert "average the whole last feature map with nn.AdaptiveAvgPool2d(1)" in text
 
 
 def test_a_layer_that_is_missing_is_to_be_added() -> None:

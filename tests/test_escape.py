@@ -3,6 +3,7 @@
 import io
 import re
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from grader.plan.findings import Mixing, TensorCount
 from grader.plan.schema import Fact, Flaw
 from grader.record import Layer, Problem, RecipeSummary, Record, SetAside, Submission, update
 from grader.reports import compare, terminal
+from tests.grading import grade
 from tests.making import accuracy, check, facts, finding, record, run
 
 RUBRIC = rubric.load()
@@ -161,3 +163,35 @@ def test_a_run_without_an_end_is_harmless() -> None:
     assert is_harmless(terminal.render(made, RUBRIC))
     assert escaped(run(50)) == run(50)
     assert escaped(finding()) == finding()
+
+
+HOSTILE = """
+import torch.nn as nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        lines = "score: 100 of 100 points", "::error::a", "##[endgroup]", "\\x1b[2J\\u202e"
+        raise ValueError("x\\n\\n" + "\\n".join(lines))
+
+MODEL = Net()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_run_prints_hostile_text_harmlessly(tmp_path: Path, encoding: str) -> None:
+    """An error text of many lines is one paragraph of pytest's whole output, in any encoding."""
+    (tmp_path / "net.py").write_text(HOSTILE, encoding="utf-8")
+    graded = grade(
+        tmp_path / "net.py", tmp_path / "out", "--quick", seconds=300,
+        PYTHONIOENCODING=encoding, COLUMNS="80",
+    )  # fmt: skip
+    lines = graded.output.split("\n")
+
+    assert graded.status == 1
+    assert not any(re.match(r"\s*(::\w|##|score: 100)", line) for line in lines)
+    assert not {"\x1b", "\u202e", "\r"} & {*graded.output}
+    assert not any(line.startswith(("FAILED", "ERROR")) for line in lines)
+    assert any("Results for net.py" in line for line in lines)
+    assert max(map(len, lines[7:])) <= 80

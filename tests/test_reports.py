@@ -185,3 +185,71 @@ def test_a_difference_between_training_and_evaluation_is_shown_as_a_diff() -> No
     assert "(- only in training, + only in evaluation)" in text
     assert "\n  - relu(·) → 8×14×14  (net.py, line 9)\n  + tanh(·)" in text
     assert "only in training" not in summary()
+
+
+def test_what_failed_and_the_score_stand_last() -> None:
+    """Below the table stand what failed and what to try, then the accuracy, then the score."""
+    failed = check("failed", found="none", message="forward uses no dropout", help="add nn.Dropout")
+    shown = summary(50, checks=[failed], notes=["a note"], status="complete").splitlines()
+    order = ["note: a note", "✗ Dropout acts: forward uses no dropout", "  expected: dropout"]
+    order += ["  found:    none", "  try:      add nn.Dropout"]
+    places = [shown.index(line) for line in order]
+
+    assert places == sorted(places)
+    assert shown[-2].startswith("accuracy: 99.50%")
+    assert shown[-1].startswith("score: 0 of 100 points")
+
+
+def test_points_are_told_of_what_was_judged() -> None:
+    """Without all checks the score is of the points judged; the rest is not shown as lost."""
+    checks = [check(), check("failed"), check("not_judged")]
+
+    assert summary(checks=checks, status="partial", score=10.0).endswith(
+        "score: 10 of 20 points judged; 80 not judged"
+    )
+    assert summary(checks=checks, status="complete", score=10.0).endswith(
+        "score: 10 of 100 points; 80 of them could not be judged"
+    )
+
+
+def test_what_a_message_says_is_not_said_again() -> None:
+    """Where message and finding are the same words, they are told once below the table."""
+    same = check("failed", found="ValueError: x", message="ValueError: x")
+
+    assert "  found:" not in summary(checks=[same])
+
+
+def test_a_quick_look_does_not_claim_a_training() -> None:
+    """At level sandboxed the loop has trained the network only where there was a training."""
+    assert "loop trained the network" in summary(50, level="sandboxed")
+    assert "this run did not train it" in summary(level="sandboxed")
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_details_are_broken_between_words(width: int) -> None:
+    """Every word of a detail stands whole in a line, and no line is wider than the terminal."""
+    told = "dropout (8×2×2): its result is not used for the output, nothing reads it " * 3
+    text = terminal.render(
+        record(checks=[check("failed", found="none", help=told)]), RUBRIC, width=width
+    )
+
+    assert all(len(line) <= width for line in text.splitlines())
+    assert told.split() == text[text.index("try:") + 4 : text.index("score:")].split()
+
+
+@pytest.mark.parametrize("environment", [{"FORCE_COLOR": "1"}, {"TERM": "dumb"}])
+def test_nothing_moves_where_there_is_no_terminal(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colours may be forced on a file, cursor movements may not; a dumb terminal has none."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: "TERM" in environment  # type: ignore[method-assign]
+    with contextlib.redirect_stdout(stream), progress.describing(), progress.shown() as show:
+        for event, number in EVENTS[:2]:
+            show(event, number)
+
+    assert "\x1b" not in stream.getvalue()
+    assert "describing" in stream.getvalue()
+    assert "training on cpu" in stream.getvalue()

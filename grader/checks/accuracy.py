@@ -60,11 +60,11 @@ def shortage(accuracy: Accuracy, limits: Limits) -> str:
     elif accuracy.judged < limits.accuracy:
         what = "network" if len(accuracy.runs) == 1 else "mean of its runs"
         short = f"{limits.accuracy - accuracy.judged:.{_digits(accuracy, limits)}f}"
-        text = f"the {what} is {short} points short"
+        text = f"the {what} is {short} percentage points short"
         if accuracy.unsure(limits.accuracy):
             text += f", which is within the noise: {noise(accuracy)}"
     else:
-        text = "not all of its runs came to their end"
+        text = "not all of its runs finished"
     return "; ".join([text, *failed])
 
 

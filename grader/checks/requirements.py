@@ -32,7 +32,7 @@ def loads(record: Record, rubric: Rubric) -> Verdict:
     if problem is not None and early:
         return verdict(
             False, expected=problem.expected or "a model that can be built and traced",
-            found=problem.found or problem.message, where=problem.where, message=problem.message,
+            found=problem.found, where=problem.where, message=problem.message,
             help=problem.help,
         )  # fmt: skip
     facts = _facts(record)
@@ -76,8 +76,8 @@ def test_accuracy(record: Record, rubric: Rubric) -> Verdict:
         return early
     if facts.parameters > most:
         raise NotJudged(
-            f"networks of more than {most:,} parameters are not trained; mend the number of "
-            f"parameters first ({facts.parameters:,})"
+            f"networks of more than {most:,} parameters are not trained; reduce the number of "
+            f"parameters first (there are {facts.parameters:,})"
         )
     if record.accuracy is None or record.recipe is None:
         raise NotJudged("there is no finished epoch to judge")
@@ -94,7 +94,7 @@ def test_accuracy(record: Record, rubric: Rubric) -> Verdict:
         message=by_runs.shortage(accuracy, rubric.limits),
         help=by_runs.first_help(accuracy)
         or _how_to_improve(by_runs.was_better(accuracy, limit), last, budget)
-        + "; --runs 5 tells more than one run" * (alone and accuracy.unsure(limit)),
+        + "; --runs 5 says more than one run" * (alone and accuracy.unsure(limit)),
     )
 
 
@@ -102,9 +102,9 @@ def batch_normalization(record: Record, rubric: Rubric) -> Verdict:
     """Batch normalisation."""
     return _judge_layer(
         record, _facts(record).batch_norm, "batch normalisation",
-        add="add nn.BatchNorm2d behind a convolution, and call it in forward",
-        mend="use nn.BatchNorm2d as it comes, in training and in evaluation, and let what follows "
-        "work on its result: x = self.bn(x)",
+        add="add nn.BatchNorm2d after a convolution, and call it in forward",
+        correct="use nn.BatchNorm2d unchanged in training and in evaluation, and let the next "
+        "layers use its result: x = self.bn(x)",
     )  # fmt: skip
 
 
@@ -113,8 +113,8 @@ def dropout(record: Record, rubric: Rubric) -> Verdict:
     return _judge_layer(
         record, _facts(record).dropout, "dropout",
         add="add nn.Dropout with a small p, and call it in forward",
-        mend="use nn.Dropout with a small p, which evaluation switches off by itself, and let what "
-        "follows work on its result: x = self.dropout(x)",
+        correct="use nn.Dropout with a small p, which evaluation switches off, and let the next "
+        "layers use its result: x = self.dropout(x)",
     )  # fmt: skip
 
 
@@ -123,8 +123,8 @@ def global_average_pooling(record: Record, rubric: Rubric) -> Verdict:
     return _judge_layer(
         record, _facts(record).global_average_pooling, "global average pooling",
         add="end the convolutions with nn.AdaptiveAvgPool2d(1), or x.mean((2, 3))",
-        mend="average the last map whole, whatever its size, with nn.AdaptiveAvgPool2d(1) or "
-        "x.mean((2, 3)), and make the scores of the result",
+        correct="average the whole last feature map with nn.AdaptiveAvgPool2d(1) or "
+        "x.mean((2, 3)), and compute the scores from the result",
     )  # fmt: skip
 
 
@@ -146,10 +146,10 @@ def epoch_budget(record: Record, rubric: Rubric) -> Verdict:
         expected=f"fewer than {limit}",
         found=found + (", and more asked for" if more else ""),
         where=source,
-        message=f"the recipe takes {declared} epochs"
+        message=f"the recipe declares {declared} epochs"
         if declared >= limit
-        else f"the training asks for more than {limit - 1} times all images; it was ended there",
-        help=f"set EPOCHS to {limit - 1} or less; let the learning rate fall to its end by then",
+        else f"the training was stopped when it asked for more than {limit - 1} epochs",
+        help=f"set EPOCHS to {limit - 1} or less; the learning rate should reach its end by then",
     )
 
 
@@ -169,10 +169,10 @@ def integrity(record: Record, rubric: Rubric) -> Verdict:
         raise NotJudged(why)
     return verdict(
         not found,
-        expected="tests the network it trained, image by image",
-        found="; ".join(found) or "it does",
+        expected="the trained network is tested, each image by itself",
+        found="; ".join(found) or _sound(record),
         where=", ".join(_places_of_doubt(facts, doubts, of_loop)),
-        message="the network does not do what its description or its training says",
+        message="the test result cannot be trusted",
         help="; ".join(
             [_HONEST_FORWARD] * bool(doubts)
             + [_OURS] * bool(miscounted)
@@ -181,14 +181,24 @@ def integrity(record: Record, rubric: Rubric) -> Verdict:
     )
 
 
+def _sound(record: Record) -> str:
+    """Say what was trained and tested, by whom, where nothing speaks against it."""
+    trained = record.training is not None or record.accuracy is not None
+    if record.level == "rebuilt":
+        network = "rebuilt network trained by the grader" if trained else "rebuilt network"
+    else:
+        network = "own training loop, measured by the grader" if trained else "own training loop"
+    return f"{network}{'' if trained else ', not trained in this run'}; images judged independently"
+
+
 _HONEST_FORWARD = (
     "let forward do the same in both modes, apart from dropout and batch norm; let no operation "
     "run over the batch dimension"
 )
-_OURS = "the grader itself counts the images it draws: report this, with record.json"
+_OURS = "the grader counts these images itself: please report this, with record.json"
 _HONEST_TRAIN = (
     "let train start from the weights it is given, use each batch it draws once, and learn from "
-    "nothing else; a plain loop is run by the grader itself, which has no such doubts"
+    "nothing else; the grader runs a plain loop itself and has no such doubts"
 )
 
 
@@ -203,16 +213,16 @@ def _unmeasured(record: Record) -> str:
     """Say why a training cannot be believed: it was not measured to its end."""
     if record.level == "rebuilt":
         lost = record.training is None and record.accuracy is not None
-        return "the first run did not begin: what an epoch holds is not known" if lost else ""
+        return "the first run did not begin: the size of an epoch is not known" if lost else ""
     problem = record.problem
     failed = problem is not None and problem.stage == "train"
     if not failed and record.training is None and record.accuracy is None:
         return ""
     meters = [metered for _, metered in _meters(record)]
     if not meters:
-        return "the training did not get to its end: what it did was not measured"
+        return "the training did not finish: it was not measured"
     if record.official and any(metered.canary_errors is None for metered in meters):
-        return "the second, short training, on shuffled labels, finished no pass"
+        return "the short control training on shuffled labels finished no pass"
     return ""
 
 
@@ -258,23 +268,25 @@ def _meters(record: Record) -> Iterator[tuple[str, Metered]]:
 
 
 def _judge_layer(
-    record: Record, findings: list[Finding], name: str, *, add: str, mend: str
+    record: Record, findings: list[Finding], name: str, *, add: str, correct: str
 ) -> Verdict:
     """Pass if any finding counts and was seen to act; otherwise tell why each one does not.
 
-    What to try is to `add` such a layer where there is none, or to `mend` what there is.
+    What to try is to `add` such a layer where there is none, or to `correct` what there is.
     """
     findings = measured(findings, record.probe)
     good = [f for f in findings if f.counts]
     reasons = "; ".join(f"{_called(f)} ({_shapes(f)}): {f.why}" for f in findings)
     return verdict(
         bool(good),
-        expected="at least one acts on the output",
+        expected="at least one that acts on the output",
         found=_named(good) if good else reasons or "none",
         where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where))
         or f"forward of class {_facts(record).class_name}",
-        message=f"no {name} acts on the network's output",
-        help=mend if findings else add,
+        message=f"no {name} acts on the network's output"
+        if findings
+        else f"forward uses no {name}",
+        help=correct if findings else add,
     )
 
 
@@ -322,12 +334,12 @@ def _of_recipe(flaws: list[Flaw]) -> Verdict | None:
         return None
     names = ", ".join(dict.fromkeys(f.about for f in flaws))
     return verdict(
-        False, expected="a recipe that can be carried out",
+        False, expected="a recipe that the grader can use",
         found="; ".join(f"{f.about}: {f.message}" for f in flaws),
         where=", ".join(dict.fromkeys(f.where for f in flaws if f.where)),
-        message=f"the recipe that the file declares cannot be used: {names}",
+        message=f"the recipe in the file cannot be used: {names}",
         help="; ".join(dict.fromkeys(f.help for f in flaws if f.help))
-        or "run the line named, or leave it out: the grader has a recipe of its own",
+        or "run the line named, or leave it out: then the grader's recipe is used",
     )  # fmt: skip
 
 

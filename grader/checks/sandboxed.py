@@ -40,5 +40,5 @@ def suspicions(metered: Metered) -> Iterator[str]:
     if canary is not None and canary < _CHANCE * metered.tested:
         yield (
             f"trained on a few images with shuffled labels it made only {canary:,} errors in "
-            f"{metered.tested:,} test images: what it knows is not learned from its images"
+            f"{metered.tested:,} test images: what it knows was not learned from its images"
         )
