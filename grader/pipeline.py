@@ -25,6 +25,7 @@ from grader.errors import GraderFault, GradingError, SubmissionError, blaming_da
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.content import content_of, in_order
 from grader.plan.facts import facts_of
+from grader.plan.images import shape_after, validate_images
 from grader.plan.initial import drawn_together, notes_on_initialisation
 from grader.plan.schema import Description, Flaw, Plan
 from grader.plan.validate import validate, validate_model
@@ -78,7 +79,7 @@ class Run:
         self._done: set[str] = set()
         rubric = request.rubric
         self.runs = rubric.limits.runs_asked_for(request.runs)
-        self._box = Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe)
+        self._box = _box(rubric)
         with contextlib.ExitStack() as failing:
             failing.callback(self.close)
             if request.official:
@@ -291,18 +292,39 @@ class Run:
             self._update(metered=event)
 
 
+def _box(rubric: Rubric) -> Box:
+    return Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe)
+
+
 def read(request: Request) -> Program:
     """Parse the submission and keep the statements its model and recipe need; runs nothing."""
     return read_program(request.submission, model=request.model, recipe=request.recipe)
 
 
 def make_plan(program: Program, request: Request, box: Box) -> Plan:
-    """Let the submission describe itself in the box; complete and check what it says."""
+    """Let the submission describe itself in the box; complete and check what it says.
+
+    It does so again, in another box, where its transforms make images of another size than that
+    which its network took first.
+    """
     rubric = request.rubric
     budget = rubric.limits.epochs - 1
-    found = box.describe(program, request_defaults(budget))
+    defaults = request_defaults(budget)
+    found = box.describe(program, defaults)
+    if (shape := _images(found, budget)) != found.model.input_shape:
+        with contextlib.closing(_box(rubric)) as another:
+            if request.official:
+                another.protections().require()
+            found = another.describe(program, defaults | {"input_shape": shape})
     with blaming_data("the submission's description of itself"):
         return complete(found, program, rubric)
+
+
+def _images(found: Description, budget: int) -> list[int]:
+    """Return the shape [C, H, W] in which training images reach the network."""
+    with blaming_data("the submission's description of itself"):
+        validate_model(found.model)
+        return shape_after(assemble(found, budget), "train_transform")
 
 
 def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
@@ -318,6 +340,7 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
         plan = msgspec.structs.replace(plan, level="rebuilt", notes=[*plan.notes, note])
     if plan.level == "sandboxed" and program.train is not None:
         plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program.train))
+    validate_images(plan)
     try:
         validate(plan, budget)
     except SubmissionError as error:

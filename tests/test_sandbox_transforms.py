@@ -15,7 +15,7 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from grader.datasets.mnist import Bytes, load
-from grader.plan.schema import Affine, Erase, Pad, Transforms
+from grader.plan.schema import Affine, Choice, Erase, Pad, Resize, Transforms
 from grader.training.augment import augment
 from grader.training.draw import Draw
 from tests.boxed import boxed
@@ -80,7 +80,7 @@ def test_mapped_transform_gives_torchvisions_pixels(library: Any, name: str) -> 
     [
         (v1.RandomPosterize(4), "no equivalent"),
         (v1.RandomRotation(5, expand=True), "without expansion"),
-        (v1.Pad(2, padding_mode="reflect"), "padding mode"),
+        (v1.Resize(20, max_size=24), "max_size"),
         (v1.Lambda(lambda x: x**2), "has no equivalent for it"),
         (v1.Lambda(lambda x: x + torch.randn(x.shape)), "has no equivalent for it"),
         (v1.Lambda(lambda x: x.nothing), "AttributeError"),
@@ -88,15 +88,69 @@ def test_mapped_transform_gives_torchvisions_pixels(library: Any, name: str) -> 
         (recorded("CoarseDropout", max_holes=8, min_holes=1), "one number and one size"),
         (recorded("Rotate", 5, interpolation=2), "nearest and bilinear"),
         (object(), "not one of torchvision's"),
-        (v1.RandomApply([v1.RandomRotation(5), v1.CenterCrop(3)]), "RandomApply of one"),
+        (v1.RandomOrder([v1.RandomRotation(5)] * 5), "of at most 4"),
+        (v1.RandomApply([v1.RandomRotation(5), v1.RandomPosterize(4)]), "no equivalent"),
     ],
 )
 def test_what_cannot_be_mapped_is_named(transform: Any, reason: str) -> None:
     """A transform without an equal is left out, and a note says which and why."""
     steps, notes = mapped(transform)
 
-    assert [type(step).__name__ for step in steps] == ["ToFloat"]
+    assert [type(step).__name__ for step in steps if not isinstance(step, Resize)] == ["ToFloat"]
     assert reason in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("transform", "kept"),
+    [
+        (lambda image: image.resize((20, 24)), [Resize((24, 20))]),
+        (v1.Resize((32, 32), v1.InterpolationMode.BICUBIC), [Resize((32, 32))]),
+        (lambda image: v1.functional.pad(image, 2).convert("1"), [Pad((2, 2, 2, 2))]),
+        (v1.RandomPosterize(4), []),
+        (v1.RandomRotation(40, expand=True), []),
+        (lambda image: image.nothing, []),
+    ],
+)
+def test_what_cannot_be_mapped_still_makes_images_of_its_size(
+    transform: Any, kept: Transforms
+) -> None:
+    """The network is given images of the size that its own data has."""
+    steps, notes = mapped(v1.Compose([transform, v1.ToTensor()]))
+
+    assert steps[:-1] == kept
+    assert len(notes) == 1
+
+
+CHOICES: dict[str, tuple[Any, list[tuple[float, str]]]] = {
+    "of a crop": (v1.RandomApply([v1.CenterCrop(22)], p=0.25), [(0.25, "Crop"), (0.75, "")]),
+    "of two": (
+        v2.RandomApply([v2.CenterCrop(22), v2.Pad(3)], p=0.5), [(0.5, "Crop Pad"), (0.5, "")]
+    ),
+    "one of several": (
+        v2.RandomChoice([v2.Resize(20), v2.Identity()], p=[3, 1]), [(0.75, "Resize"), (0.25, "")]
+    ),
+    "in any order": (
+        v1.RandomOrder([v1.Pad(2), v1.CenterCrop(20)]), [(0.5, "Pad Crop"), (0.5, "Crop Pad")]
+    ),
+    "inside one another": (
+        v1.RandomApply([v1.Pad(2), v1.RandomChoice([v1.Resize(9), v1.CenterCrop(9)])], p=0.5),
+        [(0.25, "Pad Resize"), (0.25, "Pad Crop"), (0.5, "")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_chance_becomes_branches_with_their_probabilities(name: str) -> None:
+    """Whatever torchvision leaves to chance, each way through it is written out."""
+    transform, expected = CHOICES[name]
+    (choice, _), notes = mapped(transform)
+
+    assert notes == []
+    assert isinstance(choice, Choice)
+    assert [
+        (branch.p, " ".join(type(step).__name__ for step in branch.steps))
+        for branch in choice.branches
+    ] == expected
 
 
 @pytest.mark.parametrize(
@@ -189,7 +243,7 @@ def test_a_list_and_nested_composes_are_flattened() -> None:
 def test_the_list_of_supported_transforms_is_true() -> None:
     """docs/supported.md names exactly what is mapped, of either package."""
     text = (Path(__file__).parent.parent / "docs" / "supported.md").read_text(encoding="utf-8")
-    section = text.partition("## Transforms")[2]
+    section = text.partition("## Transforms")[2].partition("\n## ")[0]
     torchvision, _, albumentations = section.partition("Of albumentations")
     named = set(re.findall(r"`(\w+)`", torchvision)) - {"Compose", "Sequential"}
 

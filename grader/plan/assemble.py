@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from grader.plan.images import is_random, without_chance
 from grader.plan.schema import (
     MAX_STEPS,
     Affine,
     Channels,
-    Crop,
     Description,
     Fact,
     Graph,
@@ -25,7 +25,6 @@ from grader.plan.schema import (
     Resize,
     Schedule,
     ToFloat,
-    Transform,
     Transforms,
 )  # fmt: skip
 
@@ -57,7 +56,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     batch = found.batch_size or BATCH_SIZE
     drop_last = bool(found.drop_last)
     per_epoch = steps_per_epoch(batch, drop_last)
-    test = _test_transform(found)
+    test, notes = _test_transform(found)
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch,
@@ -79,7 +78,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     ]
     model = Fact(about="model", value=found.model.class_name, where=found.model.where)
     facts = [model, *found.provenance, *defaults]
-    return Plan(found.model, recipe, facts, found.notes, found.flaws, found.level)
+    return Plan(found.model, recipe, facts, [*found.notes, *notes], found.flaws, found.level)
 
 
 def steps_per_epoch(batch_size: int, drop_last: bool) -> int:
@@ -118,19 +117,18 @@ def _triangle(steps: int, most: int) -> list[float]:
 _AUGMENTATION: Transforms = [Affine(degrees=(-7.0, 7.0)), Affine(translate=(0.1, 0.1))]
 
 
-def _is_fixed(step: Transform) -> bool:
-    """Tell whether a transform does the same to every image, and so belongs to testing too."""
-    if isinstance(step, Crop):
-        return not step.random
-    return isinstance(step, Pad | Resize | Channels | ToFloat | Normalize)
+def _test_transform(found: Description) -> tuple[Transforms, list[str]]:
+    """Return how images are prepared for testing, never at random, and remarks on that.
 
-
-def _test_transform(found: Description) -> Transforms:
-    """Return the submission's own, or what is fixed in its training transform, or a default."""
+    That is the submission's own, or its training transform, or a default; without chance.
+    """
     if found.test_transform is not None:
-        return found.test_transform
+        fixed = without_chance(found.test_transform)
+        note = "testing is never random: a random crop of test_transform is central here, and "
+        note += "its other random transforms are left out"
+        return fixed, [note] if any(map(is_random, found.test_transform)) else []
     if found.train_transform is not None:
-        return [step for step in found.train_transform if _is_fixed(step)]
+        return without_chance(found.train_transform), []
     channels, height, width = found.model.input_shape
     steps: Transforms = [Channels(channels)] if channels != 1 else []
     border, odd = divmod(height - _SIDE, 2)
@@ -138,7 +136,7 @@ def _test_transform(found: Description) -> Transforms:
         steps.append(Resize((height, width)))
     elif border:
         steps.append(Pad((border, border, border, border)))
-    return [*steps, ToFloat(), Normalize([0.1307] * channels, [0.3081] * channels)]
+    return [*steps, ToFloat(), Normalize([0.1307] * channels, [0.3081] * channels)], []
 
 
 _CROSS_ENTROPY = Graph(

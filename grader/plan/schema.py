@@ -128,6 +128,8 @@ class Model(Struct, frozen=True):
 
 Number = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Pair = tuple[Number, Number]
+Interpolation = Literal["nearest", "bilinear"]
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -143,7 +145,7 @@ class Affine(Struct, frozen=True, tag="affine"):
     scale: Pair = (1.0, 1.0)
     shear_x: Pair = (0.0, 0.0)
     shear_y: Pair = (0.0, 0.0)
-    interpolation: Literal["nearest", "bilinear"] = "nearest"
+    interpolation: Interpolation = "nearest"
     fill: Number = 0.0
     p: Probability = 1.0
 
@@ -152,41 +154,56 @@ class Perspective(Struct, frozen=True, tag="perspective"):
     """`RandomPerspective`."""
 
     distortion: Probability = 0.5
-    interpolation: Literal["nearest", "bilinear"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     fill: Number = 0.0
     p: Probability = 0.5
 
 
-Border = Annotated[int, Meta(ge=-256, le=256)]
+Side = Annotated[int, Meta(ge=1, le=256)]
+Border = Annotated[int, Meta(ge=0, le=256)]
+Borders = tuple[Border, Border, Border, Border]  # left, top, right, bottom
+Edge = Literal["constant", "edge", "reflect", "symmetric"]
 
 
 class Crop(Struct, frozen=True, tag="crop"):
-    """`RandomCrop(size, padding)` (`random`) or `CenterCrop(size)`; padding is (l, t, r, b)."""
+    """`RandomCrop` (`random`) or `CenterCrop`: a window of `size`, (height, width), after padding.
 
-    size: tuple[Annotated[int, Meta(ge=1, le=256)], Annotated[int, Meta(ge=1, le=256)]]
-    padding: tuple[Border, Border, Border, Border] = (0, 0, 0, 0)
+    With `pad_if_needed` an image that is too small first gets, on either side, what it lacks.
+    """
+
+    size: tuple[Side, Side]
+    padding: Borders = (0, 0, 0, 0)
     random: bool = True
     fill: Number = 0.0
-    p: Probability = 1.0
+    edge: Edge = "constant"
+    pad_if_needed: bool = False
 
 
 class Pad(Struct, frozen=True, tag="pad"):
-    """`Pad(padding)`: (left, top, right, bottom)."""
+    """`Pad(padding)`."""
 
-    padding: tuple[
-        Annotated[int, Meta(ge=0, le=64)],
-        Annotated[int, Meta(ge=0, le=64)],
-        Annotated[int, Meta(ge=0, le=64)],
-        Annotated[int, Meta(ge=0, le=64)],
-    ]
+    padding: Borders
     fill: Number = 0.0
+    edge: Edge = "constant"
 
 
 class Resize(Struct, frozen=True, tag="resize"):
-    """`Resize((height, width))`, antialiased as torchvision does for PIL images."""
+    """`Resize`, antialiased as torchvision does for PIL images.
 
-    size: tuple[Annotated[int, Meta(ge=1, le=256)], Annotated[int, Meta(ge=1, le=256)]]
-    interpolation: Literal["nearest", "bilinear"] = "bilinear"
+    `size` is (height, width), or the length of the shorter side alone: the ratio is kept then.
+    """
+
+    size: Annotated[tuple[Side, ...], Meta(min_length=1, max_length=2)]
+    interpolation: Interpolation = "bilinear"
+
+
+class ResizedCrop(Struct, frozen=True, tag="resized_crop"):
+    """`RandomResizedCrop`: a window of random area and ratio, resized to (height, width)."""
+
+    size: tuple[Side, Side]
+    scale: Pair = (0.08, 1.0)
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bilinear"
 
 
 class Flip(Struct, frozen=True, tag="flip"):
@@ -238,12 +255,13 @@ class Normalize(Struct, frozen=True, tag="normalize"):
     std: Annotated[list[Annotated[float, Meta(gt=0, le=1e6)]], Meta(min_length=1, max_length=4)]
 
 
-Transform = (
+Step = (
     Affine
     | Perspective
     | Crop
     | Pad
     | Resize
+    | ResizedCrop
     | Flip
     | Jitter
     | Erase
@@ -252,6 +270,22 @@ Transform = (
     | ToFloat
     | Normalize
 )
+
+
+class Branch(Struct, frozen=True):
+    """Transforms that an image gets with the probability `p`."""
+
+    p: Probability
+    steps: Annotated[list[Step], Meta(max_length=40)]
+
+
+class Choice(Struct, frozen=True, tag="choice"):
+    """`RandomApply`, `RandomChoice`, `RandomOrder`: each image gets one branch; `p` sum to 1."""
+
+    branches: Annotated[list[Branch], Meta(min_length=1, max_length=64)]
+
+
+Transform = Step | Choice
 Transforms = Annotated[list[Transform], Meta(max_length=40)]
 
 OptimizerName = Literal[

@@ -1,4 +1,4 @@
-"""Affine and perspective warps of a batch, every image with its own map, as Pillow computes them.
+"""Warps and windows of a batch, every image with its own, as Pillow computes them.
 
 torchvision hands PIL images to Pillow, so the pixels here follow Pillow (`Geometry.c`): an output
 pixel takes its value from where the map sends its centre; affine maps with nearest-neighbour
@@ -7,14 +7,13 @@ sampling are worked out in 16.16 fixed point, which integers reproduce bit for b
 
 from __future__ import annotations
 
-from typing import Literal
+import math
 
 import torch
 
 from grader.plan import schema
+from grader.plan.schema import Interpolation
 from grader.training.draw import Draw
-
-Interpolation = Literal["nearest", "bilinear"]
 
 _ONE = 1 << 16  # 1.0 in 16.16 fixed point
 _FARTHEST = 1 << 29  # keeps sums of three products within 32 bits; 8,192 pixels away
@@ -188,3 +187,65 @@ def perspective_maps(corners: torch.Tensor, height: int, width: int) -> torch.Te
     target = torch.cat([own[..., 0], own[..., 1]], 1)
     solution: torch.Tensor = torch.linalg.solve(torch.cat(rows, 1), target)
     return solution
+
+
+def resized_crop(images: torch.Tensor, step: schema.ResizedCrop, draw: Draw) -> torch.Tensor:
+    """Resize a window of each image [B, C, H, W] to `step.size`, one draw of a window an image."""
+    height, width = images.shape[-2:]
+    top, left, high, wide = draw_windows(len(images), height, width, step, draw)
+    rows = _weights(top, high, height, step.size[0], step.interpolation)
+    columns = _weights(left, wide, width, step.size[1], step.interpolation)
+    across = torch.matmul(images.to(torch.float32), columns.transpose(1, 2)[:, None])
+    if images.dtype == torch.uint8:
+        across = across.round_()  # Pillow keeps bytes between its two passes
+    both = torch.matmul(rows[:, None], across)
+    return both.round_().to(torch.uint8) if images.dtype == torch.uint8 else both
+
+
+def draw_windows(
+    count: int, height: int, width: int, step: schema.ResizedCrop, draw: Draw
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return top, left, height and width [B] of windows, float64, as torchvision draws them.
+
+    That is the first of ten draws that fits, or else the largest central window of the nearest
+    ratio.
+    """
+    tries, (lowest, highest) = 10, step.ratio
+    area = height * width * draw.uniform(count * tries, *step.scale)
+    ratio = draw.uniform(count * tries, math.log(lowest), math.log(highest)).exp()
+    wide, high = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = ((wide > 0) & (wide <= width) & (high > 0) & (high <= height)).view(count, tries)
+    first = torch.arange(count, device=area.device) * tries + fits.int().argmax(1)
+    wide, high, fitting = wide[first], high[first], fits.any(1)
+    top = (draw.uniform(count, 0, 1) * (height - high + 1)).floor()
+    left = (draw.uniform(count, 0, 1) * (width - wide + 1)).floor()
+    central = (min(height, round(width / lowest)), min(width, round(height * highest)))
+    whole = [torch.full_like(top, side) for side in central]
+    high, wide = torch.where(fitting, high, whole[0]), torch.where(fitting, wide, whole[1])
+    middle = [((side - own) / 2).floor() for side, own in ((height, high), (width, wide))]
+    return torch.where(fitting, top, middle[0]), torch.where(fitting, left, middle[1]), high, wide
+
+
+def _weights(
+    start: torch.Tensor, length: torch.Tensor, side: int, size: int, interpolation: Interpolation
+) -> torch.Tensor:
+    """Return [B, size, side]: what each pixel of a side counts in each of a window's new ones."""
+    own = torch.arange(side, device=start.device) - start[:, None, None]
+    if interpolation == "nearest":
+        return (own == nearest(length, size)[:, :, None]).to(torch.float32)
+    scale = (length / size)[:, None, None]
+    centre = (torch.arange(size, device=start.device)[:, None] + 0.5) * scale
+    away = (own + 0.5 - centre).abs() / scale.clamp(min=1)
+    within = (own >= 0) & (own < length[:, None, None])
+    weights = (1 - away).clamp(min=0) * within
+    return (weights / weights.sum(2, keepdim=True)).to(torch.float32)
+
+
+def nearest(length: torch.Tensor, size: int) -> torch.Tensor:
+    """Return [B, size]: which pixel of a side of `length` [B] stands for each of the new ones.
+
+    Centres are summed up one by one, as Pillow does: where one meets a border, rounding decides.
+    """
+    steps = (length.to(torch.float64) / size)[:, None].repeat(1, size)
+    steps[:, 0] /= 2
+    return steps.cumsum(1).floor().to(torch.int64)

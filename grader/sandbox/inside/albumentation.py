@@ -109,7 +109,7 @@ class Albumentations:
         height, width = int(step.argument("height", 0)), int(step.argument("width", 1))
         self.height, self.width = height, width
         random = step.name == "RandomCrop"
-        return [{"type": "crop", "size": [height, width], "random": random, "p": 1.0}]
+        return [{"type": "crop", "size": [height, width], "random": random}]
 
     def pad_if_needed(self, step: Recorded) -> list[Json]:
         """Pad on all sides, up to a smallest size."""

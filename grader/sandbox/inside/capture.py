@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +64,10 @@ class Tensors:
         return name
 
 
-def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> Captured:
-    """Describe `model` as a Plan's `model`.
+def capture(
+    model: nn.Module, class_name: str, where: str, files: set[str], shape: list[int] | None = None
+) -> Captured:
+    """Describe `model` as a Plan's `model`, for images of `shape`, or of one that it takes.
 
     `files` are the places (`net.ipynb, cell 3`) of the submission: a node's `where` is the
     innermost of them on its stack.
@@ -74,9 +76,9 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
     """
     undo_overrides(model)
     notes = _settled(model)
-    module, shape = _accepting(model)
+    module, taken = _accepting(model, [tuple(shape)] if shape else _INPUTS)
     paths = {id(owner): path for path, owner in owners(model)}
-    capturing = _Capturing(module, shape, paths, files, Tensors(model), notes)
+    capturing = _Capturing(module, taken, paths, files, Tensors(model), notes)
     graphs = {mode: capturing.graph(mode) for mode in ("train", "eval")}
     tensors = capturing.tensors
     if sum(len(e["init"].get("values", ())) for e in tensors.entries.values()) > CONSTANTS:
@@ -87,7 +89,7 @@ def capture(model: nn.Module, class_name: str, where: str, files: set[str]) -> C
     described = {
         "class_name": class_name,
         "where": where,
-        "input_shape": list(shape),
+        "input_shape": list(taken),
         "tensors": list(tensors.entries.values()),
         "train": graphs["train"],
         "eval": graphs["eval"],
@@ -187,13 +189,15 @@ class _Flat(nn.Module):
         return self.model(x.flatten(1))
 
 
-def _accepting(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return the model, wrapped if it wants flat rows, and the image shape it accepts.
+def _accepting(
+    model: nn.Module, shapes: Sequence[tuple[int, ...]]
+) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return the model, wrapped if it wants flat rows, and the first image shape it accepts.
 
     The first call also makes lazy modules and weights that are created in `forward`.
     """
     buffers = {n: b.clone() for n, b in nn.Module.named_buffers(model) if not is_lazy(b)}
-    candidates = [(model, shape) for shape in _INPUTS] + [(_Flat(model), (1, 28, 28))]
+    candidates = [(model, shape) for shape in shapes] + [(_Flat(model), shapes[0])]
     first: Exception | None = None
     for candidate, shape in candidates:
         try:
@@ -206,7 +210,14 @@ def _accepting(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
             _put_back(model, buffers)
             return candidate, shape
     assert first is not None
-    raise first
+    if len(shapes) > 1:
+        raise first
+    reason = next(iter(str(first).strip().splitlines()), type(first).__name__)
+    raise CannotCapture(
+        f"the network does not take the images that its transforms make, {list(shapes[0])}: "
+        f"{reason}",
+        "resize the images in the transforms, or make a network for their size",
+    ).with_traceback(first.__traceback__)
 
 
 def _put_back(model: nn.Module, buffers: dict[str, torch.Tensor]) -> None:

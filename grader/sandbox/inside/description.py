@@ -24,7 +24,8 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     namespace = vars(submission.load("__submission__"))
     model = build_model(program, namespace)
     class_name = program["class_name"] or type(model).__name__
-    captured = capture(model, class_name, program["model"]["where"], files)
+    where, shape = program["model"]["where"], defaults.get("input_shape")
+    captured = capture(model, class_name, where, files, shape)
     recipe = Recipe(program, namespace, model, defaults, files, submission.failures)
     found = recipe.describe(captured.names, captured.classes)
     return {

@@ -5,6 +5,8 @@ Runs in the box.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,6 +16,12 @@ from albumentation import Albumentations, NotMapped
 from recorded import Recorded
 
 Json = dict[str, Any]
+_SIDE, _LARGER = 28, 36  # of images that transforms are tried on
+_TRIES = 8  # for sizes that are random
+_MOST = 256  # pixels of a side, as grader.plan.schema has it
+_MOST_BRANCHES = 64
+_MOST_SHUFFLED = 4
+_WITH_P = ("affine", "jitter", "blur")
 _INTERPOLATIONS = {"nearest": "nearest", "nearest-exact": "nearest", "bilinear": "bilinear"}
 
 
@@ -29,12 +37,52 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
         try:
             mapped += recorded.map(step) if isinstance(step, Recorded) else _map(step)
         except NotMapped as reason:
-            notes.append(f"transform {_name(step)} is not applied: {reason}")
-    if not any(step["type"] == "to_float" for step in mapped):
+            kept = _size_change(step)
+            what = "is not applied, but to the size of images" if kept else "is not applied"
+            notes.append(f"transform {_name(step)} {what}: {reason}")
+            mapped += kept
+    if not any(_scales(step) for step in mapped):
         mapped.append({"type": "to_float"})
     if not any(step["type"] == "normalize" for step in mapped) and transform is None:
         mapped.append({"type": "normalize", "mean": [0.1307], "std": [0.3081]})
     return mapped
+
+
+def _scales(step: Json) -> bool:
+    """Tell whether a step makes floats of bytes."""
+    branches = step.get("branches") or [{"steps": [step]}]
+    return any(inner["type"] == "to_float" for branch in branches for inner in branch["steps"])
+
+
+def _size_change(step: Any) -> list[Json]:
+    """Return what a step without an equal does to the size of images, found out by trying."""
+    tried = [{_size_after(step, side) for _ in range(_TRIES)} for side in (_SIDE, _LARGER)]
+    if any(len(sizes) > 1 or None in sizes for sizes in tried):
+        return []
+    small, large = (sizes.pop() for sizes in tried)
+    assert small is not None
+    assert large is not None
+    if small == large:
+        return [{"type": "resize", "size": list(small)}]
+    more = [side - _SIDE for side in small]
+    if more != [side - _LARGER for side in large] or min(more) < 0 or max(more) == 0:
+        return []
+    (top, left), (down, right) = [m // 2 for m in more], [(m + 1) // 2 for m in more]
+    return [{"type": "pad", "padding": [left, top, right, down]}]
+
+
+def _size_after(step: Any, side: int) -> tuple[int, int] | None:
+    """Return the height and width that a step makes of a square image; None if that fails."""
+    from PIL import Image  # which takes a moment, and few files need
+
+    for image in (Image.new("L", (side, side), 99), torch.full((1, side, side), 0.4)):
+        with contextlib.suppress(Exception):  # the submission's own code
+            result = step(image)
+            size = result.size[::-1] if isinstance(result, Image.Image) else result.shape[-2:]
+            height, width = (int(n) for n in size)
+            if min(height, width) >= 1 and max(height, width) <= _MOST:
+                return height, width
+    return None
 
 
 def _flatten(transform: Any) -> Iterable[Any]:
@@ -163,19 +211,32 @@ def _borders(padding: Any) -> list[int]:
     if isinstance(padding, int):
         return [padding] * 4
     values = [int(p) for p in padding]
-    return values if len(values) == 4 else values * (4 // len(values))
+    values = values if len(values) == 4 else values * (4 // len(values))
+    if not all(0 <= value <= _MOST for value in values):
+        raise NotMapped(f"padding by {values} is not supported")
+    return values
 
 
 def _size(size: Any) -> list[int]:
     values = [size] if isinstance(size, int) else list(size)
-    return [int(v) for v in (values * 2)[:2]]
+    return [_side(v) for v in (values * 2)[:2]]
+
+
+def _side(value: Any) -> int:
+    if not 1 <= int(value) <= _MOST:
+        raise NotMapped(f"sizes from 1 to {_MOST} are supported")
+    return int(value)
 
 
 def _random_crop(step: Any) -> list[Json]:
-    if step.padding_mode != "constant":
-        raise NotMapped(f"padding mode {step.padding_mode!r} is not supported")
     crop = {"type": "crop", "size": _size(step.size), "padding": _borders(step.padding)}
-    return [{**crop, "random": True, "fill": _fill(step)}]
+    return [{**crop, "pad_if_needed": bool(step.pad_if_needed), **_border_kind(step)}]
+
+
+def _border_kind(step: Any) -> Json:
+    """Read what lies beyond an image."""
+    edge = str(getattr(step.padding_mode, "value", step.padding_mode))
+    return {"fill": _fill(step) if edge == "constant" else 0.0, "edge": edge}
 
 
 def _center_crop(step: Any) -> list[Json]:
@@ -183,13 +244,22 @@ def _center_crop(step: Any) -> list[Json]:
 
 
 def _pad(step: Any) -> list[Json]:
-    if step.padding_mode != "constant":
-        raise NotMapped(f"padding mode {step.padding_mode!r} is not supported")
-    return [{"type": "pad", "padding": _borders(step.padding), "fill": _fill(step)}]
+    return [{"type": "pad", "padding": _borders(step.padding), **_border_kind(step)}]
 
 
 def _resize(step: Any) -> list[Json]:
-    return [{"type": "resize", "size": _size(step.size), "interpolation": _interpolation(step)}]
+    """One number is the length of the shorter side."""
+    if step.size is None or step.max_size is not None:
+        raise NotMapped("max_size is not supported")
+    values = [step.size] if isinstance(step.size, int) else list(step.size)
+    size = [_side(value) for value in values]
+    return [{"type": "resize", "size": size, "interpolation": _interpolation(step)}]
+
+
+def _resized_crop(step: Any) -> list[Json]:
+    ranges = {"scale": sorted(_pair(step.scale)), "ratio": sorted(_pair(step.ratio))}
+    crop = {"type": "resized_crop", "size": _size(step.size), **ranges}
+    return [{**crop, "interpolation": _interpolation(step)}]
 
 
 def _jitter(step: Any) -> list[Json]:
@@ -227,12 +297,51 @@ def _to_dtype(step: Any) -> list[Json]:
 
 
 def _with_probability(step: Any) -> list[Json]:
-    inner = [m for t in step.transforms for m in _map(t)]
-    if len(inner) != 1 or inner[0]["type"] not in ("affine", "jitter", "blur", "crop"):
-        raise NotMapped(
-            "only RandomApply of one rotation, affine, jitter, blur or crop is supported"
-        )
-    return [{**inner[0], "p": float(step.p)}]
+    inner = _inner(step.transforms)
+    if len(inner) == 1 and inner[0]["type"] in _WITH_P and "p" not in inner[0]:
+        return [{**inner[0], "p": float(step.p)}]
+    return choice([(float(step.p), inner), (1 - float(step.p), [])])
+
+
+def _one_of(step: Any) -> list[Json]:
+    weights = [float(p) for p in step.p or [1.0] * len(step.transforms)]
+    total = sum(weights)
+    return choice([(w / total, _inner(t)) for w, t in zip(weights, step.transforms, strict=True)])
+
+
+def _in_any_order(step: Any) -> list[Json]:
+    parts = [_inner(t) for t in step.transforms]
+    if len(parts) > _MOST_SHUFFLED:
+        raise NotMapped(f"only RandomOrder of at most {_MOST_SHUFFLED} transforms is supported")
+    orders = list(itertools.permutations(parts))
+    return choice([(1 / len(orders), [s for part in order for s in part]) for order in orders])
+
+
+def _inner(transforms: Any) -> list[Json]:
+    return [mapped for step in _flatten(transforms) for mapped in _map(step)]
+
+
+def choice(ways: list[tuple[float, list[Json]]]) -> list[Json]:
+    """Return the choice of one of several lists, each with its probability.
+
+    Choices in these lists are multiplied out.
+    """
+    found = [(p * q, steps) for p, way in ways for q, steps in _multiplied_out(way) if p * q]
+    if len(found) > _MOST_BRANCHES:
+        raise NotMapped(f"more than {_MOST_BRANCHES} different results of chance")
+    if len(found) == 1:
+        return found[0][1]
+    return [{"type": "choice", "branches": [{"p": p, "steps": steps} for p, steps in found]}]
+
+
+def _multiplied_out(steps: list[Json]) -> list[tuple[float, list[Json]]]:
+    ways: list[tuple[float, list[Json]]] = [(1.0, [])]
+    for step in steps:
+        branches = step.get("branches") or [{"p": 1.0, "steps": [step]}]
+        ways = [(p * b["p"], [*done, *b["steps"]]) for p, done in ways for b in branches]
+        if len(ways) > _MOST_BRANCHES:
+            raise NotMapped(f"more than {_MOST_BRANCHES} different results of chance")
+    return ways
 
 
 def _measured(function: Any) -> list[Json]:
@@ -310,6 +419,9 @@ MAPPERS: dict[str, Callable[[Any], list[Json]]] = {
     "ToDtype": _to_dtype,
     "Normalize": _normalize,
     "RandomApply": _with_probability,
+    "RandomChoice": _one_of,
+    "RandomOrder": _in_any_order,
+    "RandomResizedCrop": _resized_crop,
     "Lambda": _lambda,
     # These change the container, or colours that a grey picture does not have.
     "ToPILImage": lambda step: [],
