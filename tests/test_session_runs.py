@@ -101,7 +101,7 @@ def test_wrong_numbers_are_usage_errors(tmp_path: Path, option: str) -> None:
     graded = grade(write(tmp_path, "net.py", SUBMISSION), tmp_path / "out", option)
 
     assert graded.status == 4
-    assert "is no whole number from" in graded.output
+    assert "expected a whole number from" in graded.output
 
 
 @pytest.mark.slow
