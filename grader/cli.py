@@ -60,7 +60,11 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Carry out one command; return the exit status."""
-    forget_current_folder()
+    try:
+        forget_current_folder()
+    except OSError as error:
+        print(f"grade: the current folder cannot be used: {error}\n  try: cd", file=sys.stderr)
+        return _USAGE_ERROR
     from grader.escape import write_readably
 
     write_readably(sys.stdout)
@@ -94,6 +98,8 @@ def grade(arguments: Sequence[str]) -> int:
     except argparse.ArgumentError as error:
         option = next(o for o in (*OPTIONS, *_FILES) if o.name == error.argument_name)
         parser.error(f"{option.name}: {error.message}\n  expected: {option.name} {option.value}")
+    if files := [word for word in others if word.startswith("@")]:
+        parser.error(f"expected one submission and options; found {files[0]}")  # arguments to read
     options = [word for option in _options() for word in _spelled(option, values)]
     return _run_pytest([f"--submission={Path(submission).absolute()}", *options, *others])
 
@@ -108,14 +114,13 @@ def _run_pytest(options: Sequence[str]) -> int:
         del os.environ[name]
     with contextlib.ExitStack() as stack:
         try:
-            empty = stack.enter_context(folder("grader-run-"))
-            stack.enter_context(contextlib.chdir(empty))
+            stack.enter_context(contextlib.chdir(stack.enter_context(folder("grader-run-"))))
         except OSError as error:
             print(f"grade: no temporary folder can be made: {error}", file=sys.stderr)
             return int(pytest.ExitCode.INTERNAL_ERROR)
         return int(pytest.main([
-            str(PACKAGE / "checks"), "-c", str(PACKAGE / "pytest.ini"), f"--rootdir={empty}",
-            "--disable-plugin-autoload", "-p", "grader.plugin", "-p", "timeout", *options,
+            str(PACKAGE / "checks"), f"--rootdir={Path.cwd()}", "--disable-plugin-autoload",
+            "-p", "timeout", *options, f"--config-file={PACKAGE / 'pytest.ini'}",
         ]))  # fmt: skip
 
 

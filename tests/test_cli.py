@@ -101,3 +101,16 @@ def test_paths_are_those_of_the_persons_folder(
         f"--submission={tmp_path / 'net.py'}", "--quick", f"--rubric={tmp_path / 'r.toml'}",
         f"--out={tmp_path / 'grades'}", f"--junitxml={tmp_path / 'j.xml'}", "-k", "loads", "-q",
     ]  # fmt: skip
+
+
+def test_a_current_folder_that_is_gone_is_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the folder was deleted under a shell, `grade` says so; no traceback."""
+
+    def gone() -> Path:
+        raise FileNotFoundError("no such folder")
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert cli.run(["net.py"]) == 4
+    assert "the current folder cannot be used" in capsys.readouterr().err

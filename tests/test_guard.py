@@ -227,6 +227,48 @@ def test_the_advice_of_a_refusal_works_where_it_is_given(tmp_path: Path, form: s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["path last, space", "path first, equals"])
+def test_a_run_without_installed_plugins_loads_ours(tmp_path: Path, form: str) -> None:
+    """With plugins switched off, no conftest.py beside the submission is taken for a test's."""
+    trap = Trap(tmp_path, tmp_path / "marker", "conftest.py", above=False)
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    words = [word.format(path=trap.path.parent) for word in FORMS[form]]
+    ran = subprocess.run(
+        [str(Path(sys.executable).parent / "pytest"), *words, "--collect-only", "-q"],
+        cwd=REPO, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert holds(ran), ran.stdout + ran.stderr
+    assert not trap.sprung
+
+
+@pytest.mark.slow
+def test_a_file_is_never_read_for_arguments(tmp_path: Path) -> None:
+    """Pytest reads `@x.py` for more arguments; `grade` grades it, or refuses it behind a path."""
+    crowd = Crowd(tmp_path)
+    arguments = f"-o\npythonpath={crowd.folder}\n-o\naddopts=-p evil\n"
+    for name in ("@x.py", "x.py"):
+        (crowd.folder / name).write_text(arguments)
+    alone = crowd.run("grade", "@x.py", "--collect-only", "-q")
+    behind = crowd.run("grade", "net.py", "@x.py", "--collect-only", "-q")
+
+    assert (alone.returncode, behind.returncode) == (0, pytest.ExitCode.USAGE_ERROR)
+    assert not crowd.sprung
+
+
+@pytest.mark.slow
+def test_a_configuration_behind_the_path_is_not_read(tmp_path: Path) -> None:
+    """`grade net.py -c pytest.ini` keeps to the grader's own, whatever that file imports."""
+    crowd = Crowd(tmp_path)
+    ini = crowd.folder / "pytest.ini"
+    ini.write_text(FILES["pytest.ini"])
+    result = crowd.run("grade", "net.py", "-c", str(ini), "--collect-only", "-q")
+
+    assert result.returncode == 0, result.stderr
+    assert not crowd.sprung
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [o.name for o in OPTIONS if o.value])
 def test_an_option_without_its_value_collects_nothing(tmp_path: Path, option: str) -> None:
     """Also in a command line for pytest itself, it is wrong usage and swallows no path."""
