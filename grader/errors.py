@@ -21,6 +21,7 @@ from typing import Literal
 from grader.escape import safe
 
 Fault = Literal["error", "time-out", "out-of-memory", "flooded", "crashed", "suspicious", "grader"]
+_LABELS = {"expected:": "expected", "found:": "found", "where:": "where", "try:": "help"}
 _OF_BOUND: dict[str, Fault] = {"time": "time-out", "memory": "out-of-memory"}
 
 
@@ -41,9 +42,9 @@ class GradingError(Exception):
 
     def __str__(self) -> str:
         parts = [safe(self.message)]
-        for label in ("expected", "found", "where", "help"):
-            if text := getattr(self, label):
-                parts.append(f"  {label}: {safe(text)}")
+        for label, field in _LABELS.items():
+            if text := getattr(self, field):
+                parts.append(f"  {label:<10}{safe(text)}")
         return "\n".join(parts)
 
 

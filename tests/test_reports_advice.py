@@ -24,7 +24,7 @@ def test_a_bias_before_batch_norm_is_named_with_its_saving() -> None:
     """Conv with bias, then batch norm: bias=False saves its ten parameters."""
     net = Net(lambda m, x: m.bn(m.first(x)).mean((2, 3)), first=conv(), bn=nn.BatchNorm2d(10))
 
-    assert "first: bias=False changes nothing" in told(net)
+    assert "first: use bias=False" in told(net)
     assert "saves 10 parameters" in told(net)
 
 
@@ -41,7 +41,7 @@ def test_a_relu_before_the_output_is_named() -> None:
     cut = Net(lambda m, x: F.relu(m.first(x).mean((2, 3))).log_softmax(1), first=conv())
     fine = Net(lambda m, x: F.relu(m.first(x)).mean((2, 3)).log_softmax(1), first=conv())
 
-    assert "a ReLU stands between" in told(cut)
+    assert "a ReLU between" in told(cut)
     assert "ReLU" not in told(fine)
 
 
@@ -57,7 +57,7 @@ def test_a_linear_layer_over_a_whole_map_is_named_with_its_saving() -> None:
     head = nn.Linear(10 * 26 * 26, 10)
     net = Net(lambda m, x: m.head(m.first(x).flatten(1)), first=conv(), head=head)
 
-    assert "head reads a whole 26×26 map" in told(net)
+    assert "head reads a whole 26×26 feature map" in told(net)
     assert f"saves {10 * (6760 - 10):,} parameters" in told(net)
 
 
@@ -87,7 +87,7 @@ def test_a_branch_that_goes_nowhere_is_named_with_its_saving() -> None:
         lambda m, x: (m.first(x).mean((2, 3)), m.again(x).relu())[0], first=conv(), again=conv()
     )
 
-    assert "again, relu: computed, but the result goes nowhere" in told(net)
+    assert "again, relu: computed, but its result is not used" in told(net)
     assert "saves 60,840 of 121,680 multiply-accumulates" in told(net)
 
 
@@ -102,7 +102,7 @@ def test_pooling_right_before_the_average_is_named() -> None:
         first=conv(outputs=4), last=conv(4, 10, 3),
     )  # fmt: skip
 
-    assert "max_pool2d stands right before the global average: it throws away 75%" in told(near)
+    assert "max_pool2d comes right before the global average and discards 75%" in told(near)
     assert "right before the global average" not in told(far)
 
 
@@ -117,7 +117,7 @@ def test_layers_whose_names_are_numbers_are_named_by_kind() -> None:
         conv(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(10, 10)
     )
 
-    assert "dropout 4 stands right before linear 5, the last layer" in told(net)
+    assert "dropout 4 comes right before linear 5, the last layer" in told(net)
 
 
 def test_dropout_right_before_the_last_layer_is_named() -> None:
@@ -127,8 +127,9 @@ def test_dropout_right_before_the_last_layer_is_named() -> None:
         first=conv(outputs=16), drop=nn.Dropout(0.1), last=nn.Linear(16, 10),
     )  # fmt: skip
 
-    assert "drop stands right before last, the last layer: what it gives are sums over 16" in told(
-        net
+    assert (
+        "drop comes right before last, the last layer, whose outputs are sums over only 16"
+        in told(net)
     )
 
 

@@ -89,8 +89,8 @@ def _dead_branches(network: Network) -> list[str]:
         return []
     macs = sum(layer.macs for layer in dead)
     return [
-        f"{_listed([_named(layer) for layer in dead])}: computed, but the result goes nowhere; "
-        f"leaving it out of forward saves {macs:,} of {network.facts.macs:,} multiply-accumulates"
+        f"{_listed([_named(layer) for layer in dead])}: computed, but its result is not used; "
+        f"removing it from forward saves {macs:,} of {network.facts.macs:,} multiply-accumulates"
     ]
 
 
@@ -111,8 +111,8 @@ def _bias_before_norm(network: Network) -> list[str]:
     saved = sum(biases[name] for name in names)
     ordered = [_named(layer) for layer in network.path if layer.name in names]
     return [
-        f"{_listed(ordered)}: bias=False changes nothing, because the batch norm behind adds "
-        f"its own; it saves {saved:,} parameters"
+        f"{_listed(ordered)}: use bias=False, because the batch norm that follows adds its own "
+        f"bias; this saves {saved:,} parameters"
     ]
 
 
@@ -126,7 +126,7 @@ def _small_field(network: Network) -> list[str]:
         return []
     source = network.nearest(pooled[-1], *_LEARNS) or pooled[-1]
     return [
-        f"{_named(source)} sees {widest} pixels of the image, a digit is {_DIGIT} wide: pool "
+        f"{_named(source)} sees {widest} pixels of the image, but a digit is {_DIGIT} wide: pool "
         "earlier, or add a convolution before the last pooling"
     ]
 
@@ -154,9 +154,9 @@ def _pool_before_output(network: Network) -> list[str]:
         slides = before[0].kind == "convolution" and max(before[0].kernel or [1]) > 1
         before = [] if slides else _only(network.before(before[0]))
     return [
-        f"{_named(layer)} stands right before the global average: it throws away "
-        f"{1 - 1 / math.prod(layer.stride or layer.kernel or [1]):.0%} of what could be averaged; "
-        "leave it out, or put a convolution behind it"
+        f"{_named(layer)} comes right before the global average and discards "
+        f"{1 - 1 / math.prod(layer.stride or layer.kernel or [1]):.0%} of the values that could be "
+        "averaged; remove it, or add a convolution after it"
         for layer in before
         if math.prod(layer.stride or layer.kernel or [1]) > 1
     ]
@@ -174,8 +174,8 @@ def _dropout_at_the_end(network: Network) -> list[str]:
         return []
     summed = last.macs // max(math.prod(last.shape), 1)
     return [
-        f"{_named(drops[0])} stands right before {_named(last)}, the last layer: what it gives are "
-        f"sums over {summed:,} numbers, and what is dropped there is missed; drop earlier, or less"
+        f"{_named(drops[0])} comes right before {_named(last)}, the last layer, whose outputs are "
+        f"sums over only {summed:,} values: use dropout earlier, or a smaller p"
     ]
 
 
@@ -187,8 +187,8 @@ def _relu_at_the_end(network: Network) -> list[str]:
     before = network.before(ending[-1])
     name = _named(before[-1]) if before else "the last layer"
     return [
-        f"a ReLU stands between {name} and the output: scores below zero are cut off, and with "
-        "them their gradients; end with the scores themselves"
+        f"a ReLU between {name} and the output cuts off negative scores and their gradients: "
+        "remove it"
     ]
 
 
@@ -205,8 +205,8 @@ def _wide_head(network: Network) -> list[str]:
         saved = layer.parameters - outputs * (channels + 1)
         if height * width > 1 and saved > 0:
             return [
-                f"{_named(layer)} reads a whole {height}×{width} map: averaging it first saves "
-                f"{saved:,} parameters"
+                f"{_named(layer)} reads a whole {height}×{width} feature map: averaging it first "
+                f"saves {saved:,} parameters"
             ]
     return []
 

@@ -19,7 +19,7 @@ from grader.rubric import Limits, Rubric
 _FAULTS = {
     "error": "error of the submission", "time-out": "timeout", "out-of-memory": "out of memory",
     "flooded": "too much output", "crashed": "crashed", "suspicious": "suspicious",
-    "grader": "fault of the grader",
+    "grader": "not the submission's fault",
 }  # fmt: skip
 _SANDBOXED = (
     "sandboxed: the submission's own loop trained the network in the sandbox, on images that the "
@@ -132,7 +132,7 @@ def _details(told: Check | Problem) -> Iterator[RenderableType]:
 def _score_line(record: Record) -> str:
     """Return the points; where checks were left out, of how many points."""
     if record.score is None:
-        return "score: none, because the grader is at fault"
+        return "score: none, because the submission is not at fault"
     judged = sum(check.max_points for check in record.checks if check.outcome != "not_judged")
     left = record.max_score - judged
     if record.status == "partial":
