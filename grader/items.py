@@ -53,9 +53,9 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Judge; raise or skip as pytest expects it."""
-        check = self.config.stash[GRADING].judge(self.requirement)
+        check = escaped(self.config.stash[GRADING].judge(self.requirement))
         if check.outcome == "failed":
-            raise CheckFailed(_told(escaped(check)))
+            raise CheckFailed(_told(check))
         if check.outcome == "not_judged":
             pytest.skip(f"not judged: {check.message}")
 

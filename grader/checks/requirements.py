@@ -171,7 +171,7 @@ def integrity(record: Record, rubric: Rubric) -> Verdict:
         not found,
         expected="the trained network is tested, each image by itself",
         found="; ".join(found) or _sound(record),
-        where=", ".join(_places_of_doubt(facts, doubts, of_loop)),
+        where=", ".join(_places_of_doubt(record, facts, doubts, of_loop)),
         message="the test result cannot be trusted",
         help="; ".join(
             [_HONEST_FORWARD] * bool(doubts)
@@ -202,10 +202,19 @@ _HONEST_TRAIN = (
 )
 
 
-def _places_of_doubt(facts: Facts, doubts: list[str], of_loop: list[str]) -> list[str]:
+def _forward(record: Record) -> str:
+    """Return where a network's forward stands: the class, and where the file makes the model."""
+    facts = record.recipe.facts if record.recipe else []
+    places = [f" ({f.where})" for f in facts if f.about == "model"]
+    return f"forward of class {_facts(record).class_name}{''.join(places[:1])}"
+
+
+def _places_of_doubt(
+    record: Record, facts: Facts, doubts: list[str], of_loop: list[str]
+) -> list[str]:
     """Return where to look: lines that mix images, or the function that was doubted."""
     mixing = list(dict.fromkeys(m.where for m in facts.mixing[:3] if m.where))
-    forward = mixing or [f"forward of class {facts.class_name}"]
+    forward = mixing or [_forward(record)]
     return forward * bool(doubts) + ["train"] * bool(of_loop)
 
 
@@ -282,7 +291,7 @@ def _judge_layer(
         expected="at least one that acts on the output",
         found=_named(good) if good else reasons or "none",
         where=", ".join(dict.fromkeys(f.where for f in (good or findings) if f.where))
-        or f"forward of class {_facts(record).class_name}",
+        or _forward(record),
         message=f"no {name} acts on the network's output"
         if findings
         else f"forward uses no {name}",
@@ -368,7 +377,7 @@ def _doubts(facts: Facts) -> list[str]:
 def _contradictions(probed: Probed) -> Iterator[str]:
     """Say where the network, when it ran on a few images, was not what its graphs say."""
     if probed.failed:
-        yield f"it cannot be run on a few images: {probed.failed}"
+        yield f"the network cannot be run on a few images: {probed.failed}"
     for each in probed.misshapen[:3]:
         yield f"node {each.node} gives {each.found} where the description says {each.stated}"
     if not probed.independent:
