@@ -38,9 +38,9 @@ def is_grading(arguments: Sequence[str]) -> bool:
     return any(a == _OPTION or a.startswith(f"{_OPTION}=") for a in arguments)
 
 
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Tell whether a command line asks for help with the grader: `pytest grader --help`."""
-    return not {"-h", "--help"}.isdisjoint(arguments) and any(map(_is_ours, arguments))
+def is_about_grading(arguments: Sequence[str]) -> bool:
+    """Tell whether it grades, or means to: `pytest grader --help` or, by mistake, `--quick`."""
+    return is_grading(arguments) or any(map(_is_ours, arguments))
 
 
 def protect(config: pytest.Config, parser: pytest.Parser, arguments: list[str]) -> None:

@@ -8,6 +8,8 @@ have options of the same names.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from grader import guard
@@ -18,8 +20,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Declare the options of a grading run, in a grading run."""
     config = pluginmanager.get_plugin("pytestconfig")
     assert isinstance(config, pytest.Config)  # pytest registers it before any plugin is loaded
-    arguments = config.invocation_params.args
-    if guard.is_grading(arguments) or guard.asks_for_help(arguments):
+    if guard.is_about_grading(config.invocation_params.args):
         group = parser.getgroup(
             "grader", "grading an MNIST submission: pytest grader --submission PATH"
         )
@@ -45,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not guard.is_grading(config.invocation_params.args):
         if config.inipath is not None and config.inipath.resolve() == guard.INI:
             raise pytest.UsageError(
-                "the grader's checks need a submission: pytest grader --submission PATH"
+                f"the grader's checks need a submission\n  try: {guard.grade_command(Path('PATH'))}"
             )
         return
     from grader.items import GRADING, Collection

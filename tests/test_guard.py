@@ -69,8 +69,8 @@ class Trap:
 @pytest.fixture
 def inside(tmp_path: Path) -> Iterator[Path]:
     """Give a new folder inside the repository, and remove it afterwards."""
-    folder = REPO / "submissions" / f"trap-{os.getpid()}"
-    folder.mkdir()
+    folder = REPO / "grades" / f"trap-{os.getpid()}"  # which git ignores
+    folder.mkdir(parents=True)
     yield folder
     for file in sorted(folder.rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
@@ -357,12 +357,17 @@ def test_an_ini_file_of_the_callers_is_refused(tmp_path: Path) -> None:
     assert f"grade {tmp_path}" in result.stderr
 
 
-def test_without_a_submission_the_plugin_says_what_is_missing(tmp_path: Path) -> None:
-    """`pytest grader` alone is a usage error, not eight errors."""
-    result = Trap(tmp_path, tmp_path / "marker", "conftest.py", above=False).run("pytest", "grader")
+@pytest.mark.parametrize("options", [[], ["--quick"], ["--collect-only"]], ids=str)
+def test_without_a_submission_the_plugin_says_what_is_missing(
+    tmp_path: Path, options: list[str]
+) -> None:
+    """`pytest grader` alone is a usage error, not eight errors, and names a command that works."""
+    trap = Trap(tmp_path, tmp_path / "marker", "conftest.py", above=False)
+    result = trap.run("pytest", "grader", *options)
 
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "pytest grader --submission PATH" in result.stderr
+    assert "the grader's checks need a submission" in result.stderr
+    assert "grade PATH" in result.stderr
 
 
 def test_the_checks_are_not_spread_over_processes() -> None:
