@@ -63,7 +63,8 @@ def _options(spec: Spec, situation: Situation) -> Iterator[str]:
     own = [
         Step("bind", f"{view.PACKAGE}/{name}") for name in ("__init__.py", "scratch.py", "sandbox")
     ]
-    for step in [*situation.steps, *own]:
+    shown = [step for step in situation.steps if not step.path.startswith("/proc/")]  # is there
+    for step in [*shown, *own]:
         if step.do == "link":
             yield from ("--symlink", step.target, step.path)
         elif step.do == "hide":

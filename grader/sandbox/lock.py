@@ -68,7 +68,8 @@ def _restrict_files(situation: Situation) -> None:
     rules += [(device, landlock.READ) for device in ("/dev/urandom", "/dev/random", "/dev/fd")]
     rules += [("/dev/null", landlock.WRITE), (situation.home, landlock.WRITE)]
     if situation.viewed:
-        rules += [("/proc", landlock.READ), ("/etc/passwd", landlock.READ)]
+        places = ("/proc", namespaces.PROCESSES, "/etc/passwd")
+        rules += [(place, landlock.READ) for place in places]
     with _noted(situation, "Landlock"):
         landlock.restrict(rules)
 

@@ -25,6 +25,7 @@ STUDENT = 1000  # the number of the user inside
 _NOBODY = 65534  # whom the student is outside, when the grader is root
 _NAMES = ("user", "pid", "net", "ipc", "uts", "mnt")
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
+PROCESSES = "/.processes"
 _OLD = "/.outside"
 _PASSWD = f"student:x:{STUDENT}:{STUDENT}::{HOME}:/bin/false\n"
 
@@ -136,12 +137,24 @@ def _furnish(disk: int) -> None:
     for device in DEVICES:
         _take(Step("bind", device))
     Path(SHARED).symlink_to(HOME)
-    Path("/proc").mkdir()
-    with contextlib.suppress(OSError):  # a container that hides parts of its own /proc
-        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-        kernel.mount("proc", "/proc", "proc", flags, "subset=pid,hidepid=invisible")
+    _show_processes()
     Path("/etc").mkdir()
     Path("/etc/passwd").write_text(_PASSWD)
+
+
+def _show_processes() -> None:
+    """Let `/proc` tell of this process and its children, and have room for files of the view.
+
+    The kernel's own has such files only together with all that it tells of the machine; so that it
+    is mounted elsewhere, without them, and links lead there.
+    """
+    Path(PROCESSES).mkdir()
+    with contextlib.suppress(OSError):  # a container that hides parts of its own /proc
+        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+        kernel.mount("proc", PROCESSES, "proc", flags, "subset=pid,hidepid=invisible")
+    Path("/proc").mkdir()
+    for name in ("self", "thread-self", "self/mounts", str(os.getpid())):
+        Path("/proc", Path(name).name).symlink_to(f"{PROCESSES}/{name}")
 
 
 def _tmpfs(path: str, options: str) -> None:
@@ -174,7 +187,7 @@ def _make_read_only() -> None:
     for line in Path(_OLD + "/proc/self/mountinfo").read_text().splitlines():
         _, _, _, _, place, options, *_ = line.split()
         path = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), place)
-        if path in ("/", HOME, "/proc", _OLD) or path.startswith(_OLD + "/"):
+        if path in ("/", HOME, PROCESSES, _OLD) or path.startswith(_OLD + "/"):
             continue
         flags = sum(_FLAGS.get(option, 0) for option in options.split(","))
         flags |= kernel.MS_RDONLY | kernel.MS_NOSUID | (path not in DEVICES) * kernel.MS_NODEV

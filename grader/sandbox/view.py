@@ -1,7 +1,8 @@
 """What a command in the box may read: a list of files and folders, and how to show just those.
 
 The interpreter that runs this module decides: its standard library, its packages (those a `.pth`
-file adds too), the system's shared libraries, and what the caller asks for by name. The grader's
+file adds too), the system's shared libraries, what the processors are, and what the caller asks for
+by name. The grader's
 own package is hidden wherever it is installed, because the test labels are in it.
 """
 
@@ -16,6 +17,10 @@ from typing import Literal
 
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
+_PROCESSORS = (
+    "/proc/cpuinfo",
+    "/sys/devices/system/cpu",
+)  # PyTorch and OpenMP ask what they run on
 _ZONES = ("/usr/share/zoneinfo", "/etc/localtime")
 _PACKAGES = ("site-packages", "dist-packages")
 _MOST_STEPS = 1000  # from folder to folder, before a path is taken for a loop of links
@@ -32,7 +37,7 @@ class Step:
 
 def of_interpreter(library_path: str = "") -> list[str]:
     """Return what this interpreter needs to run and to import; `library_path` as the loader's."""
-    roots = [*_LIBRARIES, *_ZONES, sys.executable]
+    roots = [*_LIBRARIES, *_PROCESSORS, *_ZONES, sys.executable]
     for prefix in {sys.prefix, sys.base_prefix}:
         roots += [f"{prefix}/{name}" for name in ("lib", "lib64", "pyvenv.cfg")]
     roots += [path for path in sys.path if _is_packages(path)]
