@@ -234,7 +234,7 @@ def train(model, train_loader):
         ("b'd' + (1 << 60).to_bytes(8, 'big')", "bytes where at most"),
         ("b'n' + bytes(8)", "outside a pass"),
         ("b'd' + bytes(8)", "cannot be read"),
-        ("b'x' + (2).to_bytes(8, 'big') + b'{}'", "an explanation that is none"),
+        ("b'x' + (2).to_bytes(8, 'big') + b'{}'", "an invalid explanation"),
     ],
 )
 def test_forged_messages_are_refused(train: Train, frame: str, said: str) -> None:
