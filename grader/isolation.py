@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def forget_current_folder() -> None:
-    """Take the current folder off the path of imports, unless the grader itself lies in it.
+    """Take the current folder off the path of imports; OSError if there is none.
 
-    `python -m pytest` looks there first, and an empty entry of PYTHONPATH means it, too.
+    `python -m pytest` looks there first, and an empty entry of PYTHONPATH means it, too. What is
+    imported already finds its own modules all the same.
     """
     here = Path.cwd()
-    if here != PACKAGE.parent:
-        sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here]
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,24 @@ from grader import __version__, cli
 from grader.options import OPTIONS
 
 WITH_VALUE = [o.name for o in (*OPTIONS[1:], *cli._FILES) if o.value]
+
+
+@pytest.fixture(autouse=True)
+def path_of_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what `grade` does to the path of imports from other tests."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
+def test_nothing_is_imported_from_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither as `python -m` names the folder, nor as an empty entry of PYTHONPATH does."""
+    monkeypatch.chdir(tmp_path)
+    sys.path[:0] = ["", str(tmp_path), "."]
+    cli.run(["--version"])
+
+    assert capsys.readouterr().out
+    assert not {"", str(tmp_path), "."} & {*sys.path}
 
 
 def test_an_option_before_the_path_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
