@@ -25,8 +25,9 @@ from grader.errors import GraderFault, GradingError, SubmissionError, blaming_da
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.content import content_of, in_order
 from grader.plan.facts import facts_of
+from grader.plan.fixed import fixed_values
 from grader.plan.images import shape_after, validate_images
-from grader.plan.initial import drawn_together, notes_on_initialisation
+from grader.plan.initial import drawn_together, kept_short, notes_on_initialisation
 from grader.plan.schema import Description, Flaw, Plan
 from grader.plan.validate import validate, validate_model
 from grader.record import Record
@@ -36,7 +37,7 @@ from grader.sandbox.describe import Box
 from grader.submission.files import check_path, sha256_of
 from grader.submission.program import Part, Program, RecipeChoice, Statement, Train
 from grader.submission.reader import read_program
-from grader.training.events import AnyEvent, EpochDone, Failed, Metered, Probed, Started
+from grader.training.events import AnyEvent, Blank, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
 
 OnEvent = Callable[[AnyEvent, int], None]
@@ -288,6 +289,8 @@ class Run:
             self._update(environment=self.record.environment | event.versions | device)
         elif isinstance(event, Probed):
             self._update(probe=event)
+        elif isinstance(event, Blank):
+            self._update(blank=event)
         elif isinstance(event, Metered):
             self._update(metered=event)
 
@@ -346,7 +349,7 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
     except SubmissionError as error:
         flaw = Flaw("recipe", f"{error.message}: {error.found}", error.where, error.help)
         plan = msgspec.structs.replace(plan, flaws=[*plan.flaws, flaw])
-    return msgspec.structs.replace(plan, model=drawn_together(in_order(plan.model)))
+    return msgspec.structs.replace(plan, model=kept_short(drawn_together(in_order(plan.model))))
 
 
 def code_sha256(train: Train) -> str:
@@ -377,7 +380,10 @@ def examine(record: Record, plan: Plan) -> Record:
     if plan.level == "rebuilt":
         notes += notes_on_initialisation(plan.model)
     facts = facts_of(plan.model)
-    return records.update(record, model=facts, recipe=recipe, notes=notes, level=plan.level)
+    return records.update(
+        record, model=facts, recipe=recipe, fixed=fixed_values(plan), notes=notes,
+        level=plan.level,
+    )  # fmt: skip
 
 
 def _first_record(request: Request) -> Record:

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import msgspec
 
 from grader.errors import Fault, GraderFault
-from grader.plan.findings import Facts, Finding, Layer
+from grader.plan.findings import Facts, Finding, Fixed, Layer
 from grader.plan.schema import Fact, Flaw
 from grader.statistics import chance, mean_interval, p_value, wilson
-from grader.training.events import EpochDone, Metered, Probed
+from grader.training.events import Blank, EpochDone, Metered, Probed, Recalled
 
 # Checks know the Record, and nothing behind it.
-__all__ = ["Facts", "Finding", "Flaw", "Layer", "Metered", "Probed"]
+__all__ = ["Blank", "Facts", "Finding", "Fixed", "Flaw", "Layer", "Metered", "Probed"]
 
 Outcome = Literal["passed", "failed", "not_judged"]
 Stage = Literal["read", "describe", "train"]
@@ -80,7 +80,8 @@ class TrainingRun(Struct, frozen=True):
 
     `curve` holds the wrong answers after each finished epoch. `passed` is None until it is known:
     true if the run got to its end and reached the limit, false if it did not, or failed by the
-    submission's doing, which `problem` tells. `metered` is None for the first run, whose is the
+    submission's doing, which `problem` tells. `recalled` are answers to training images. `metered`
+    is None for the first run, whose is the
     record's.
     """
 
@@ -98,6 +99,7 @@ class TrainingRun(Struct, frozen=True):
     passed: bool | None = None
     problem: Problem | None = None
     metered: Metered | None = None
+    recalled: Recalled | None = None
 
 
 class Accuracy(Struct, frozen=True):
@@ -168,6 +170,8 @@ class Protections(Struct, frozen=True):
 class Record(Struct, frozen=True):
     """One run over one submission.
 
+    `fixed` are the numbers that no training changes; see `grader.plan.fixed`.
+
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
     if some were not selected, `interrupted` if the run was stopped from outside. `score` is None
     where the grader is at fault, which is not a zero.
@@ -185,7 +189,9 @@ class Record(Struct, frozen=True):
     plan_sha256: str = ""
     content_sha256: str = ""
     recipe: RecipeSummary | None = None
+    fixed: list[Fixed] = []
     probe: Probed | None = None
+    blank: Blank | None = None
     metered: Metered | None = None
     training: Training | None = None
     accuracy: Accuracy | None = None

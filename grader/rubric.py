@@ -29,6 +29,8 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(Struct, frozen=True):
     """What the assignment demands; `parameters` and `epochs` are the first numbers too many.
 
+    `fixed_values` are the most numbers a submission may bring along that no training changes.
+
     The network is trained `runs` times, each time from another seed. `judged_by` says whether
     their mean has to reach the accuracy, or so many of them as `passes` says.
 
@@ -41,6 +43,7 @@ class Limits(Struct, frozen=True):
     accuracy: Percent
     judged_on: Literal["last", "best"]
     trained_parameters: Count
+    fixed_values: Count = 256
     rebuilt: bool = False
     runs: Runs = 1
     judged_by: Literal["mean", "passes"] = "mean"

@@ -18,6 +18,7 @@ from grader.training.events import (
     Failed,
     Finished,
     Metered,
+    Recalled,
     Started,
 )
 
@@ -49,6 +50,8 @@ def noted(run: TrainingRun, event: AnyEvent, limits: Limits) -> TrainingRun:
         )  # fmt: skip
     if isinstance(event, Metered):
         return replace(run, metered=event)
+    if isinstance(event, Recalled):
+        return replace(run, recalled=event)
     if isinstance(event, Finished):
         return replace(
             run, finished=True, samples_seen=event.samples, seconds=event.seconds,

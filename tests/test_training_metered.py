@@ -21,12 +21,14 @@ from grader.checks.sandboxed import suspicions
 from grader.errors import SubmissionError
 from grader.training import loop, metered
 from grader.training.events import AnyEvent, EpochDone, Metered, Replaced
-from grader.training.loop import Result
+from grader.training.loop import Result, Run
+from grader.training.metered import restated_errors
 from grader.training.returned import read_weights, room
 from grader.training.supervise import Own
 from tests.capturing import model_of
 from tests.plans import patterns, plan_of
 from tests.reading import script
+from tests.test_training_knowledge import elsewhere
 
 NET = """\
 class Net(nn.Module):
@@ -88,11 +90,11 @@ Train = Callable[..., Trained]
 def train(tmp_path: Path) -> Train:
     """Give a function that trains a script on 300 images and tests it on 100."""
 
-    def run(text: str, *, epochs: int = 2, most: int = 19, canary: bool = False) -> Trained:
+    def run(text: str, *, epochs: int = 2, most: int = 19) -> Trained:
         program = script(tmp_path, NET, text)
         assert program.train is not None, program.notes
         plan = msgspec.structs.replace(plan_of(Net(), epochs=epochs), level="sandboxed")
-        own = Own("", {"name": "SGD", "options": {"lr": 0.1}}, 60, 3_000, canary)
+        own = Own("", {"name": "SGD", "options": {"lr": 0.1}}, 60, 3_000)
         events: list[AnyEvent] = []
         result = metered.train(plan, program, own, 1, patterns(), events.append, max_epochs=most)
         return Trained(result, events)
@@ -110,7 +112,7 @@ def refused(train: Train, text: str, **options: int) -> SubmissionError:
 @pytest.mark.slow
 def test_a_loop_of_its_own_learns_and_is_counted(train: Train) -> None:
     """Every epoch is drawn from the meter and tested here, and nothing speaks against it."""
-    trained = train(ONE_PASS, epochs=9, canary=True)
+    trained = train(ONE_PASS, epochs=9)
     assert [e.samples for e in trained.result.epochs] == list(range(300, 3000, 300))
     assert trained.errors[-1] < 30
     assert trained.meter.untrained_errors > 60
@@ -136,7 +138,7 @@ def test_loops_that_go_no_further_with_few_batches_are_tried_all_the_same(
     train: Train, after: str
 ) -> None:
     """What they learned of shuffled labels in their first pass is nothing."""
-    meter = train(f"{ONE_PASS}    {after}\n", canary=True).meter
+    meter = train(f"{ONE_PASS}    {after}\n").meter
     assert meter.canary_errors is not None
     assert meter.canary_errors > 60
 
@@ -190,7 +192,7 @@ def test_trained_weights_from_elsewhere_show(train: Train) -> None:
     early = ONE_PASS.replace("    for x", "    know(model)\n    for x", 1)
     late = ONE_PASS.replace("optimizer.step()", "pass") + "    know(model)\n"
     assert train(head + early, epochs=1).meter.untrained_errors < 60
-    exchanged = train(head + late, epochs=1, canary=True).meter
+    exchanged = train(head + late, epochs=1).meter
     assert exchanged.untrained_errors > 60
     assert exchanged.replaced[0].after < 30 < exchanged.replaced[0].before
     assert exchanged.canary_errors is not None
@@ -339,6 +341,10 @@ HONEST = Metered(
         ({"replaced": [Replaced(3, 300, 60)]}, None),  # an average of weights
         ({"canary_errors": 8_900}, None),
         ({"canary_errors": 100}, "shuffled labels"),
+        ({"final_errors": 60, "restated_errors": 9_000}, "are no statistics"),
+        ({"final_errors": 60, "restated_errors": 250}, "are no statistics"),
+        ({"final_errors": 60, "restated_errors": 90}, None),
+        ({"final_errors": 300, "restated_errors": 480}, None),
     ],
 )
 def test_what_the_meter_says_is_judged(change: dict[str, object], said: str | None) -> None:
@@ -346,6 +352,55 @@ def test_what_the_meter_says_is_judged(change: dict[str, object], said: str | No
     found = list(suspicions(msgspec.structs.replace(HONEST, **change)))
     assert len(found) == (said is not None)
     assert (said or "") in "".join(found)
+
+
+class Stored(nn.Module):
+    """Its weights are the running mean of a norm, whose input differs from image to image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = nn.BatchNorm1d(490, affine=False)
+        self.bias = nn.Parameter(torch.zeros(10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Score images [B, 1, 28, 28]."""
+        same = x.mean((1, 2, 3))[:, None].expand(-1, 490) * 1e-3
+        weights = self.store(same).view(-1, 10, 49)
+        scores: torch.Tensor = (weights * F.avg_pool2d(x, 4).flatten(1)[:, None]).sum(2)
+        return scores + self.bias
+
+
+def test_running_statistics_that_are_none_show() -> None:
+    """A norm that serves as a store is empty where the grader works its statistics out."""
+    run = Run(plan_of(Stored()), 1, patterns(), lambda event: None)
+    initial = {name: tensor.detach().clone() for name, tensor in run.network.state.items()}
+    run.network.state["store.running_mean"].copy_(-elsewhere().flatten())
+
+    given = run.test().errors
+    assert given < 10
+    assert restated_errors(run, initial) > 60
+    seen = {"final_errors": given, "restated_errors": 60, "tested": 100}
+    assert "are no statistics" in "".join(suspicions(msgspec.structs.replace(HONEST, **seen)))
+
+
+def test_running_statistics_of_an_honest_training_are_found_again() -> None:
+    """Those of the grader serve as well as those that came out of the training."""
+    plan = plan_of(Net(), epochs=9)
+    trained = loop.train(plan, 5, patterns(), lambda event: None).state
+    run = Run(plan, 5, patterns(), lambda event: None)
+    initial = {name: tensor.detach().clone() for name, tensor in run.network.state.items()}
+    run.network.load(trained)
+
+    assert restated_errors(run, initial) <= run.test().errors + 5
+
+
+def test_statistics_that_never_moved_are_left_alone() -> None:
+    """A norm that is frozen has the statistics it began with."""
+    run = Run(plan_of(Net()), 5, patterns(), lambda event: None)
+    initial = {name: tensor.detach().clone() for name, tensor in run.network.state.items()}
+
+    assert restated_errors(run, initial) == run.test().errors
+    assert torch.equal(run.network.state["bn.running_var"], initial["bn.running_var"])
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from grader.checks import accuracy as by_runs
+from grader.checks.knowledge import ADVICE, from_answers, knowledge, places
 from grader.checks.sandboxed import suspicions
 from grader.checks.verdict import NotJudged, Requirement, Verdict, verdict
 from grader.record import (
@@ -81,6 +82,8 @@ def test_accuracy(record: Record, rubric: Rubric) -> Verdict:
         )
     if record.accuracy is None or record.recipe is None:
         raise NotJudged("there is no finished epoch to judge")
+    if told := next(from_answers(record), ""):
+        raise NotJudged(f"the accuracy is not believed: {told}")
     accuracy, started = record.accuracy, record.training
     budget = rubric.limits.epochs - 1
     planned = started.planned_epochs if started else min(record.recipe.epochs, budget)
@@ -164,19 +167,23 @@ def integrity(record: Record, rubric: Rubric) -> Verdict:
     of_loop = [
         name + suspicion for name, metered in _meters(record) for suspicion in suspicions(metered)
     ]
-    found = [*doubts, *miscounted, *of_loop]
+    known = list(knowledge(record, rubric.limits))
+    found = [*doubts, *miscounted, *of_loop, *known]
     if not found and (why := _unmeasured(record)):
         raise NotJudged(why)
     return verdict(
         not found,
         expected="the trained network is tested, each image by itself",
         found="; ".join(found) or _sound(record),
-        where=", ".join(_places_of_doubt(record, facts, doubts, of_loop)),
+        where=", ".join(
+            [*_places_of_doubt(record, facts, doubts, of_loop), *places(record, known)]
+        ),
         message="the test result cannot be trusted",
         help="; ".join(
             [_HONEST_FORWARD] * bool(doubts)
             + [_OURS] * bool(miscounted)
             + [_HONEST_TRAIN] * bool(of_loop)
+            + [ADVICE] * bool(known)
         ),
     )
 
@@ -230,7 +237,7 @@ def _unmeasured(record: Record) -> str:
     meters = [metered for _, metered in _meters(record)]
     if not meters:
         return "the training did not finish: it was not measured"
-    if record.official and any(metered.canary_errors is None for metered in meters):
+    if any(metered.canary_errors is None for metered in meters):
         return "the short control training on shuffled labels finished no pass"
     return ""
 

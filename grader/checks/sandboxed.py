@@ -13,6 +13,8 @@ _CHANCE = 0.6
 """Weights that know nothing make at least so large a share of errors; nine in ten are usual."""
 _MANY = 0.1  # a share of errors so large that no exchange of weights by averaging explains it
 _FEWER = 10  # times
+_WORSE, _WITHIN = 1.5, 0.005
+"""How many more errors other running statistics may make: times, and a share of all images."""
 
 
 def suspicions(metered: Metered) -> Iterator[str]:
@@ -41,4 +43,12 @@ def suspicions(metered: Metered) -> Iterator[str]:
         yield (
             f"trained on a few images with shuffled labels it made only {canary:,} errors in "
             f"{metered.tested:,} test images: what it knows was not learned from its images"
+        )
+    restated = metered.restated_errors
+    given = metered.final_errors
+    if restated is not None and restated > _WORSE * given + _WITHIN * metered.tested:
+        yield (
+            f"with running statistics worked out from training images it makes {restated:,} "
+            f"errors in {metered.tested:,} test images, with those it sent {given:,}: what it sent "
+            "are no statistics"
         )

@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Iterator
 
-from grader.plan.arguments import name_of, reads, reference
+from grader.plan.arguments import first_read, name_of, reads, reference
 from grader.plan.findings import TensorCount
 from grader.plan.path import Trace
 from grader.plan.schema import Constant, Graph, Model, Ref, Tensor, Value, Values
@@ -16,6 +16,7 @@ _CHOICES = 4_000  # operations and items of lists in a graph; networks of 50 lay
 _SHORT = 2**32
 _LARGEST = 3.4e38  # of 32 bits
 _STATISTICS = ("running_mean", "running_var")
+_NORMS = ("batch_norm", "instance_norm")
 
 
 def count_tensors(model: Model, train: Trace, evaluation: Trace) -> list[TensorCount]:
@@ -106,23 +107,37 @@ def acting(trace: Trace) -> frozenset[str]:
 def _kept_by_norms(model: Model) -> frozenset[str]:
     """Return buffers that hold nothing at the start and serve as running statistics alone.
 
-    What the Plan claims about a buffer is not enough: its uses in both graphs have to agree.
+    What the Plan claims about a buffer is not enough: its uses in both graphs have to agree. Of an
+    input that has nothing of the images there is nothing to keep: such statistics are memory.
     """
-    others = {name for graph in (model.train, model.eval) for name in _other_uses(graph)}
-    statistics = {name for graph in (model.train, model.eval) for name in _statistics(graph)}
+    graphs = (model.train, model.eval)
+    others = {name for graph in graphs for name in (*_other_uses(graph), *_of_no_image(graph))}
+    statistics = {name for graph in graphs for name in _statistics(graph)}
     return frozenset(
         tensor.name
         for tensor in model.tensors
         if tensor.role == "buffer"
-        and isinstance(tensor.init, Constant)
+        and tensor.init in (Constant(0.0), Constant(1.0))
         and (tensor.state or tensor.name in statistics)
         and tensor.name not in others
     )
 
 
+def _of_no_image(graph: Graph) -> Iterator[str]:
+    """Yield running statistics of norms whose input does not depend on the images."""
+    seen = set(graph.inputs)
+    for node in graph.nodes:
+        depends = any(name in seen for name in reads(node))
+        if not depends and name_of(node) in _NORMS:
+            yield from (name for key in _STATISTICS if (name := reference(node, key)) is not None)
+        if depends:
+            written = first_read(node) if name_of(node).endswith("_") else None
+            seen |= {node.name} | ({written} if written is not None else set())
+
+
 def _statistics(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
-        if name_of(node) in ("batch_norm", "instance_norm"):
+        if name_of(node) in _NORMS:
             names = (reference(node, key) for key in _STATISTICS)
             yield from (name for name in names if name is not None)
 
@@ -131,7 +146,7 @@ def _other_uses(graph: Graph) -> Iterator[str]:
     """Yield what is read other than as running statistics or as a counter of steps."""
     for node in graph.nodes:
         name = name_of(node)
-        if name in ("batch_norm", "instance_norm"):
+        if name in _NORMS:
             own = {reference(node, key) for key in _STATISTICS}
             yield from (each for each in reads(node) if each not in own)
         elif not (name == "add_" and len(node.args) == 2 and node.args[1] == 1):

@@ -119,3 +119,15 @@ class Facts(Struct, frozen=True):
     batch_independent: bool
     mixing: list[Mixing]
     notes: list[str]
+
+
+class Fixed(Struct, frozen=True):
+    """Numbers that a submission brings along, and that no training changes.
+
+    `what` says of which kind, `name` whose they are, `where` the line that brings them.
+    """
+
+    what: str
+    name: str
+    count: int
+    where: str = ""

@@ -14,7 +14,8 @@ import statistics
 
 import msgspec
 
-from grader.plan.schema import Constant, Init, KaimingUniform, Model, Normal, Tensor
+from grader.plan.schema import Constant, Init, KaimingUniform, Model, Normal, Tensor, Values
+from grader.plan.tables import FEW, rounded
 
 _DRAWN = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "Linear")
 _NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
@@ -35,6 +36,20 @@ def drawn_together(model: Model) -> Model:
     common = Normal(statistics.fmean(centres), statistics.pstdev(centres))
     tensors = [
         msgspec.structs.replace(t, init=common) if told[t.name] is not None else t
+        for t in model.tensors
+    ]
+    return msgspec.structs.replace(model, tensors=tensors)
+
+
+def kept_short(model: Model) -> Model:
+    """Return the model with large fixed tables kept to a few digits.
+
+    A formula's table loses nothing that matters, and one of trained weights half of what it holds.
+    """
+    tensors = [
+        msgspec.structs.replace(t, init=Values(rounded(t.init.values)))
+        if isinstance(t.init, Values) and len(t.init.values) > FEW and "float" in t.dtype
+        else t
         for t in model.tensors
     ]
     return msgspec.structs.replace(model, tensors=tensors)

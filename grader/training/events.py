@@ -95,6 +95,27 @@ class EpochDone(Event, frozen=True, tag="epoch_done"):
     seconds: float
 
 
+class Blank(Event, frozen=True, tag="blank"):
+    """What the network knew before it was trained: right answers to `asked` test images.
+
+    An answer is right if most images that get it show the same digit as this one, whatever the
+    network calls it; one in ten is chance. `untrained` is as initialised, `still` after a few steps
+    with a learning rate of zero, `shuffled` after a short training on labels that mean nothing.
+    """
+
+    asked: int
+    untrained: int
+    still: int
+    shuffled: int
+
+
+class Recalled(Event, frozen=True, tag="recalled"):
+    """Wrong answers to `asked` training images, prepared as in testing, after the last epoch."""
+
+    asked: int
+    errors: int
+
+
 class Replaced(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weights that changed after the last step of an epoch: test errors before and after."""
 
@@ -110,7 +131,9 @@ class Metered(Event, frozen=True, tag="metered"):
     the budget holds, and was ended there. `cpu_seconds` are those of its box for one image,
     `plain_cpu_seconds` those of a plain loop on the same graph. Errors are of `tested` test
     images: `untrained_errors` of the weights before the first step, `canary_errors` of a short
-    training on shuffled labels (None if there was none, or no pass of it was finished).
+    training on shuffled labels (None if no pass of it was finished), `final_errors` of the
+    weights at the end, `restated_errors` of these with running statistics that the grader worked
+    out from training images.
     """
 
     samples: int
@@ -122,6 +145,8 @@ class Metered(Event, frozen=True, tag="metered"):
     tested: int
     replaced: list[Replaced] = []
     canary_errors: int | None = None
+    final_errors: int = 0
+    restated_errors: int | None = None
 
 
 class Finished(Event, frozen=True, tag="finished"):
@@ -152,4 +177,7 @@ class Failed(Event, frozen=True, tag="failed"):
     fault: Fault = "error"
 
 
-AnyEvent = Probed | Started | Progress | EpochDone | Metered | Finished | Diverged | Failed
+AnyEvent = (
+    Probed | Blank | Started | Progress | EpochDone | Recalled | Metered | Finished | Diverged
+    | Failed
+)  # fmt: skip

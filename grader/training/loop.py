@@ -29,6 +29,7 @@ from grader.training.optimizer import Optimizer
 OnEvent = Callable[[events.AnyEvent], None]
 
 TEST_BATCH = 500
+_RECALLED = 10_000
 _PROGRESS_SECONDS = 0.25
 
 
@@ -61,7 +62,8 @@ def train(
     plan, seed, data, machine, PyTorch version and number of threads give the same weights bit
     for bit. Sets PyTorch's global generator, for the random operations a network may hold.
 
-    Events: Started, then Progress and EpochDone, and Diverged if the loss stops being finite.
+    Events: Started, then Progress and EpochDone, and Recalled at the end, or Diverged if the loss
+    stops being finite.
     Raises SubmissionError when the network or its recipe cannot be carried out.
     """
     run = Run(plan, seed, data, on_event)
@@ -73,6 +75,8 @@ def train(
             break
     with run.averaged():
         state = {name: tensor.detach().cpu().clone() for name, tensor in run.network.state.items()}
+        if not run.diverged:
+            on_event(run.recalled())
     return Result(run.done, run.samples, time.perf_counter() - run.began, state, run.diverged)
 
 
@@ -168,7 +172,7 @@ class Run:
         self.network.train()
         left = self.plan.recipe.epochs - epoch
         for step, (images, target) in enumerate(self.batches(left), start=1):
-            loss = self._step(images, target, tally)
+            loss = self.step(images, target, tally)
             if not np.isfinite(loss):
                 self.diverged = events.Diverged(epoch=epoch, step=step, loss=str(loss))
                 self.on_event(self.diverged)
@@ -192,7 +196,8 @@ class Run:
             images = augment(self.images[chosen], transforms, self.augmentation)
             yield images, self.labels[chosen]
 
-    def _step(self, images: torch.Tensor, target: torch.Tensor, tally: Tally) -> float:
+    def step(self, images: torch.Tensor, target: torch.Tensor, tally: Tally) -> float:
+        """Train on a batch, add it to the tally, and return its loss, finite or not."""
         self.samples += len(target)
         output = _scores(self.network(images), len(target))
         correct = _correct(output, target)
@@ -250,6 +255,16 @@ class Run:
         """Run the whole test set through the evaluation graph."""
         transforms = self.plan.recipe.test_transform
         return self.score(self.test_images, self.test_labels, transforms)
+
+    def recalled(self) -> events.Recalled:
+        """Run some training images through the evaluation graph, prepared as in testing.
+
+        A network that answers the test knows them as well: it learned from nothing else.
+        """
+        every = max(1, len(self.images) // _RECALLED)
+        images, labels = self.images[::every], self.labels[::every]
+        tally = self.score(images, labels, self.plan.recipe.test_transform)
+        return events.Recalled(asked=tally.samples, errors=tally.errors)
 
     def score(
         self, images: torch.Tensor, labels: torch.Tensor, transforms: list[schema.Transform]

@@ -23,8 +23,7 @@ class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the box is told where the submission's own loop trains.
 
     `program` is a path; `optimizer` the one for a submission that has none; `seconds` and
-    `megabytes` bound the box; with `official` protections of the box are required, and a
-    second, short training follows on shuffled labels.
+    `megabytes` bound the box; with `official` protections of the box are required.
     """
 
     program: str
