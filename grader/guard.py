@@ -63,7 +63,8 @@ def protect(config: pytest.Config, parser: pytest.Parser, arguments: list[str]) 
     for argument in options.file_or_dir:
         if not _is_ours(argument):
             raise pytest.UsageError(
-                "refused: with --submission only the grader's own checks are collected\n"
+                "refused: one run grades one submission, and only the grader's own checks are "
+                "collected\n"
                 f"  expected: {PACKAGE}, or checks inside it\n  found: {argument}\n{advice}"
             )
     if sum(map(is_grading, ([a] for a in config.invocation_params.args))) > 1:
