@@ -78,7 +78,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graded]:
     def one(path: Path) -> Judged:
         return judge(
             complete(path, folder), folder / "grades",
-            seconds=float(expected(path, "seconds", "90")),
+            seconds=float(expected(path, "seconds", "300")),
             megabytes=int(expected(path, "megabytes", "3000")),
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="sessions and fork ar
 
 
 def run(
-    tmp_path: Path, code: str, *, seconds: float = 20, memory: int = 10**9, output: int = 10**6
+    tmp_path: Path, code: str, *, seconds: float = 120, memory: int = 10**9, output: int = 10**6
 ) -> tuple[bytes, process.Child]:
     """Run Python code as a child until it ends or is stopped."""
     deadline = time.monotonic() + seconds
@@ -161,7 +161,7 @@ def test_a_child_can_be_spoken_with(tmp_path: Path) -> None:
         "for line in sys.stdin.buffer:\n"
         "    sys.stdout.buffer.write(line.upper()); sys.stdout.buffer.flush()\n"
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     child = child_of(tmp_path, code)
     try:
         answers = child.chunks(lambda: deadline)

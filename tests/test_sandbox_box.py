@@ -31,7 +31,7 @@ DENY_NAMESPACES = (
 )
 
 
-def run(code: str, *reads: Path, seconds: float = 30, **limits: int) -> tuple[str, Boxed]:
+def run(code: str, *reads: Path, seconds: float = 120, **limits: int) -> tuple[str, Boxed]:
     """Run Python code in a box to its end; return what it printed, and the ended box."""
     bounds = Limits(**({"memory": 10**9, "output": 10**7, "cpu": 60} | limits))
     boxed = Boxed(process.python("-S", "-c", code), bounds, reads)
@@ -179,7 +179,7 @@ def test_a_box_can_be_spoken_with() -> None:
         "    sys.stdout.buffer.write(line.upper()); sys.stdout.flush()\n"
     )
     boxed = Boxed(process.python("-S", "-c", code), Limits(memory=10**9, output=10**6, cpu=9))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     try:
         answers = boxed.chunks(lambda: deadline)
         for word in (b"one\n", b"two\n"):
@@ -197,7 +197,7 @@ def test_any_process_of_a_box_may_be_killed(which: str) -> None:
         process.python("-S", "-c", "import time; print(1, flush=True); time.sleep(99)"),
         Limits(memory=10**9, output=10**6, cpu=9),
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     try:
         chunks = boxed.chunks(lambda: deadline)
         next(chunks)
@@ -207,7 +207,7 @@ def test_any_process_of_a_box_may_be_killed(which: str) -> None:
         assert list(chunks) == []
         with pytest.raises(GraderFault, match="from outside"):
             boxed.look_at_its_end()
-        gone, alive = psutil.wait_procs(family[1:], timeout=10)
+        gone, alive = psutil.wait_procs(family[1:], timeout=60)
     finally:
         boxed.end()
 
@@ -224,7 +224,7 @@ def test_a_box_that_is_ended_at_once_leaves_nothing(tmp_path: Path) -> None:
             time.sleep(delay)
             family = psutil.Process(boxed._process.pid).children(recursive=True)
             boxed.end()
-            _, alive = psutil.wait_procs(family, timeout=10)
+            _, alive = psutil.wait_procs(family, timeout=60)
             assert alive == []
     scratch_left = [p for p in tmp_path.iterdir() if p.name.startswith("grader-box-")]
     with scratch.folder("grader-none-"):

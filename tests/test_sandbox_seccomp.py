@@ -46,13 +46,14 @@ def test_time_of_children_nobody_waits_for_is_counted() -> None:
     code = (
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "ended, held = os.pipe()\n"
         "if os.fork() == 0:\n"
-        "    while time.process_time() < 0.6: pass\n"
+        "    while time.process_time() < 1: pass\n"
         "    os._exit(0)\n"
-        "time.sleep(2); print(1, flush=True); sys.stdin.read()\n"
+        "os.close(held); os.read(ended, 1); print(1, flush=True); sys.stdin.read()\n"
     )
     boxed = Boxed(process.python("-S", "-c", code), Limits(memory=10**9, output=10**6, cpu=9))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     try:
         next(boxed.chunks(lambda: deadline))
         assert boxed.cpu_seconds() > 0.5
@@ -138,3 +139,51 @@ def verdict(program: bytes, architecture: int, number: int, *arguments: int) -> 
                 seccomp._IF_ANY_BIT: bool(accumulator & operand),
             }[code]
             at += true if met else false
+
+
+@whole
+def test_a_bound_on_cpu_time_and_larger_buffers_only_seem_to_be_set() -> None:
+    """A command that limits its own CPU time is not killed by it: no end looks like a fault."""
+    code = (
+        "import resource, socket, time\n"
+        "before = resource.getrlimit(resource.RLIMIT_CPU)\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        "one, other = socket.socketpair()\n"
+        "size = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)\n"
+        "one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * size)\n"
+        "one.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\n"
+        "print(size == one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),\n"
+        "      before == resource.getrlimit(resource.RLIMIT_CPU),\n"
+        "      one.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED))\n"
+        "while time.process_time() < 2: pass\n"
+    )
+    output, boxed = run(code)
+
+    assert (output.split(), boxed.returncode) == (["True", "True", "1"], 0)
+
+
+@whole
+def test_what_lies_in_the_buffers_of_sockets_is_charged() -> None:
+    """Memory that no process has counts all the same, wherever the sockets were passed on to."""
+    code = (
+        "import os, socket, time\n"
+        "for _ in range(11):\n"
+        "    if os.fork() == 0: break\n"
+        "pairs = [socket.socketpair() for _ in range(50)]\n"
+        "for one in (s for pair in pairs for s in pair):\n"
+        "    one.setblocking(False)\n"
+        "    try:\n"
+        "        while True: one.send(b'x' * 4096)\n"
+        "    except BlockingIOError: pass\n"
+        "time.sleep(99)\n"
+    )
+    limits = Limits(memory=250_000_000, output=10**6, cpu=99)
+    boxed = Boxed(process.python("-S", "-c", code), limits)
+    deadline = time.monotonic() + 90
+    try:
+        with pytest.raises(process.Stopped) as caught:
+            list(boxed.chunks(lambda: deadline))
+    finally:
+        boxed.end()
+    assert caught.value.reason == "memory"

@@ -49,7 +49,7 @@ def killed(submission: Path, out: Path, choose: Choice, *options: str) -> str:
     record = records.load(out / submission.name / "record.json")
 
     assert "Traceback" not in output
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
     assert record.status in ("complete", "partial")
     outcomes = {check.id: check.outcome for check in record.checks}
     if record.problem is not None:

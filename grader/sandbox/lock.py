@@ -20,7 +20,6 @@ from grader.sandbox.spec import Situation, Spec
 assert sys.platform != "win32"  # where nothing imports this
 
 _GIB = 1 << 30
-_CPU_GRACE = 5  # seconds
 _WHY = "not in force" if sys.platform == "linux" else "Linux only"
 _PLACES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
 _NAMES = {"user namespace": "user", "process namespace": "pid", "network namespace": "net",
@@ -111,9 +110,9 @@ def _bound(spec: Spec, situation: Situation) -> dict[int, int]:
                 _, most = resource.getrlimit(number)
                 value = bound if most == resource.RLIM_INFINITY else min(bound, most)
                 bounds[number] = value
-                last = name == "RLIMIT_CPU" and most == resource.RLIM_INFINITY
-                # Of CPU time the first bound sends SIGXCPU, which tells more than SIGKILL does.
-                resource.setrlimit(number, (value, value + _CPU_GRACE * last))
+                # Of CPU time the first bound sends SIGXCPU, which tells more than SIGKILL does: the
+                # second one would be taken for somebody outside who ends the box.
+                resource.setrlimit(number, (value, most if name == "RLIMIT_CPU" else value))
     return bounds
 
 

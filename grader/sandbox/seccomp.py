@@ -10,8 +10,11 @@ shared anonymous maps); keys, eBPF, performance counters, io_uring, userfaultfd 
 whose kernel code is young or large; typing into a terminal; and what only root may do anyway.
 
 Who kills itself, or exits with the status of somebody who was killed, ends by SIGSYS instead: what
-still ends by SIGKILL was killed by somebody else, or took roundabout ways to look like it. And
-nobody stops waiting for children (an ignored SIGCHLD): the kernel would forget the time they took.
+still ends by SIGKILL was killed by somebody else, or took roundabout ways to look like it.
+
+Some calls seem to work and change nothing: nobody stops waiting for children (an ignored SIGCHLD),
+because the kernel would forget the time they took; nobody sets a bound on CPU time, which ends by
+SIGKILL, nor makes the buffers of sockets larger, which are charged by their number.
 
 Numbers are from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl and
 include/uapi/asm-generic/unistd.h), the program's format from include/uapi/linux/filter.h.
@@ -72,6 +75,9 @@ _SIGNALLING = {  # whose second or third argument is a signal, and which none bu
 }  # fmt: skip
 _EXITS = ((231, 94), (60, 93))  # exit_group, exit
 _SIGACTION = (13, 134)  # rt_sigaction
+_PRLIMIT, _SETRLIMIT, _SETSOCKOPT = (302, 261), (160, 164), (54, 208)
+_RLIMIT_CPU = 0
+_SOL_SOCKET, _BUFFERS = 1, (7, 32)  # SO_SNDBUF, SO_SNDBUFFORCE
 _SIGKILL, _SIGCHLD = 9, 17
 _SET_SIGNAL = 10  # fcntl's F_SETSIG
 _CLONE_NEW = 0x7E02_0000  # any of the flags that ask for a namespace
@@ -121,6 +127,15 @@ def _steps(machine: str, command: int) -> Iterator[_Step]:
         _argument(1, upper=True), (_IF_EQUAL, 1, 0, 0),
     ]  # fmt: skip
     yield from _when(_SIGACTION[column], sets, _refuse(0))  # it seems to work, and changes nothing
+    of_cpu = [_argument(1), (_IF_EQUAL, 0, 5, _RLIMIT_CPU)]
+    is_new = [_argument(2), (_IF_EQUAL, 0, 2, 0), _argument(2, upper=True), (_IF_EQUAL, 1, 0, 0)]
+    yield from _when(_PRLIMIT[column], [*of_cpu, *is_new], _refuse(0))
+    yield from _when(_SETRLIMIT[column], [_argument(0), (_IF_EQUAL, 0, 1, _RLIMIT_CPU)], _refuse(0))
+    buffers = [
+        _argument(1), (_IF_EQUAL, 0, 4, _SOL_SOCKET), _argument(2),
+        *((_IF_EQUAL, 1 - last, last, name) for last, name in enumerate(_BUFFERS)),
+    ]  # fmt: skip
+    yield from _when(_SETSOCKOPT[column], buffers, _refuse(0))
     yield from _of_suicides(column, command)
     yield (_RETURN, 0, 0, _ALLOW)
 

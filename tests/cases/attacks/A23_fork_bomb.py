@@ -2,7 +2,6 @@
 # fault: flooded
 # score: 0
 # told: too many processes
-# seconds: 8
 def attack():
     import os
     while True:
