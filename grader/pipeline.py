@@ -34,9 +34,9 @@ from grader.record import Record
 from grader.rubric import Rubric
 from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
+from grader.submission.apart import read_apart
 from grader.submission.files import check_path, sha256_of
 from grader.submission.program import Part, Program, RecipeChoice, Statement, Train
-from grader.submission.reader import read_program
 from grader.training.events import AnyEvent, Blank, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
 
@@ -301,7 +301,7 @@ def _box(rubric: Rubric) -> Box:
 
 def read(request: Request) -> Program:
     """Parse the submission and keep the statements its model and recipe need; runs nothing."""
-    return read_program(request.submission, model=request.model, recipe=request.recipe)
+    return read_apart(request.submission, model=request.model, recipe=request.recipe)
 
 
 def make_plan(program: Program, request: Request, box: Box) -> Plan:

@@ -10,7 +10,7 @@ import pytest
 GRADER = Path(__file__).parent.parent / "grader"
 ALLOWED = {
     "plan": {"plan", "errors"},
-    "submission": {"submission", "plan", "errors", "scratch"},
+    "submission": {"submission", "plan", "errors", "process"},
     "sandbox": {"sandbox", "submission", "plan", "errors", "process", "scratch"},
     # A training by the submission's own loop starts the box it runs in.
     "training": {

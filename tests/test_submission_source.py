@@ -161,7 +161,7 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     assert "nested" in error.message
 
 
-@pytest.mark.parametrize("code", ["x = 1\n" * 50_001, "# " + "x" * 2_100_000])
+@pytest.mark.parametrize("code", ["x = 1\n" * 50_001, "# " + "x" * 600_000])
 def test_more_code_than_a_person_writes_is_refused_at_once(tmp_path: Path, code: str) -> None:
     """A file of megabytes of statements costs the grader neither minutes nor its memory."""
     error = refusal(write(tmp_path, "long.py", HEAD + net() + code))

@@ -19,6 +19,7 @@ from typing import IO
 from grader.errors import SubmissionError
 from grader.submission import bounds
 
+_MAX_LIST = 400 * bounds.MAX_MEMBERS  # bytes
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -48,7 +49,8 @@ def members(
     names and names that lead out of the archive are refused. Raises SubmissionError.
     """
     with _blamed(name):
-        archive = opened.enter_context(zipfile.ZipFile(stream))
+        archive = opened.enter_context(zipfile.ZipFile(_Start(stream)))
+        archive.fp = stream
         found = archive.infolist()
     wanted = {
         path: member
@@ -69,6 +71,19 @@ def members(
             found_in = members(data, path.name, room, opened, nested=True)
             code |= {path / inner: read for inner, read in found_in.items()}
     return code
+
+
+class _Start:
+    """A stream in which `zipfile` finds the list of files, unless that is too long to be parsed."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.seek, self.tell = stream.seek, stream.tell
+        self._read = stream.read
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _MAX_LIST:
+            raise zipfile.BadZipFile(f"a list of files of {size // 2**20} MB")
+        return self._read(size)
 
 
 @contextlib.contextmanager

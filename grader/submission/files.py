@@ -111,7 +111,7 @@ def handed_in(path: Path) -> Iterator[Files]:
             yield _of_folder(path, opened)
         elif path.suffix.lower() == ".zip":
             stream = opened.enter_context(_opened(path, path.name, bounds.MAX_NOTEBOOK))
-            yield _of_archives(path.stem, {PurePosixPath(): stream}, opened)
+            yield _of_archives(path.name, {PurePosixPath(path.name): stream}, opened)
         elif path.suffix.lower() in bounds.SUFFIXES:
             yield Files("", {PurePosixPath(path.name): partial(_content, path, path.name)})
         else:
@@ -152,7 +152,7 @@ def _of_archives(
     room = archive.Room()
     table: dict[PurePosixPath, Read] = {}
     for key, stream in streams.items():
-        found = archive.members(stream, label_of(key) if key.name else name, room, opened)
+        found = archive.members(stream, label_of(key), room, opened)
         table |= {key / inner: read for inner, read in found.items()}
     above = PurePosixPath(os.path.commonpath([p.parent for p in table])) if table else None
     if above is None or not above.parts:

@@ -18,7 +18,7 @@ from grader.submission.files import Files, label_of
 from grader.submission.program import Program
 
 MAX_FILES = 400
-MAX_SECONDS = 60
+MAX_SECONDS = 40  # of CPU time, for all files together
 NAMES = ("submission", "solution", "main", "__main__", "train", "model", "net", "network", "mnist")
 _TESTS = re.compile(r"tests?$")
 _NO_ENTRIES = re.compile(r"^(test_.*\.py$|.*_test\.py$|setup\.py$|conftest\.py$)")
@@ -85,13 +85,13 @@ def choose_entry(files: Files, read: Callable[[PurePosixPath], Reading]) -> Prog
 def _within_time(
     files: Files, paths: list[PurePosixPath], read: Callable[[PurePosixPath], Reading]
 ) -> list[Reading]:
-    began = time.monotonic()
+    began = time.process_time()
     readings: list[Reading] = []
     for path in paths:
-        if time.monotonic() - began > MAX_SECONDS:
+        if time.process_time() - began > MAX_SECONDS:
             raise SubmissionError(
                 f"{files.name} holds too much code",
-                expected=f"files that can be read within {MAX_SECONDS} s",
+                expected=f"files that can be read within {MAX_SECONDS} s of CPU time",
                 found=f"{len(readings)} of {len(paths)} were",
                 where=files.name,
                 help="submit the folder of this assignment alone",

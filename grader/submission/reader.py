@@ -84,11 +84,11 @@ def _read_file(path: PurePosixPath, files: Files, model: str | None) -> Reading:
         reading.error = error
     except (RecursionError, MemoryError):
         reading.error = SubmissionError(
-            "the code is nested too deeply to read",
+            "the code is too large or nested too deeply to read",
             expected="expressions that Python's parser and compiler accept",
-            found="more levels of nesting than can be followed",
-            where=path.name,
-            help="build long tables or chains in a loop",
+            found="more memory or more levels of nesting than there are",
+            where=label_of(path),
+            help="build long tables or chains in a loop, and keep data in files of their own",
         )
     return reading
 

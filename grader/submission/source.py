@@ -8,6 +8,7 @@ wanted here is the text of the code cells and their execution counts.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,11 +16,15 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
+import msgspec
+
 from grader.errors import SubmissionError
 from grader.submission.names import Names, names_of
 from grader.submission.program import SetAside, Statement
-from grader.submission.text import Parsed, Text, TooLong, Unparsable, clean, decode, parse
+from grader.submission.text import Parsed, Room, Text, TooLong, Unparsable, clean, decode, parse
 
+MAX_CELLS = 10_000
+MAX_ODD = 32 * 2**20  # bytes of JSON that becomes objects as a whole
 COMMAND = "a notebook or shell command; the grader runs none"
 
 
@@ -129,7 +134,7 @@ def script(path: PurePosixPath, label: str, source: str) -> Unit:
             help="save the file again and check that it is the one you meant to submit",
         )
     try:
-        parsed = parse(label, source)
+        parsed = parse(label, source, Room())
     except Unparsable as error:
         raise syntax_error(label, error) from None
     return Unit(path, label, list(_statements(parsed, 0)), _commands(parsed))
@@ -200,16 +205,55 @@ def read_notebook(path: PurePosixPath, label: str, data: bytes) -> Unit:
     return _from_cells(path, label, cells)
 
 
+class _Cell(msgspec.Struct):
+    cell_type: str = ""
+    source: str | list[str] | None = None
+    input: str | list[str] | None = None
+    execution_count: int | None = None
+    prompt_number: int | None = None
+
+
+class _Sheet(msgspec.Struct):
+    cells: list[_Cell] = []
+
+
+class _Kernel(msgspec.Struct):
+    language: str | None = None
+
+
+class _Language(msgspec.Struct):
+    name: str | None = None
+
+
+class _Metadata(msgspec.Struct):
+    kernelspec: _Kernel | None = None
+    language_info: _Language | None = None
+
+
+class _Notebook(msgspec.Struct):
+    """What is read of a notebook: the rest, such as its outputs, never becomes an object."""
+
+    cells: list[_Cell] | None = None
+    worksheets: list[_Sheet] | None = None
+    metadata: _Metadata | None = None
+
+
 def _json(label: str, data: bytes) -> dict[str, Any]:
+    """Return the JSON of a notebook, large or not as the format says."""
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(data, type=_Notebook))
+        return found
+    if len(data) > MAX_ODD:
+        raise _not_a_notebook(label, f"more than {MAX_ODD // 2**20} MB of something else")
     try:
         notebook = json.loads(clean(data.decode("utf-8", "replace")))
     except ValueError as error:
         line = getattr(error, "lineno", 1)
-        found = "an empty file" if not data.strip() else str(error)
+        words = "an empty file" if not data.strip() else str(error)
         raise SubmissionError(
             f"{label} is not a notebook",
             expected="the JSON that Jupyter or Colab saves",
-            found=found[:200],
+            found=words[:200],
             where=f"{label}, line {line} of the file",
             help="open it in Jupyter or Colab, save it again, and submit that file",
         ) from None
@@ -254,20 +298,24 @@ def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[tuple[str, int
         sheets = notebook.get("worksheets")
         if not isinstance(sheets, list):
             raise _not_a_notebook(label, "no list of cells")
-        cells = [c for s in sheets if isinstance(s, dict) for c in s.get("cells") or []]
+        lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+        cells = [cell for cells in lists if isinstance(cells, list) for cell in cells]
     if not isinstance(cells, list):
         raise _not_a_notebook(label, "cells that are not a list")
+    if len(cells) > MAX_CELLS:
+        raise _not_a_notebook(label, f"{len(cells):,} cells, of at most {MAX_CELLS:,}")
     for cell in cells:
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
-            source = cell.get("source", cell.get("input", ""))
+            source = cell.get("source") or cell.get("input")
             lines = source if isinstance(source, list) else [source]
-            count = cell.get("execution_count", cell.get("prompt_number"))
+            count = cell.get("execution_count")
+            count = cell.get("prompt_number") if count is None else count
             whole = "".join(line for line in lines if isinstance(line, str))
             yield clean(whole), count if type(count) is int else None
 
 
 def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | None]]) -> Unit:
-    unit = Unit(path, label, [])
+    unit, room = Unit(path, label, []), Room()
     counted = any(count is not None for _, count in cells)
     parts: list[tuple[int | None, list[Stmt]]] = []
     for index, (source, count) in enumerate(cells):
@@ -275,7 +323,7 @@ def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | No
         if written := _written_file(source):
             unit.files[written[0]] = written[1]
         try:
-            parsed = parse(name, source)
+            parsed = parse(name, source, room)
         except Unparsable as error:
             unit.broken.append((syntax_error(name, error), source))
             continue
