@@ -36,6 +36,7 @@ from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
 from grader.submission.apart import read_apart
 from grader.submission.files import check_path, sha256_of
+from grader.submission.literals import fixed_in_code
 from grader.submission.program import Part, Program, RecipeChoice, Statement, Train
 from grader.training.events import AnyEvent, Blank, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
@@ -148,12 +149,17 @@ class Run:
         self._update(set_aside=aside, notes=self.record.notes + program.notes)
 
     def _note_own_training(self, program: Program, plan: Plan) -> None:
-        """Take back what is not true where the submission trains itself."""
+        """Add what its training brings along where the submission trains itself.
+
+        Take back what is not true there.
+        """
         if program.train is None or plan.level == "rebuilt":
             return
         run = {f"{s.file}, line {s.line}" for m in program.train.modules for s in m.statements}
+        fixed = fixed_in_code(program.train)
         averaging = ["averaged weights are not computed where the submission's own loop trains"]
         self._update(
+            fixed=[*self.record.fixed, fixed] if fixed.count else self.record.fixed,
             set_aside=[s for s in self.record.set_aside if s.where not in run],
             notes=[note for note in self.record.notes if note not in program.train.settles]
             + averaging * (plan.recipe.averaging is not None),

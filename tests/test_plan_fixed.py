@@ -121,11 +121,35 @@ def test_series_that_are_multiples_are_one_more_number_each() -> None:
 def test_which_parameter_has_which_rate_is_counted() -> None:
     """Thousands of parameters in a few groups are thousands of choices."""
     groups = [schema.Group([], {"lr": float(i)}) for i in range(8)]
-    for i in range(3_000):
+    left_out = [schema.Group([], {"lr": 1.0})]
+    for i in range(5_000):
         groups[int(4 + 40 * number(i)) % 8].parameters.append(f"more{i}")
-    told = trained_with(schema.Schedule([[1.0]] * 8), groups)
+        left_out[0].parameters.extend([f"more{i}"] * (number(i) > 0))
+    model = with_tensors(
+        5_000, role="parameter", shape=[1], init=schema.Constant(0.0), trainable=True
+    ).model
 
-    assert counted(told)["options of parameter groups"] > LIMIT
+    for chosen in (groups, left_out):
+        plan = trained_with(schema.Schedule([[1.0]] * len(chosen)), chosen)
+        told = counted(msgspec.structs.replace(plan, model=model))
+        assert told["options of parameter groups"] > LIMIT
+
+
+def below(i: int) -> float:
+    """Hide numbers in the last digits of ones."""
+    return 1 + 1e-6 * number(i)
+
+
+def between_giants(step: int) -> float:
+    """Let a rate be huge where there is no gradient, and small where there is."""
+    return 1e6 if step == 0 else 1e-9 * (1 + number(step))
+
+
+def shrinking() -> schema.Plan:
+    """Let weights shrink to what differs from one in the product of rate and decay."""
+    groups = [schema.Group([], {"lr": 0.1, "weight_decay": 10.0})]
+    rates = [0.1 * (1 - 1e-9 * number(step)) for step in range(STEPS)]
+    return trained_with(schema.Schedule([rates]), groups)
 
 
 HIDDEN: dict[str, Callable[[], schema.Plan]] = {
@@ -154,6 +178,20 @@ HIDDEN: dict[str, Callable[[], schema.Plan]] = {
     "which of two values each starts as": lambda: with_tensors(
         9_000, role="parameter", shape=[1], init=lambda i: schema.Constant(float(number(i) > 0))
     ),
+    "last digits of what elements start as": lambda: with_tensors(
+        1_500, role="parameter", shape=[4], init=lambda i: schema.Constant(below(i))
+    ),
+    "low bits of whole numbers": lambda: with_tensors(
+        1, role="buffer", shape=[400],
+        init=schema.Values([2.0**50 + round(1e6 * number(i)) for i in range(400)]),
+    ),
+    "rates beside a giant": lambda: trained_with(
+        schema.Schedule([[between_giants(step) for step in range(STEPS)]])
+    ),
+    "last digits of rates": shrinking,
+    "momenta near one": lambda: trained_with(schema.Schedule(
+        [[0.1]], [[1 - 1e-9 * (1 + number(step)) for step in range(STEPS)]]
+    )),
     "sizes of empty tensors": lambda: with_tensors(
         3_000, role="buffer", shape=lambda i: [int(1e4 * (1 + number(i))), 0],
         init=schema.Constant(0.0),

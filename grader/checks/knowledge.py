@@ -50,10 +50,11 @@ def _fixed(record: Record, limits: Limits) -> str:
     count = sum(each.count for each in record.fixed)
     if count <= limits.fixed_values:
         return ""
+    first = sorted(record.fixed, key=lambda each: -each.count)[:3]
     largest = ", ".join(
         f"{each.count:,} in {f'{each.what} {each.name}'.strip()}"
         + (f" ({each.where})" if each.where else "")
-        for each in record.fixed[:3]
+        for each in first
     )
     return (
         f"it brings along {count:,} fixed values, which no training changes (at most "

@@ -31,7 +31,7 @@ from grader.plan.schema import (
     Tensor,
     Values,
 )
-from grader.plan.tables import BITS, compressed_bits, numbers_in, order_bits, width
+from grader.plan.tables import BITS, Floats, compressed_bits, numbers_in, order_bits, width
 
 ARCHITECTURE = 600
 """Numbers that operations, their order and the shapes of tensors are told by: free.
@@ -40,6 +40,8 @@ Networks of this size take 150 to 250, ResNet-50 takes 380.
 """
 
 _NARROW = 2.0**-25  # of a learning rate: float32 does not see less
+_SHRINKING = 0.5  # of weights in a step: what is left of them shows a rate's last bits
+_SMALL = 64  # whole numbers up to this are sizes and angles
 _ORDERS = range(9)  # of differences
 _SPREAD = 4.0  # bits that tell how wide a single number was spread, of 2⁻⁸ to 2⁸
 
@@ -48,7 +50,7 @@ def fixed_values(plan: Plan) -> list[Fixed]:
     """List where a plan holds numbers of its author's, largest first."""
     found = [*_tables(plan.model), *_starts(plan.model), *_literals(plan), *_architecture(plan)]
     if plan.level == "rebuilt" and not plan.flaws:
-        found += _training(plan.recipe, _wide(plan.model))
+        found += _training(plan.recipe, plan.model)
     return sorted((each for each in found if each.count), key=lambda each: -each.count)
 
 
@@ -179,20 +181,30 @@ def _words(graph: Graph, tensors: dict[str, int]) -> Iterator[str]:
         yield " ".join(taken)
 
 
-def _training(recipe: Recipe, wide: bool) -> Iterator[Fixed]:
-    groups = recipe.optimizer.groups
+def _training(recipe: Recipe, model: Model) -> Iterator[Fixed]:
+    groups, wide = recipe.optimizer.groups, _wide(model)
     member = {name: index for index, group in enumerate(groups) for name in group.parameters}
     options = sorted({key for group in groups for key in group.options})
     counts = {key: numbers_in(_flat(g.options.get(key) for g in groups)) for key in options}
-    sharing = math.ceil(order_bits([index for _, index in sorted(member.items())]) / BITS)
+    trainable = [member.get(tensor.name) for tensor in model.tensors if tensor.trainable]
+    sharing = math.ceil(order_bits(trainable) / BITS)
     yield Fixed(
         "options of parameter groups", _listed(sorted(counts, key=lambda key: -counts[key])),
         sum(counts.values()) + sharing, "optimizer",
     )  # fmt: skip
-    series = [*recipe.schedule.lr, *(recipe.schedule.momentum or [])]
-    yield Fixed("learning rates and momentum", "of all steps", _series(series, wide), "scheduler")
+    rates, momenta = recipe.schedule.lr, recipe.schedule.momentum or []
+    decay = max((v for g in groups for v in _flat([g.options.get("weight_decay")])), default=0.0)
+    wide |= decay * max(map(max, rates)) > _SHRINKING
+    plateau = _flat([msgspec.to_builtins(recipe.schedule.plateau)])
+    count = (
+        len(set(plateau))
+        + _series(rates, wide)
+        + max(_series(momenta, wide), _series([[1 - v for v in each] for each in momenta], wide))
+    )
+    yield Fixed("learning rates and momentum", "of all steps", count, "scheduler")
     transforms = [*recipe.train_transform, *recipe.test_transform]
-    different = {value for value in _flat(map(msgspec.to_builtins, transforms)) if value % 1}
+    numbers = _flat(map(msgspec.to_builtins, transforms))
+    different = {value for value in numbers if value % 1 or abs(value) > _SMALL}
     yield Fixed("numbers of transforms", "", len(different), "transforms")
 
 
@@ -220,21 +232,23 @@ def _series(series: Iterable[Sequence[float]], wide: bool) -> int:
     What follows is told by differences of one order, all along the series: none of a rate that
     stays, the fourth of a cosine.
     """
-    told, kept = 0, list[np.ndarray]()
+    told, kept = 0, list[Floats]()
     for values in {tuple(each): None for each in series}:
         numbers = np.asarray(values, dtype=np.float64)
         shape = numbers / (numbers.max() or 1.0)
         told += 1
-        if not any(len(shape) == len(k) and np.allclose(shape, k, 1e-9, 1e-12) for k in kept):
+        if not any(
+            len(shape) == len(k) and np.allclose(shape, k, 0 if wide else _NARROW, 0) for k in kept
+        ):
             kept.append(shape)
             told += len(np.unique(shape)) - 1 if wide else min(_fresh(shape, k) for k in _ORDERS)
     return told
 
 
-def _fresh(values: np.ndarray, order: int) -> int:
+def _fresh(values: Floats, order: int) -> int:
     """Count numbers that differ from what differences of an order foretell, as float32 sees it."""
     if len(values) <= order:
         return len(values)
     left = np.abs(np.diff(values, order)) if order else np.ones(len(values))
-    seen = np.maximum(_NARROW * np.abs(values[order:]), 1e-12)
+    seen = _NARROW * np.abs(values[order:])
     return order - 1 + int((left > seen).sum()) if order else len(np.unique(values))

@@ -47,14 +47,16 @@ def _step(table: Floats) -> float:
 def numbers_in(values: Sequence[float], shape: Sequence[int] | None = None) -> int:
     """Return how many numbers it takes to write down a table, row by row.
 
-    Whether there are more than `FEW` values decides if formulas are looked for: see `rounded`.
+    Formulas are looked for in tables of more than `FEW` values, once these are `rounded`: what lies
+    below would be hidden from them.
     """
     table = np.asarray(values, dtype=np.float64)
     if shape is not None and math.prod(shape) == table.size:
         table = table.reshape(shape)
     table = table.reshape([n for n in table.shape if n > 1] or [-1])
-    plain = table.size <= FEW or table.size > _MANY
-    bits = _as_it_stands(table) if plain else _bits(table, _step(table))
+    step = _step(table)
+    plain = table.size <= FEW or table.size > _MANY or bool((table % step).any())
+    bits = _as_it_stands(table) if plain else _bits(table, step)
     return math.ceil(bits / BITS)
 
 
