@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from grader import record as records
+from grader import results
 from grader import rubric as rubrics
 from grader.errors import GraderFault
 from grader.options import DEFAULT_OUT
@@ -35,7 +36,8 @@ def compared(left: Path, right: Path) -> str:
 def _with_accuracy(record: Record) -> Record:
     """Add what an earlier run over the same plan found out."""
     with contextlib.suppress(GraderFault):
-        known = records.load(Path(DEFAULT_OUT) / record.submission.name / "record.json")
+        folder = results.find(Path(DEFAULT_OUT), record.submission)
+        known = records.load(folder / "record.json") if folder else record
         if record.content_sha256 and known.content_sha256 == record.content_sha256:
             return records.update(
                 record, accuracy=known.accuracy, training=known.training, probe=known.probe

@@ -8,6 +8,8 @@
     └── GraderFault              ours, or the machine's: `not_judged`, never a zero
         └── UsageFault           the command line, the rubric or the data folder is wrong
 
+    Interrupted                  somebody outside stopped the run: nobody's fault
+
 Every error says what was expected, what was found, where, and what to do. Its `fault` is the one
 word for it in records.
 """
@@ -20,7 +22,11 @@ from typing import Literal
 
 from grader.escape import safe
 
-Fault = Literal["error", "time-out", "out-of-memory", "flooded", "crashed", "suspicious", "grader"]
+Fault = Literal[
+    "error", "time-out", "out-of-memory", "flooded", "crashed", "suspicious", "grader", "usage",
+    "stopped",
+]  # fmt: skip
+NOT_SCORED: tuple[Fault, ...] = ("grader", "usage", "stopped")
 _LABELS = {"expected:": "expected", "found:": "found", "where:": "where", "try:": "help"}
 _OF_BOUND: dict[str, Fault] = {"time": "time-out", "memory": "out-of-memory"}
 
@@ -91,6 +97,12 @@ class GraderFault(GradingError):
 
 class UsageFault(GraderFault):
     """The person running the grader gave something it cannot use."""
+
+    fault: Fault = "usage"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Something outside stopped the run; the text says what (`SIGTERM`), without one a person."""
 
 
 @contextlib.contextmanager

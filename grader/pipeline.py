@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from grader import pool, runs
+from grader import pool, results, runs
 from grader import record as records
 from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data
@@ -88,21 +88,33 @@ class Run:
                 self._box.protections().require()
             mnist.verify(request.data_dir)
             self.record = _first_record(request)
-            self.folder = request.out.resolve() / self.record.submission.name
-            self.save()
+            self.folder: Path | None = None
             failing.pop_all()
 
     def close(self) -> None:
         """End the box; `described` does it too."""
         self._box.close()
 
+    def begin(self, *, whole: bool = True) -> Path:
+        """Write the first record, unless that is done; return the folder of the results.
+
+        `whole` says that every check is going to be judged. Raises GraderFault where nothing can
+        be written.
+        """
+        if self.folder is None:
+            request = self.request
+            out = request.out.resolve()
+            self.folder = results.claim(out, request.submission, self.record, whole=whole)
+        return self.folder
+
     def save(self) -> None:
         """Write the record as it stands."""
-        records.save(self.record, self.folder)
+        records.save(self.record, self.begin())
 
     def described(self) -> Record:
         """Read, describe and examine the submission; a problem is in the record, not raised."""
         if self._first_time("describe"):
+            self.begin()
             with contextlib.closing(self):
                 self._describe()
             self.save()
@@ -179,23 +191,33 @@ class Run:
             self._note_problem(stage, error)
             self.save()
             raise
+        except KeyboardInterrupt as error:
+            self.note_stop(f"stopped by {error}" if str(error) else "stopped by you", stage)
+            raise
         except BaseException as error:
             fault = GraderFault(
-                "the run was stopped", expected="a run that is left to end", found=_brief(error),
-                help="grade again",
+                "the grader failed", expected="an end of this step, good or bad",
+                found=_brief(error), help="grade again; if it happens again, report this message",
             )  # fmt: skip
             self._note_problem(stage, fault)
-            self._update(status="interrupted")
-            with contextlib.suppress(GraderFault):  # what stops the run must get through
+            with contextlib.suppress(GraderFault):  # what went wrong first must get through
                 self.save()
             raise
+
+    def note_stop(self, words: str, stage: records.Stage = "train") -> None:
+        """Note that something outside stopped the run, unless that is noted."""
+        if self.record.status != "interrupted":
+            problem = records.Problem(stage, "stopped", words, help="grade again")
+            self._update(status="interrupted", problem=problem)
+            with contextlib.suppress(GraderFault):  # what stops the run must get through
+                self.save()
 
     def _note_problem(self, stage: records.Stage, error: GradingError) -> None:
         self._update(problem=runs.problem_of(stage, error))
 
     def _write_plan(self, plan: Plan) -> None:
         encoded = msgspec.json.encode(plan)
-        records.write_atomically(self.folder / "plan.json", encoded)
+        records.write_atomically(self.begin() / "plan.json", encoded)
         self._update(
             plan_sha256=hashlib.sha256(encoded).hexdigest(),
             content_sha256=hashlib.sha256(content_of(plan)).hexdigest(),
@@ -236,9 +258,10 @@ class Run:
                 official=request.official,
             )  # fmt: skip
         data_dir = str(request.data_dir.resolve()) if request.data_dir else None
+        folder = self.begin()
         jobs = [
             Job(
-                str(self.folder / "plan.json"), str(self.folder / runs.weights_of(number)), seed,
+                str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
                 data_dir, budget, threads=1 if self.runs > 1 else None, own=own,
             )
             for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
@@ -394,20 +417,16 @@ def examine(record: Record, plan: Plan) -> Record:
 
 def _first_record(request: Request) -> Record:
     path = request.submission
-    name = Path(os.path.abspath(path)).name  # noqa: PTH100 - a loop of links cannot be resolved
+    name, number = results.identity(path)
+    text = os.fsencode(path).decode("utf-8", "replace")
     return Record(
-        submission=records.Submission(_as_text(name), _as_text(str(path)), sha256_of(path)),
+        submission=records.Submission(name, text, sha256_of(path), number),
         assignment=request.rubric.assignment,
         rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
         max_score=request.rubric.max_score,
         official=request.official,
         environment=_environment(),
     )  # fmt: skip
-
-
-def _as_text(name: str) -> str:
-    """Return a file's name as text, where its bytes are none."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _protections(held: Held) -> records.Protections:

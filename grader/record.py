@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from grader.errors import Fault, GraderFault
+from grader.errors import NOT_SCORED, Fault, GraderFault
 from grader.plan.findings import Facts, Finding, Fixed, Layer
 from grader.plan.schema import Fact, Flaw
 from grader.statistics import chance, mean_interval, p_value, wilson
@@ -28,11 +28,15 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Submission(Struct, frozen=True):
-    """What was graded; `sha256` is of the file, or of all files of a folder with their names."""
+    """What was graded; `sha256` is of the file, or of all files of a folder with their names.
+
+    `id` tells submissions of one name apart: it is made from the path.
+    """
 
     name: str
     path: str
     sha256: str
+    id: str = ""
 
 
 class Problem(Struct, frozen=True):
@@ -45,6 +49,11 @@ class Problem(Struct, frozen=True):
     found: str = ""
     where: str = ""
     help: str = ""
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it is the submission's, which loses points by it."""
+        return self.fault not in NOT_SCORED
 
 
 class RecipeSummary(Struct, frozen=True):
@@ -174,7 +183,7 @@ class Record(Struct, frozen=True):
 
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
     if some were not selected, `interrupted` if the run was stopped from outside. `score` is None
-    where the grader is at fault, which is not a zero.
+    where the grader is at fault or the run was stopped, which is not a zero.
     """
 
     submission: Submission
@@ -271,15 +280,25 @@ def write_atomically(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise GraderFault(
-            "a result could not be written", expected="a writable folder with free space",
-            found=str(error), where=str(path), help="choose another folder with --out",
-        ) from error  # fmt: skip
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: OSError) -> GraderFault:
+    """Return the fault for a result that the system does not let us write."""
+    return GraderFault(
+        "a result could not be written", expected="a writable folder with free space",
+        found=str(error), where=str(path), help="choose another folder with --out",
+    )  # fmt: skip
+
+
+def encoded(record: Record) -> bytes:
+    """Return a record as JSON that people can read."""
+    return msgspec.json.format(msgspec.json.encode(record))
 
 
 def save(record: Record, folder: Path) -> None:
     """Write `folder/record.json`."""
-    write_atomically(folder / "record.json", msgspec.json.format(msgspec.json.encode(record)))
+    write_atomically(folder / "record.json", encoded(record))
 
 
 def load(path: Path) -> Record:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-from collections.abc import Callable, Generator
-from types import FrameType
-from typing import Any
+from collections.abc import Generator
 
 import pytest
 
@@ -16,14 +13,13 @@ from grader import record as records
 from grader import rubric as rubrics
 from grader.checks import CHECKS
 from grader.checks.verdict import Requirement, Verdict
-from grader.errors import GraderFault
+from grader.errors import GraderFault, UsageFault
 from grader.escape import safe, write_readably
+from grader.interruptions import Interruptions
 from grader.items import CheckItem
 from grader.pipeline import OnEvent, Request, Run
 from grader.record import Check, Record
 from grader.reports import progress, terminal
-
-_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 _GRACE = 120  # seconds a check may take beyond the bounds that end its work from inside
 
@@ -38,6 +34,7 @@ class Grading:
         self.selected: list[Requirement] = []
         self.quiet = config.get_verbosity() < 0
         self.described = False
+        self.fault: Exception | None = None
         self.unsaved: GraderFault | None = None
 
     @classmethod
@@ -52,13 +49,13 @@ class Grading:
                 option("model"), option("recipe"), option("seed"), option("official"),
                 option("runs"),
             )  # fmt: skip
-            _heed_signals(config)
             write_readably(sys.stdout)
             run = Run(request)
             config.add_cleanup(run.close)  # no check may come to ask for a description
-            return cls(config, run)
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
+        config.pluginmanager.register(Interruptions(config, run.note_stop), "grader-interruptions")
+        return cls(config, run)
 
     # What the items ask for
 
@@ -87,11 +84,13 @@ class Grading:
         try:
             yield
         except GraderFault as fault:
+            self.fault = fault
             self._note_unjudged(requirement, Verdict(
                 "not_judged", fault.expected, fault.found, fault.where, fault.message, fault.help
             ))  # fmt: skip
             raise
-        except (Exception, pytest.fail.Exception) as error:  # the latter is pytest-timeout's
+        except Exception as error:
+            self.fault = error
             self._note_unjudged(requirement, Verdict("not_judged", message=str(error)))
             raise
 
@@ -127,7 +126,11 @@ class Grading:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what the rubric has switched off; bound every check's time from outside."""
-        off = [item for item in items if isinstance(item, CheckItem) and not self._asks(item)]
+        off = [
+            item
+            for item in items
+            if isinstance(item, CheckItem) and item.requirement.id not in self._asked
+        ]
         items[:] = [item for item in items if item not in off]
         if off and not items:
             names = ", ".join(item.requirement.id for item in off)
@@ -140,23 +143,35 @@ class Grading:
                 item.add_marker(pytest.mark.timeout(limit))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Remember what is to be judged."""
+        """Remember what is to be judged; make the folder for the results."""
         self.selected = [item.requirement for item in session.items if isinstance(item, CheckItem)]
+        whole = {requirement.id for requirement in self.selected} == self._asked
+        if not self.selected:
+            raise pytest.UsageError("no check is selected: look at -k, -m and what else selects")
+        try:
+            self.run.begin(whole=whole)
+        except GraderFault as fault:
+            raise pytest.UsageError(str(fault)) from None
 
-    def _asks(self, item: CheckItem) -> bool:
-        return item.requirement.id in self.run.request.rubric.points
+    @property
+    def _asked(self) -> set[str]:
+        return set(self.run.request.rubric.points)
 
     def _add(self, check: Check) -> None:
         self.checks[check.id] = check
         self._save("running")
 
-    def _judge_the_probed(self) -> None:
-        """Judge what the beginning of a training tells, where the run was stopped later in it."""
+    def _judge_the_rest(self) -> None:
+        """Note what was not reached when the run was stopped, and judge what its probe tells."""
         record = self.run.record
-        if record.status == "interrupted" and record.probe is not None:
-            for requirement in self.selected:
-                if requirement.probed and requirement.id not in self.checks:
-                    self.judge(requirement)
+        for requirement in self.selected:
+            if requirement.id in self.checks:
+                continue
+            if requirement.probed and record.probe is not None:
+                self.judge(requirement)
+            else:
+                stopped = record.problem.message if record.problem else "the run was stopped"
+                self._note_unjudged(requirement, Verdict("not_judged", message=stopped))
 
     def _save(self, status: str) -> None:
         checks = [self.checks[name] for name in CHECKS if name in self.checks]
@@ -173,15 +188,25 @@ class Grading:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the final record; absence of failure is not a pass."""
-        self._judge_the_probed()
-        self._save(
-            "complete" if set(self.checks) == set(self.run.request.rubric.points) else "partial"
-        )
+        if self.run.folder is None:
+            return
+        if self.run.record.status == "interrupted":
+            self._judge_the_rest()
+        self._save("complete" if set(self.checks) == self._asked else "partial")
+        session.exitstatus = self._exit_status(session)
+
+    def _exit_status(self, session: pytest.Session) -> int:
+        """Return whose the outcome is; README lists all."""
         passed = {check.id for check in self.checks.values() if check.outcome == "passed"}
+        if self.run.record.status == "interrupted":
+            return pytest.ExitCode.INTERRUPTED
+        if isinstance(self.fault, UsageFault):
+            return pytest.ExitCode.USAGE_ERROR
+        if self.fault is not None or self.unsaved is not None:
+            return pytest.ExitCode.INTERNAL_ERROR
         if session.exitstatus == pytest.ExitCode.OK and passed != {r.id for r in self.selected}:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self.unsaved is not None:
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            return pytest.ExitCode.TESTS_FAILED
+        return session.exitstatus
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Call a skipped check what it is; leave it to the summary to say why others failed.
@@ -210,29 +235,12 @@ class Grading:
         if self.unsaved:
             terminalreporter.write_line(str(self.unsaved))
         elif self.checks and not self.quiet:
-            terminalreporter.write_line(f"record: {safe(str(self.run.folder / 'record.json'))}")
+            terminalreporter.write_line(f"record: {safe(str(self.run.begin() / 'record.json'))}")
 
 
 def _score(record: Record, checks: list[Check]) -> float | None:
-    """Add up the points; None where the grader is at fault, which must not look like a zero."""
-    if record.problem is not None and record.problem.fault == "grader":
+    """Add up the points; None where the submission is not at fault for what is missing."""
+    problem = record.problem
+    if record.status == "interrupted" or (problem is not None and not problem.is_scored):
         return None
     return sum(check.points for check in checks)
-
-
-def _heed_signals(config: pytest.Config) -> None:
-    """Let what asks a program to end (a time limit of a cluster, a closed terminal) end it well."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for name in ("SIGTERM", "SIGHUP"):
-        if number := getattr(signal, name, None):
-            config.add_cleanup(_restorer(number, signal.signal(number, interrupt)))
-
-
-def _restorer(number: int, handler: _Handler) -> Callable[[], None]:
-    def restore() -> None:
-        signal.signal(number, handler)
-
-    return restore

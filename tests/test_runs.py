@@ -154,7 +154,7 @@ def trained(described: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trained
             described.trained(on_event)
         except (GraderFault, KeyboardInterrupt) as error:
             raised = error
-        record = records.load(described.folder / "record.json")
+        record = records.load(described.begin() / "record.json")
         assert record.accuracy is not None
         return record, record.accuracy, raised
 

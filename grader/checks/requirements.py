@@ -28,7 +28,7 @@ def loads(record: Record, rubric: Rubric) -> Verdict:
     """Loads."""  # noqa: D401 - a title, as the others are
     problem = record.problem
     early = problem is not None and problem.stage != "train"
-    if problem is not None and early and problem.fault == "grader":
+    if problem is not None and early and not problem.is_scored:
         raise NotJudged(_in_a_line(problem))
     if problem is not None and early:
         return verdict(
@@ -336,7 +336,7 @@ def _of_training(problem: Problem | None, expected: str) -> Verdict | None:
     """Return a failure if the training ended early by the submission's doing."""
     if problem is None or problem.stage != "train":
         return None
-    if problem.fault == "grader":
+    if not problem.is_scored:
         raise NotJudged(_in_a_line(problem))
     return verdict(
         False, expected=problem.expected or expected, found=problem.found, where=problem.where,

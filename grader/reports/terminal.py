@@ -19,7 +19,7 @@ from grader.rubric import Limits, Rubric
 _FAULTS = {
     "error": "error of the submission", "time-out": "timeout", "out-of-memory": "out of memory",
     "flooded": "too much output", "crashed": "crashed", "suspicious": "suspicious",
-    "grader": "not the submission's fault",
+    "grader": "fault of the grader", "usage": "wrong usage", "stopped": "not finished",
 }  # fmt: skip
 _SANDBOXED = (
     "sandboxed: the submission's own loop trained the network in the sandbox, on images that the "
@@ -132,13 +132,20 @@ def _details(told: Check | Problem) -> Iterator[RenderableType]:
 def _score_line(record: Record) -> str:
     """Return the points; where checks were left out, of how many points."""
     if record.score is None:
-        return "score: none, because the submission is not at fault"
+        return f"score: none, because {_why_none(record)}"
     judged = sum(check.max_points for check in record.checks if check.outcome != "not_judged")
     left = record.max_score - judged
     if record.status == "partial":
         return f"score: {record.score:g} of {judged:g} points judged; {left:g} not judged"
     lost = f"; {left:g} of them could not be judged" if left else ""
     return f"score: {record.score:g} of {record.max_score:g} points{lost}"
+
+
+def _why_none(record: Record) -> str:
+    if record.status == "interrupted":
+        return "the run was stopped"
+    usage = record.problem is not None and record.problem.fault == "usage"
+    return "of wrong usage" if usage else "the grader is at fault"
 
 
 def _table(record: Record) -> Table:

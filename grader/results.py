@@ -1,0 +1,120 @@
+"""Where the results of a submission lie: a folder that no other submission's results share.
+
+Below `out`, the folder `<name>` belongs to the submission whose record is in it. Another one of
+that name gets `<name>-<id>`, with the first digits of the hash of its path. A run replaces what is
+there of the same submission, as a whole; but a run of some checks alone leaves complete results,
+and those of a training, as they are, and writes its own to the folder `partial` beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from grader import record as records
+from grader.errors import GraderFault
+from grader.record import Record, Submission
+
+PARTIAL = "partial"
+_LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
+_WRITTEN = ("plan.json", "weights*.safetensors")
+
+
+class _Found(msgspec.Struct):
+    """What has to be known of a record to tell whose it is, whatever its version."""
+
+    submission: dict[str, str]
+    status: str = ""
+    training: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a run of some checks alone must not replace it."""
+        return self.status == "complete" or bytes(self.training) != b"null"
+
+
+def identity(path: Path) -> tuple[str, str]:
+    """Return a submission's name as text, and an id of its path, whatever bytes are in them."""
+    whole = os.path.abspath(path)  # noqa: PTH100 - a loop of links cannot be resolved
+    name = os.fsencode(Path(whole).name).decode("utf-8", "replace") or "submission"
+    return name, hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]
+
+
+def claim(out: Path, submission: Path, record: Record, *, whole: bool) -> Path:
+    """Write the first record of a run, and return the folder it lies in.
+
+    `whole` says that every check is going to be judged. Raises GraderFault where nothing can be
+    written.
+    """
+    for folder in _places(out, record.submission):
+        if _is_same(folder, submission):
+            continue
+        if (found := _found_in(folder, record.submission)) is not None:
+            return _replaced(folder / PARTIAL if found.is_kept and not whole else folder, record)
+        if _created(folder, record):
+            return folder
+    raise GraderFault(
+        "there is no folder for the results", found="something else of the same name",
+        expected=f"a new folder in {out}, or one with results of this submission",
+        where=str(folder), help="choose another folder with --out",
+    )  # fmt: skip
+
+
+def find(out: Path, submission: Submission) -> Path | None:
+    """Return the folder in which the results of a submission lie, if there are any."""
+    return next((f for f in _places(out, submission) if _found_in(f, submission)), None)
+
+
+def _places(out: Path, submission: Submission) -> tuple[Path, Path]:
+    name = submission.name.encode()[:_LONGEST].decode("utf-8", "ignore")
+    return out / name, out / f"{name}-{submission.id}"
+
+
+def _created(folder: Path, record: Record) -> bool:
+    """Make a folder with a record in it; False if there is one: it is never seen without."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+        try:
+            (new / "record.json").write_bytes(records.encoded(record))
+            new.chmod(0o755)  # mkdtemp's folders are private
+            with contextlib.suppress(OSError):
+                new.rename(folder)
+                return True
+            return False
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise records.unwritten(folder / "record.json", error) from error
+
+
+def _replaced(folder: Path, record: Record) -> Path:
+    """Write a record, and remove what an earlier run left beside it."""
+    records.save(record, folder)
+    for pattern in _WRITTEN:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    return folder
+
+
+def _found_in(folder: Path, submission: Submission) -> _Found | None:
+    """Return what is known of the record in a folder, if it is one of this submission."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError, RecursionError):
+        found = msgspec.json.decode((folder / "record.json").read_bytes(), type=_Found)
+        ours = found.submission.get("id") or found.submission.get("path")
+        return found if ours in (submission.id, submission.path) else None
+    return None
+
+
+def _is_same(folder: Path, submission: Path) -> bool:
+    """Tell whether a folder is the submission itself, whatever lies in it."""
+    with contextlib.suppress(OSError):
+        return folder.samefile(submission)
+    return False
