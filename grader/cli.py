@@ -18,6 +18,7 @@ from grader import __version__
 from grader.isolation import PACKAGE, forget_current_folder
 from grader.options import OPTIONS, Option, path
 
+_INTERRUPTED = 2  # pytest.ExitCode.INTERRUPTED
 _USAGE_ERROR = 4  # pytest.ExitCode.USAGE_ERROR, without importing pytest
 _CUT_SHORT = 128 + 13  # as a shell tells the signal SIGPIPE
 _ABOUT = """\
@@ -35,7 +36,12 @@ environment variable of the folder you are in, or of the submission, has a say.
 _MORE = """\
 pytest's own options work as well: -k, -m, -x, -v, -q and more (pytest --help).
 
-Exit status: 0 all checks passed, 1 some did not, 2 interrupted, 4 wrong usage.
+Exit status:
+  0  all selected checks passed
+  1  some did not: the submission's doing
+  2  the run was stopped: Ctrl-C, a signal, --timeout
+  3  the grader or its machine failed, which is no verdict on the submission
+  4  wrong usage: the command line, the path, the rubric, the data folder
 """
 _FILES = (
     Option("--junitxml", {"metavar": "FILE", "type": path, "help": "JUnit report of pytest"}),
@@ -75,6 +81,11 @@ def run(arguments: list[str]) -> int:
         return command(arguments[1:]) if command else grade(arguments)
     except SystemExit as end:  # argparse's: wrong usage, or help
         return int(end.code or 0)
+    except KeyboardInterrupt as error:  # before pytest began, or after it ended
+        from grader.errors import stopped_by
+
+        print(f"grade: {stopped_by(error)}", file=sys.stderr)
+        return _INTERRUPTED
     except BrokenPipeError:  # `grade … | head`: its reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CUT_SHORT

@@ -105,6 +105,11 @@ class Interrupted(KeyboardInterrupt):
     """Something outside stopped the run; the text says what (`SIGTERM`), without one a person."""
 
 
+def stopped_by(error: BaseException) -> str:
+    """Return what stopped the run, in words."""
+    return f"stopped by {error}" if str(error) else "stopped by you"
+
+
 @contextlib.contextmanager
 def blaming_data(what: str) -> Iterator[None]:
     """Turn whatever a submission's data makes our code raise into the submission's error.

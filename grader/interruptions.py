@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from grader.errors import Interrupted
+from grader.errors import Interrupted, stopped_by
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 _SIGNALS = ("SIGTERM", "SIGHUP")  # of a cluster at its time limit, of a terminal that is closed
@@ -24,10 +25,11 @@ class _Settings(Protocol):
 
 
 class Interruptions:
-    """Registered as a plugin for one run; `note` is told what stopped it."""
+    """Registered as a plugin for one run; `note` is told what stopped it, once it has begun."""
 
-    def __init__(self, config: pytest.Config, note: Callable[[str], None]) -> None:
-        self._config, self._note = config, note
+    def __init__(self, config: pytest.Config) -> None:
+        self.note: Callable[[str], None] | None = None
+        self._config = config
         self._limit = ""
         self._timer: threading.Timer | None = None
         for name in _SIGNALS:
@@ -59,12 +61,18 @@ class Interruptions:
     @pytest.hookimpl(trylast=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note what stopped the run, and let pytest say that and nothing else."""
-        words = f"stopped by {excinfo.value}" if str(excinfo.value) else "stopped by you"
-        self._note(words)
+        words = stopped_by(excinfo.value)
+        if self.note is None:  # pytest would end without a word
+            print(words, file=sys.stderr)
+            return
+        self.note(words)
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         told = getattr(reporter, "_keyboardinterrupt_memo", None)
         if told is not None:
             told.reprcrash.message = words
+
+
+INTERRUPTIONS = pytest.StashKey[Interruptions]()
 
 
 def _restorer(number: int, handler: _Handler) -> Callable[[], None]:

@@ -21,7 +21,7 @@ import msgspec
 from grader import pool, results, runs
 from grader import record as records
 from grader.datasets import mnist
-from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data
+from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data, stopped_by
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.content import content_of, in_order
 from grader.plan.facts import facts_of
@@ -192,7 +192,7 @@ class Run:
             self.save()
             raise
         except KeyboardInterrupt as error:
-            self.note_stop(f"stopped by {error}" if str(error) else "stopped by you", stage)
+            self.note_stop(stopped_by(error), stage)
             raise
         except BaseException as error:
             fault = GraderFault(

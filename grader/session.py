@@ -15,7 +15,7 @@ from grader.checks import CHECKS
 from grader.checks.verdict import Requirement, Verdict
 from grader.errors import GraderFault, UsageFault
 from grader.escape import safe, write_readably
-from grader.interruptions import Interruptions
+from grader.interruptions import INTERRUPTIONS
 from grader.items import CheckItem
 from grader.pipeline import OnEvent, Request, Run
 from grader.record import Check, Record
@@ -54,7 +54,7 @@ class Grading:
             config.add_cleanup(run.close)  # no check may come to ask for a description
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
-        config.pluginmanager.register(Interruptions(config, run.note_stop), "grader-interruptions")
+        config.stash[INTERRUPTIONS].note = run.note_stop
         return cls(config, run)
 
     # What the items ask for

@@ -213,15 +213,24 @@ def _job(command: str) -> str:
 
 @pytest.mark.parametrize("method", ["signal", "thread"])
 def test_timeout_ends_the_children_and_the_record_is_written(tmp_path: Path, method: str) -> None:
-    """When `--timeout` fires while a network trains, its process dies and finished work is kept."""
+    """When `--timeout` fires while a network trains, its process dies and finished work is kept.
+
+    It is told in words, without stacks; what was not reached is in the table as not judged.
+    """
     graded = grade(
         EXAMPLES / "just_within.py", tmp_path, "--timeout=25", f"--timeout-method={method}"
     )
 
-    assert graded.status == 1
-    assert graded.record.model is not None
-    assert graded.outcomes.get("test_accuracy", "not_judged") == "not_judged"
-    assert graded.outcomes["parameter_count"] == "passed"
+    assert graded.status == pytest.ExitCode.INTERRUPTED
+    assert graded.record.problem is not None
+    assert graded.record.problem.fault == "stopped"
+    assert graded.record.problem.message == "stopped by the time limit of 25 s"
+    assert (graded.record.status, graded.record.score) == ("interrupted", None)
+    assert graded.outcomes.keys() == set(CHECKS)
+    assert graded.outcomes["test_accuracy"] == "not_judged"
+    assert "stopped by the time limit of 25 s" in graded.output
+    assert "Traceback" not in graded.output
+    assert "Stack of" not in graded.output
     assert children_left(tmp_path) == []
 
 

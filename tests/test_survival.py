@@ -69,21 +69,33 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: str(n.name))
 def test_a_signal_while_the_submission_describes_itself(tmp_path: Path, number: int) -> None:
-    """The box is gone, the record says interrupted and gives no score, and the status is 2."""
+    """The sandbox is gone, the record says interrupted without a score, and the status is 2.
+
+    Output and record say what stopped the run, and nothing else: no traceback, and nobody's fault.
+    """
     (tmp_path / "slow.py").write_text(SLEEPER)
     running = subprocess.Popen(
         [*COMMAND, str(tmp_path / "slow.py"), "--quick", f"--out={tmp_path / 'out'}"],
-        cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     time.sleep(5)
     family = psutil.Process(running.pid).children(recursive=True)
     running.send_signal(number)
 
-    assert running.wait(60) == pytest.ExitCode.INTERRUPTED
+    output, _ = running.communicate(timeout=60)
+    words = "stopped by you" if number == signal.SIGINT else "stopped by SIGTERM"
+
+    assert running.returncode == pytest.ExitCode.INTERRUPTED
+    assert words in output
+    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output
     assert family
     assert psutil.wait_procs(family, timeout=60)[1] == []
     record = records.load(tmp_path / "out" / "slow.py" / "record.json")
     assert (record.status, record.score) == ("interrupted", None)
+    assert record.problem is not None
+    assert (record.problem.fault, record.problem.message) == ("stopped", words)
+    assert {check.outcome for check in record.checks} == {"not_judged"}
 
 
 @pytest.mark.slow
@@ -106,7 +118,7 @@ def test_a_child_that_is_killed_is_no_zero(tmp_path: Path, stage: str) -> None:
     output, _ = running.communicate(timeout=120)
     record = records.load(out / submission.name / "record.json")
 
-    assert running.returncode == 1, output
+    assert running.returncode == pytest.ExitCode.INTERNAL_ERROR, output
     assert "Traceback" not in output
     assert record.problem is not None
     assert (record.problem.fault, record.score) == ("grader", None)

@@ -54,7 +54,7 @@ def killed(submission: Path, out: Path, choose: Choice, *options: str) -> str:
     outcomes = {check.id: check.outcome for check in record.checks}
     if record.problem is not None:
         assert (record.problem.fault, record.score) == ("grader", None), output
-        assert running.returncode == 1
+        assert running.returncode == 3
         assert "failed" not in outcomes.values()
     elif "--quick" in options:
         assert (running.returncode, set(outcomes.values())) == (0, {"passed"}), output
