@@ -192,6 +192,10 @@ HIDDEN: dict[str, Callable[[], schema.Plan]] = {
     "momenta near one": lambda: trained_with(schema.Schedule(
         [[0.1]], [[1 - 1e-9 * (1 + number(step)) for step in range(STEPS)]]
     )),
+    "buffers of one number of three": lambda: with_tensors(
+        9_000, role="buffer", shape=[1],
+        init=lambda i: schema.Values([float((number(i) > 0.03) - (number(i) < -0.03))]),
+    ),
     "sizes of empty tensors": lambda: with_tensors(
         3_000, role="buffer", shape=lambda i: [int(1e4 * (1 + number(i))), 0],
         init=schema.Constant(0.0),

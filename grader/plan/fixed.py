@@ -49,6 +49,7 @@ _SPREAD = 4.0  # bits that tell how wide a single number was spread, of 2⁻⁸ 
 def fixed_values(plan: Plan) -> list[Fixed]:
     """List where a plan holds numbers of its author's, largest first."""
     found = [*_tables(plan.model), *_starts(plan.model), *_literals(plan), *_architecture(plan)]
+    found += _transforms(plan.recipe)
     if plan.level == "rebuilt" and not plan.flaws:
         found += _training(plan.recipe, plan.model)
     return sorted((each for each in found if each.count), key=lambda each: -each.count)
@@ -69,10 +70,10 @@ def _place(model: Model, name: str) -> str:
 
 def _starts(model: Model) -> Iterator[Fixed]:
     """Count what tensors start around, or all start as, and how widely they are spread."""
-    same = [t for t in model.tensors if isinstance(t.init, Constant) and t.shape != [0]]
+    same = [(t.name, value) for t in model.tensors if (value := _everywhere(t)) is not None]
     spread = [(t, _spread_bits(t)) for t in model.tensors]
-    constants = [t.init.value for t in same if isinstance(t.init, Constant)]
-    many = [t.name for t in same if isinstance(t.init, Constant) and t.init.value not in (0.0, 1.0)]
+    constants = [value for _, value in same]
+    many = [name for name, value in same if value not in (0.0, 1.0)]
     yield Fixed(
         "initial values", f"of {_listed(many)}", numbers_in(constants), model.where
     )  # fmt: skip
@@ -81,6 +82,17 @@ def _starts(model: Model) -> Iterator[Fixed]:
         "means and spreads of initial values", f"of {_listed(told)}",
         math.ceil(sum(bits for _, bits in spread) / BITS), model.where,
     )  # fmt: skip
+
+
+def _everywhere(tensor: Tensor) -> float | None:
+    """Return the number that all elements start as, if they do."""
+    match tensor.init:
+        case Constant(value):
+            return value
+        case Values([first, *others]) if all(other == first for other in others):
+            return first
+        case _:
+            return None
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -168,7 +180,11 @@ def _words(graph: Graph, tensors: dict[str, int]) -> Iterator[str]:
     place = {name: -1 - index for index, name in enumerate(graph.inputs)}
     last = 0
     for index, node in enumerate(graph.nodes):
-        taken: list[str] = [node.op]
+        taken: list[str] = [
+            node.op,
+            *node.kwargs,
+            str(_lengths([*node.args, *node.kwargs.values()])),
+        ]
         for value in _leaves(node):
             if not isinstance(value, Ref):
                 taken.append(hex(value) if isinstance(value, int) else repr(value))
@@ -179,6 +195,11 @@ def _words(graph: Graph, tensors: dict[str, int]) -> Iterator[str]:
                 taken.append(f"n{index - place.get(value.ref, 0)}")
         place[node.name] = index
         yield " ".join(taken)
+
+
+def _lengths(values: Sequence[object]) -> list[int]:
+    """Return how long lists are, and those inside them."""
+    return [length for v in values if isinstance(v, list) for length in (len(v), *_lengths(v))]
 
 
 def _training(recipe: Recipe, model: Model) -> Iterator[Fixed]:
@@ -202,6 +223,9 @@ def _training(recipe: Recipe, model: Model) -> Iterator[Fixed]:
         + max(_series(momenta, wide), _series([[1 - v for v in each] for each in momenta], wide))
     )
     yield Fixed("learning rates and momentum", "of all steps", count, "scheduler")
+
+
+def _transforms(recipe: Recipe) -> Iterator[Fixed]:
     transforms = [*recipe.train_transform, *recipe.test_transform]
     numbers = _flat(map(msgspec.to_builtins, transforms))
     different = {value for value in numbers if value % 1 or abs(value) > _SMALL}

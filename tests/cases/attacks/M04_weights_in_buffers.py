@@ -1,5 +1,5 @@
 # M04 keeps its weights in buffers
-# fails: parameter_count
+# fails: integrity parameter_count
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -1,5 +1,5 @@
 # M04 keeps its weights in a default argument, as a class that says it is something else
-# fails: parameter_count
+# fails: integrity parameter_count
 def attack():
     class Shy(nn.Parameter):
         def numel(self):

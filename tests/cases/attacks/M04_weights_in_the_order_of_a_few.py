@@ -1,5 +1,5 @@
 # M04 puts thousands of weights together of a few numbers, each written once
-# fails: parameter_count
+# fails: integrity parameter_count
 def attack():
     order = torch.randint(64, (27_000,), generator=torch.Generator().manual_seed(1)).tolist()
     forward = Net.forward

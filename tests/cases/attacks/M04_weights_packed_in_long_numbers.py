@@ -1,5 +1,5 @@
 # M04 packs six weights into each number of a buffer
-# fails: parameter_count
+# fails: integrity parameter_count
 def attack():
     first = nn.Module.__call__
 

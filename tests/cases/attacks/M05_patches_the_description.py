@@ -1,5 +1,5 @@
 # M05 has the code that describes it list no tensors: what it uses is found in the graph
-# fails: global_average_pooling parameter_count
+# fails: global_average_pooling integrity parameter_count
 def attack():
     import capture, tensors
     capture.list_tensors = tensors.list_tensors = lambda model: []
