@@ -315,7 +315,8 @@ class Run:
             self._update(training=runs.in_full(self.record.training, event, self.plan.recipe))
         if isinstance(event, Started):
             device = {"device": event.device}
-            self._update(environment=self.record.environment | event.versions | device)
+            environment = self.record.environment | event.versions | device
+            self._update(environment=environment, notes=self.record.notes + event.remarks)
         elif isinstance(event, Probed):
             self._update(probe=event)
         elif isinstance(event, Blank):

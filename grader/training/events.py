@@ -16,7 +16,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Started(Event, frozen=True, tag="started"):
-    """Data and network are ready; the first step comes next."""
+    """Data and network are ready; the first step comes next.
+
+    `remarks` are for the record: what was found out before.
+    """
 
     device: str
     threads: int
@@ -24,6 +27,7 @@ class Started(Event, frozen=True, tag="started"):
     steps_per_epoch: int
     seed: int
     versions: dict[str, str]
+    remarks: list[str] = []
 
 
 class Misshapen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

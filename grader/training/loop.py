@@ -20,6 +20,7 @@ from grader.datasets.mnist import Bytes, Mnist
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training import events
+from grader.training.agreement import settle
 from grader.training.augment import augment
 from grader.training.averaging import Average
 from grader.training.draw import Draw
@@ -31,6 +32,7 @@ OnEvent = Callable[[events.AnyEvent], None]
 TEST_BATCH = 500
 _RECALLED = 10_000
 _PROGRESS_SECONDS = 0.25
+_COMPARED = 256  # images of the batch that is computed in both ways
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Run:
 
     def start(self, epochs: int) -> None:
         """Say that everything is ready for so many epochs."""
+        remarks = self._settle()
         self.on_event(
             events.Started(
                 device=str(self.device),
@@ -162,8 +165,19 @@ class Run:
                 steps_per_epoch=self.steps_per_epoch,
                 seed=self.seed,
                 versions={"torch": str(torch.__version__), "numpy": np.__version__},
+                remarks=remarks,
             )
         )
+
+    def _settle(self) -> list[str]:
+        """Compute the first images in both ways there are; return remarks if one is not used."""
+        chosen = slice(min(self.plan.recipe.batch_size, _COMPARED))
+        try:
+            transforms = self.plan.recipe.test_transform
+            images = augment(self.images[chosen], transforms, self.augmentation)
+        except SubmissionError:  # which the training says in its place
+            return []
+        return settle(self.network, self.plan.model, self._loss, images, self.labels[chosen])
 
     def epoch(self, epoch: int) -> None:
         """Train on every sample once, then test; stops early when the loss is not finite."""

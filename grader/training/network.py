@@ -55,9 +55,17 @@ class Network:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Run the graph of the current mode on images [B, *input_shape]."""
-        if self._packed and len(images) >= LANES and images.dtype == torch.float32:
+        if self._packed and self.packs(images):
             return self._packed[self.training](images)
         return self._plain[self.training](images)
+
+    def packs(self, images: torch.Tensor) -> bool:
+        """Tell whether it computes on images in lanes for such a batch."""
+        return bool(self._packed) and len(images) >= LANES and images.dtype == torch.float32
+
+    def unpack(self) -> None:
+        """Compute by PyTorch's own operations from now on."""
+        self._packed = None
 
     def _compiled(self, model: schema.Model, keys: Keys | None) -> dict[bool, CompiledGraph]:
         """Compile both graphs; the key says whether it is the training graph."""
