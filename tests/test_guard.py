@@ -57,7 +57,7 @@ class Trap:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         return subprocess.run(
             [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]],
-            cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120,
+            cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600,
         )  # fmt: skip
 
     @property

@@ -89,24 +89,24 @@ def test_one_that_fails_ends_no_other(pretended: Callable[[Training], None]) -> 
 def test_no_more_run_at_once_than_there_are_cores(
     pretended: Callable[[Training], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On three cores seven trainings go three at a time, and all of them are done."""
-    under_way, most, lock = 0, [], threading.Lock()
+    """On three cores six trainings go three at a time, and all of them are done."""
+    under_way, most, lock, together = 0, [], threading.Lock(), threading.Barrier(3, timeout=300)
 
     def training(*_: object) -> None:
         nonlocal under_way
         with lock:
             under_way += 1
             most.append(under_way)
-        time.sleep(0.05)
+        together.wait()
         with lock:
             under_way -= 1
 
     pretended(training)
     monkeypatch.setattr(pool, "cores", lambda: 3)
-    told = outcome(nothing(7), pool.here(7))
+    told = outcome(nothing(6), pool.here(6))
 
     assert max(most) == 3
-    assert list(told.values()) == [[Ended()]] * 7
+    assert list(told.values()) == [[Ended()]] * 6
     assert pool.rounds(7) == 3
 
 

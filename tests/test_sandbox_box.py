@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -100,18 +101,23 @@ def test_the_temporary_folder_is_sized_and_all_else_read_only() -> None:
 @whole
 def test_a_box_is_left_by_all_that_was_in_it_when_its_command_ends() -> None:
     """A daemon with another session, program and environment is gone at once, without a wait."""
+    sleeps = sleeping()
     code = (
         "import os, sys\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
-        "    os.execve(sys.executable, [sys.executable, '-c', 'import time; time.sleep(99)'], {})\n"
+        f"    os.execve(sys.executable, [sys.executable, '-c', '{sleeps}'], {{}})\n"
         "os.write(1, b'ended')\n"
     )
-    began = set(psutil.pids())
     output, boxed = run(code)
-    left = [p for p in psutil.process_iter() if p.pid not in began and "time.sleep(99)" in line(p)]
+    left = [p for p in psutil.process_iter() if sleeps in line(p)]
 
     assert (output, boxed.returncode, left) == ("ended", 0, [])
+
+
+def sleeping() -> str:
+    """Return code that sleeps, by which its process is told from all others of the machine."""
+    return f"import time; time.sleep(99)  # {secrets.token_hex(8)}"
 
 
 def line(found: psutil.Process) -> str:
@@ -207,7 +213,7 @@ def test_any_process_of_a_box_may_be_killed(which: str) -> None:
         assert list(chunks) == []
         with pytest.raises(GraderFault, match="from outside"):
             boxed.look_at_its_end()
-        gone, alive = psutil.wait_procs(family[1:], timeout=60)
+        gone, alive = psutil.wait_procs(family[1:], timeout=300)
     finally:
         boxed.end()
 
@@ -224,7 +230,7 @@ def test_a_box_that_is_ended_at_once_leaves_nothing(tmp_path: Path) -> None:
             time.sleep(delay)
             family = psutil.Process(boxed._process.pid).children(recursive=True)
             boxed.end()
-            _, alive = psutil.wait_procs(family, timeout=60)
+            _, alive = psutil.wait_procs(family, timeout=300)
             assert alive == []
     scratch_left = [p for p in tmp_path.iterdir() if p.name.startswith("grader-box-")]
     with scratch.folder("grader-none-"):
@@ -255,18 +261,19 @@ def test_without_namespaces_the_rest_still_holds(tmp_path: Path) -> None:
 @linux
 def test_without_namespaces_a_daemon_ends_too(tmp_path: Path) -> None:
     """What left session, parent and environment behind is adopted and ended by the launcher."""
+    sleeps = sleeping()
     code = (
         "from tests.test_sandbox_box import run, line\nimport psutil\n"
         "code = '''import os, sys\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
-        '        a = [sys.executable, "-c", "import time; time.sleep(98)"]\n'
+        f'        a = [sys.executable, "-c", "{sleeps}"]\n'
         "        os.execve(sys.executable, a, {})\n"
         "    os._exit(0)\n"
         "'''\n"
         "run(code)\n"
-        "left = [p for p in psutil.process_iter() if 'time.sleep(98)' in line(p)]\n"
+        f"left = [p for p in psutil.process_iter() if '{sleeps}' in line(p)]\n"
         "print([p.pid for p in left if p != psutil.Process()])\n"
     )
 
@@ -303,9 +310,10 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
 @linux
 def test_a_box_ends_with_a_grader_that_was_killed(tmp_path: Path) -> None:
     """After SIGKILL of its parent the launcher ends what is in the box, and its folder."""
+    sleeps = sleeping()
     code = (
         "import os\nfrom grader import process\nfrom grader.sandbox.box import Boxed, Limits\n"
-        "b = Boxed(process.python('-S', '-c', 'import time; time.sleep(97)'),\n"
+        f"b = Boxed(process.python('-S', '-c', '{sleeps}'),\n"
         "          Limits(memory=10**9, output=10**6, cpu=9))\n"
         "b.protections(); print(b._process.pid, flush=True); os.kill(os.getpid(), 9)\n"
     )
@@ -313,13 +321,13 @@ def test_a_box_ends_with_a_grader_that_was_killed(tmp_path: Path) -> None:
         [sys.executable, "-c", code], check=False, capture_output=True, text=True,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )  # fmt: skip
-    for _ in range(100):
+    for _ in range(3_000):
         if not psutil.pid_exists(int(done.stdout)):
             break
         time.sleep(0.1)
 
     assert not psutil.pid_exists(int(done.stdout))
-    assert not [p for p in psutil.process_iter() if "time.sleep(97)" in line(p)]
+    assert not [p for p in psutil.process_iter() if sleeps in line(p)]
     assert list(tmp_path.iterdir()) == []
 
 

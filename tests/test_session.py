@@ -195,7 +195,7 @@ def test_a_folder_for_results_that_cannot_be_made_is_a_usage_error(tmp_path: Pat
 
 def children_left(folder: Path) -> list[str]:
     """List processes that still work on a plan in `folder`, after a moment to end in."""
-    for _ in range(50):
+    for _ in range(600):
         found = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
         jobs = [" ".join(line) for line in found if line and "grader.training.worker" in line]
         mine = [line for line in jobs if str(folder) in _job(line)]
@@ -284,13 +284,11 @@ def test_sigterm_ends_a_run_as_well_as_control_c(tmp_path: Path) -> None:
         cwd=EXAMPLES.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     path = tmp_path / "just_within.py" / "record.json"
-    for _ in range(900):
-        if path.exists() and records.load(path).probe is not None:
-            break
+    while running.poll() is None and not (path.exists() and records.load(path).probe):
         time.sleep(0.1)
     running.terminate()
 
-    assert running.wait(60) == pytest.ExitCode.INTERRUPTED
+    assert running.wait(300) == pytest.ExitCode.INTERRUPTED
     record = records.load(path)
     outcomes = {check.id: check.outcome for check in record.checks}
     assert (record.status, record.score) == ("interrupted", None)

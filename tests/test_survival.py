@@ -19,13 +19,17 @@ from tests.grading import EXAMPLES, REPO, grade
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and rlimits are POSIX")
 GOOD = EXAMPLES / "too_short.py"
 COMMAND = [sys.executable, "-m", "grader.cli"]
-SLEEPER = """
+SLEEPS = "import time; time.sleep(600)"  # the command line of a process that SLEEPER starts
+SLEEPER = f"""
+import subprocess
+import sys
 import time
 import torch.nn as nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        time.sleep(60)
+        subprocess.Popen([sys.executable, "-S", "-c", {SLEEPS!r}])
+        time.sleep(600)
         self.conv = nn.Conv2d(1, 10, 3)
     def forward(self, x):
         return self.conv(x).mean((2, 3))
@@ -78,11 +82,11 @@ def test_a_signal_while_the_submission_describes_itself(tmp_path: Path, number: 
         [*COMMAND, str(tmp_path / "slow.py"), "--quick", f"--out={tmp_path / 'out'}"],
         cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    time.sleep(5)
+    _descendant(running, SLEEPS)
     family = psutil.Process(running.pid).children(recursive=True)
     running.send_signal(number)
 
-    output, _ = running.communicate(timeout=60)
+    output, _ = running.communicate(timeout=300)
     words = "stopped by you" if number == signal.SIGINT else "stopped by SIGTERM"
 
     assert running.returncode == pytest.ExitCode.INTERRUPTED
@@ -90,7 +94,7 @@ def test_a_signal_while_the_submission_describes_itself(tmp_path: Path, number: 
     assert "Traceback" not in output
     assert "KeyboardInterrupt" not in output
     assert family
-    assert psutil.wait_procs(family, timeout=60)[1] == []
+    assert psutil.wait_procs(family, timeout=300)[1] == []
     record = records.load(tmp_path / "out" / "slow.py" / "record.json")
     assert (record.status, record.score) == ("interrupted", None)
     assert record.problem is not None
@@ -112,10 +116,11 @@ def test_a_child_that_is_killed_is_no_zero(tmp_path: Path, stage: str) -> None:
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     module = {"box": "grader.sandbox.launch", "training": "grader.training.worker"}[stage]
-    child = _child(running, module)
-    time.sleep(3)
+    child = _descendant(running, module)
+    if stage == "box":
+        _descendant(running, SLEEPS)
     child.kill()
-    output, _ = running.communicate(timeout=120)
+    output, _ = running.communicate(timeout=300)
     record = records.load(out / submission.name / "record.json")
 
     assert running.returncode == pytest.ExitCode.INTERNAL_ERROR, output
@@ -125,15 +130,15 @@ def test_a_child_that_is_killed_is_no_zero(tmp_path: Path, stage: str) -> None:
     assert not [check for check in record.checks if check.outcome == "failed"]
 
 
-def _child(running: subprocess.Popen[str], module: str) -> psutil.Process:
-    """Wait for a process of the grader's that runs a module."""
-    for _ in range(600):
-        for child in psutil.Process(running.pid).children():
-            with contextlib.suppress(psutil.Error):  # one that is just ending
-                if module in " ".join(child.cmdline()):
+def _descendant(running: subprocess.Popen[str], words: str) -> psutil.Process:
+    """Wait for a process of the run whose command line has the words, however long it takes."""
+    while running.poll() is None:
+        with contextlib.suppress(psutil.Error):  # one that is just ending
+            for child in psutil.Process(running.pid).children(recursive=True):
+                if words in " ".join(child.cmdline()):
                     return child
         time.sleep(0.1)
-    raise AssertionError(f"{module} was never started")
+    raise AssertionError(f"{words} was never started")
 
 
 @pytest.mark.slow
