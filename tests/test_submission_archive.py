@@ -7,10 +7,12 @@ import io
 import os
 import stat
 import struct
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -174,3 +176,50 @@ def test_what_may_not_be_read_is_passed_over(
     write(tmp_path, "locked.py", NET)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked.py")
     assert "not readable: locked.py" in read_program(tmp_path).notes
+
+
+FOLDER_NAMES = st.sampled_from(
+    ["net.py", "a.ipynb", "w.zip", "...zip", "sub", "tests", "__init__.py", "model.py", ".py",
+     "é.py", "e\u0301.py", "NET.PY", "x" * 200, "\udcff.py", "a\n.py", "-c.py", "data.bin"]
+)  # fmt: skip
+IMPORTS = st.sampled_from(
+    ["from model import *", "from ..theirs import Net", "from theirs import Net", "import sub",
+     "import sys; sys.path.append('..')", "from . import net", "%run ../theirs.py",
+     "from sub.model import Net", "from in_.model import Net", "MODEL = Net(3)"]
+)  # fmt: skip
+ENTRIES = st.lists(
+    st.tuples(
+        st.lists(FOLDER_NAMES, min_size=1, max_size=3),
+        st.sampled_from(["file", "file", "file", "link", "folder link", "pipe", "loop"]),
+        st.lists(IMPORTS, max_size=3),
+    ),
+    max_size=8,
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not take such names")
+@SOME
+@given(ENTRIES)
+def test_no_folder_leads_out_of_itself(entries: list[tuple[list[str], str, list[str]]]) -> None:
+    """Whatever a folder holds and imports, nothing of another's file comes out, only words."""
+    with tempfile.TemporaryDirectory() as place:
+        theirs = HEAD + "SECRET_9731 = 5\n" + net().replace("width=10", "width=SECRET_9731")
+        write(Path(place), "theirs.py", theirs)
+        top = Path(place, "in_")
+        top.mkdir()
+        for parts, kind, imports in entries:
+            path = top.joinpath(*parts)
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if kind == "file":
+                    path.write_text("\n".join([HEAD, *imports, net()]))
+                elif kind == "pipe":
+                    os.mkfifo(path)
+                else:
+                    target = {"link": "../theirs.py", "folder link": "..", "loop": path.name}[kind]
+                    path.symlink_to(top / target)
+        try:
+            told = str(msgspec.json.encode(read_program(top)))
+        except SubmissionError as error:
+            told = str(error)
+        assert "SECRET_9731" not in told

@@ -138,6 +138,7 @@ def _limit_itself() -> None:
 
     with contextlib.suppress(ValueError, OSError):  # macOS bounds no address space
         resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES * 1_000_000,) * 2)
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)  # a caller that ignores it hands that down
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
