@@ -183,8 +183,10 @@ def test_a_scheduler_that_waits_for_a_plateau_is_moved(train: Train) -> None:
 
 
 @pytest.mark.slow
-def test_trained_weights_from_elsewhere_show(train: Train) -> None:
+def test_trained_weights_from_elsewhere_show(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights that are there before the first step, or put in after the last, leave evidence."""
+    # A pass over 300 images takes less CPU time than the kernel counts in: let it be MNIST's.
+    monkeypatch.setattr(metered, "_IDLE", metered._IDLE * 60_000 / 300)
     learned = loop.train(plan_of(Net(), epochs=9), 5, patterns(), lambda _: None).state
     known = {name: tensor.tolist() for name, tensor in learned.items()}
     head = f"KNOWN = {known}\ndef know(model):\n    model.load_state_dict("
