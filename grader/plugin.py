@@ -34,11 +34,12 @@ def pytest_load_initial_conftests(
 ) -> None:
     """Refuse to go on when anything but the grader would configure a grading run."""
     if guard.is_grading(early_config.invocation_params.args):
+        guard.protect(early_config, parser, args)
+        # Not before: until then, what is imported may come from the current folder.
         from grader.interruptions import INTERRUPTIONS, Interruptions
 
         interruptions = early_config.stash[INTERRUPTIONS] = Interruptions(early_config)
         early_config.pluginmanager.register(interruptions, "grader-interruptions")
-        guard.protect(early_config, parser, args)
 
 
 @pytest.hookimpl(tryfirst=True)
