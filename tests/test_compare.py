@@ -93,4 +93,5 @@ def test_wrong_usage_says_what_is_right() -> None:
     )
 
     assert result.returncode == 4
-    assert "grade compare A B" in result.stderr
+    assert "arguments are required: B" in result.stderr
+    assert "grade compare --help" in result.stderr
