@@ -69,7 +69,7 @@ def test_it_learns_what_can_be_learnt() -> None:
     assert result.epochs[-1].train_loss < result.epochs[0].train_loss
     assert result.epochs[-1].train_accuracy > 0.8
     assert [type(event) for event in said if not isinstance(event, events.Progress)] == [
-        events.Started, *[events.EpochDone] * 8,
+        events.Started, *[events.EpochDone] * 8, events.Recalled,
     ]  # fmt: skip
 
 
