@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from grader.events import EpochDone
 from grader.plan.schema import Fact
 from grader.record import (
     Accuracy,
@@ -18,6 +17,7 @@ from grader.record import (
     TrainingRun,
     accuracy_of,
 )  # fmt: skip
+from grader.training.events import EpochDone
 
 
 def epoch(number: int = 1, errors: int = 60, samples: int | None = None) -> EpochDone:

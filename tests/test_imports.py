@@ -21,15 +21,11 @@ ALLOWED = {
         "datasets",
         "errors",
         "process",
-        "events",
-        "files",
-        "supervise",
+        "record",
     },
-    # Measuring runs the networks that the training runs, and takes its first step.
-    "measure": {"measure", "training", "plan", "datasets", "errors", "process", "scratch"},
     "datasets": {"datasets", "errors"},
     "checks": {"checks", "record", "rubric"},
-    "reports": {"reports", "escape", "record", "rubric", "events"},
+    "reports": {"reports", "escape", "record", "rubric", "training.events"},
 }
 
 

@@ -38,12 +38,7 @@ class Network:
     """
 
     def __init__(
-        self,
-        model: schema.Model,
-        generator: torch.Generator,
-        device: torch.device | str = "cpu",
-        *,
-        lanes: bool = True,
+        self, model: schema.Model, generator: torch.Generator, device: torch.device | str = "cpu"
     ) -> None:
         self.device = torch.device(device)
         self.state: dict[str, torch.Tensor] = {
@@ -54,7 +49,7 @@ class Network:
         }
         keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
         self._plain = self._compiled(model, None)
-        fast = lanes and LANES and self.device.type == "cpu" and len(model.input_shape) == 3
+        fast = LANES and self.device.type == "cpu" and len(model.input_shape) == 3
         self._packed = self._compiled(model, keys) if fast else None
         self.training = True
 
@@ -112,17 +107,12 @@ class _Step:
     done_with: tuple[int, ...]  # values nobody reads after this step
     node: schema.Node
 
-    def filled(self, values: list[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments, with what the values so far put into their gaps."""
+    def __call__(self, values: list[Any]) -> None:
         args, kwargs = self.args.copy(), self.kwargs.copy()
         for index, fill in self.gaps:
             args[index] = fill(values)
         for key, fill in self.keyword_gaps:
             kwargs[key] = fill(values)
-        return args, kwargs
-
-    def __call__(self, values: list[Any]) -> None:
-        args, kwargs = self.filled(values)
         values[self.result] = self.function(*args, **kwargs)
         del args, kwargs  # so that what is done with is freed here
         for slot in self.done_with:
@@ -165,7 +155,7 @@ class CompiledGraph:
             try:
                 step(values)
             except OPERATION_ERRORS as error:
-                raise failure(self._subject, step.node, error) from None
+                raise _failure(self._subject, step.node, error) from None
         output = values[self._output]
         if not isinstance(output, torch.Tensor):
             raise SubmissionError(
@@ -252,8 +242,7 @@ _REMEDIES = {
 }
 
 
-def failure(subject: str, node: schema.Node, error: Exception) -> SubmissionError:
-    """Return what to say of an operation that could not be carried out."""
+def _failure(subject: str, node: schema.Node, error: Exception) -> SubmissionError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return SubmissionError(
         f"the {subject} cannot be run: {node.op} says: {reason}",
