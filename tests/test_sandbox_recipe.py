@@ -30,7 +30,7 @@ SGD = "def optimizer(m): return optim.SGD(m.parameters(), lr=0.4)"
 
 
 def described(*statements: str) -> Description:
-    """Describe a network and what a file says of its recipe, on lines 30, 31, …"""
+    """Describe a network and what a file says of its recipe, on lines 30, 31 and on."""
     said = [Statement(text, "net.py", 30 + line) for line, text in enumerate(statements)]
     whole = [Statement(MODEL, "net.py", 1), *said]
     return described_here(Program([Module(ENTRY, whole)]))

@@ -11,7 +11,15 @@ from grader.plan.schema import Description
 from grader.submission import read_program
 from tests.describing import described_here
 from tests.reading import (
-    HEAD, TRAIN, found, net, notebook, parameters, refusal, script, write,
+    HEAD,
+    TRAIN,
+    found,
+    net,
+    notebook,
+    parameters,
+    refusal,
+    script,
+    write,
 )  # fmt: skip
 
 MANY = net("Net1") + net("Net2") + net("Net3")
