@@ -42,7 +42,7 @@ class Observed:
         self.rebuilt_notes: list[str] = []  # that hold only where the grader's loop trains
         self.loader = training.passes[-1].loader if training.passes else None
         self.loss: Loss | None = None
-        self.whole = True  # every part could be taken over
+        self.by_hand = ""  # what no schedule says of the learning rates
 
     def describe(self, names: dict[int, str], classes: int, epochs: Part | None) -> Json:
         """Return the parts that were seen; `epochs` is what the file says of their number."""
@@ -65,6 +65,7 @@ class Observed:
     def level(self) -> tuple[str, str]:
         """Return the level at which it has to be graded, and why it is no plain loop."""
         reason = not_plain(self.training, self.loss) if self.training.passes else ""
+        reason = reason or self.by_hand
         return ("sandboxed" if reason else "rebuilt"), reason
 
     def _take(self, key: str, read: Callable[[], Any], place: Place, shown: str = "") -> None:
@@ -78,7 +79,6 @@ class Observed:
 
     def _leave_out(self, key: str, error: Exception, place: Place) -> None:
         told = explain(error, self.files)
-        self.whole = False
         self.notes.append(left_out(key, place.text, told["message"], told["where"] or str(place)))
 
     def _epochs(self, loop: Place, said: Part | None) -> Any:
@@ -264,7 +264,7 @@ class Observed:
             lr = [[e[g] for e in by_epoch for _ in range(steps)] for g in range(len(rates))]
             self.found["schedule"] = {"lr": [_short(v) for v in lr], "momentum": None}
         else:
-            self.whole = False
+            self.by_hand = "it sets the learning rate by hand, from batch to batch"
 
 
 def _batches(loader: Loader) -> Any:
