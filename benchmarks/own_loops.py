@@ -20,14 +20,14 @@ import msgspec
 
 from grader.checks.sandboxed import MOST_WORK
 from grader.datasets import mnist
+from grader.events import AnyEvent, Metered
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.schema import Plan
 from grader.sandbox.describe import describe
 from grader.submission.program import Program
 from grader.submission.reader import read_program
+from grader.supervise import Own
 from grader.training import metered
-from grader.training.events import AnyEvent, Metered
-from grader.training.supervise import Own
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOP = """

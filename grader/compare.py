@@ -39,7 +39,5 @@ def _with_accuracy(record: Record) -> Record:
         folder = results.find(Path(DEFAULT_OUT), record.submission)
         known = records.load(folder / "record.json") if folder else record
         if record.content_sha256 and known.content_sha256 == record.content_sha256:
-            return records.update(
-                record, accuracy=known.accuracy, training=known.training, probe=known.probe
-            )
+            return records.update(record, accuracy=known.accuracy, training=known.training)
     return record

@@ -30,7 +30,7 @@ class Grading(Protocol):
 GRADING = pytest.StashKey[Grading]()
 """What the items ask; missing where checks are only collected."""
 
-_ORDER = ("description", "training", "probe", "everything")
+_ORDER = ("description", "training", "everything")
 
 
 class CheckFailed(Exception):
@@ -43,9 +43,8 @@ class CheckItem(pytest.Item):
     def __init__(self, *, requirement: Requirement, **arguments: object) -> None:
         super().__init__(**arguments)  # type: ignore[arg-type] # pytest's own, passed on
         self.requirement = requirement
-        for marker in ("trains", "probed"):
-            if getattr(requirement, marker):
-                self.add_marker(marker)
+        if requirement.trains:
+            self.add_marker("trains")
 
     def setup(self) -> None:
         """Find out what the check needs to know; a fault of the grader is an error of pytest's."""

@@ -1,7 +1,7 @@
 """The steps from a path to a Record, each run once and only when somebody asks for it.
 
 read ─> describe ─> examine ─> train
-text    sandbox     facts      worker process
+text    sandbox     measure    worker process
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from grader import pool, results, runs
 from grader import record as records
 from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data, stopped_by
+from grader.events import AnyEvent, Blank, EpochDone, Failed, Metered, Started
+from grader.files import write_atomically
+from grader.measure.asking import Measurer
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.content import content_of, in_order
-from grader.plan.facts import facts_of
+from grader.plan.findings import Facts
 from grader.plan.fixed import fixed_values
 from grader.plan.images import shape_after, validate_images
 from grader.plan.initial import drawn_together, kept_short, notes_on_initialisation
@@ -38,8 +41,7 @@ from grader.submission.apart import read_apart
 from grader.submission.files import check_path, sha256_of
 from grader.submission.literals import fixed_in_code
 from grader.submission.program import Part, Program, RecipeChoice, Statement, Train
-from grader.training.events import AnyEvent, Blank, EpochDone, Failed, Metered, Probed, Started
-from grader.training.supervise import Bounds, Job, Own
+from grader.supervise import Bounds, Job, Own
 
 OnEvent = Callable[[AnyEvent, int], None]
 """Is told each event of a training, and which of the runs it is of, counted from 1."""
@@ -72,7 +74,8 @@ class Run:
         UsageFault where nothing to grade lies at the path, and where a required protection is
         missing in an official run.
 
-        A box is started at once too: it loads PyTorch while the submission is read.
+        A box and a measuring process are started at once too: both load PyTorch while the
+        submission is read.
         """
         check_path(request.submission.absolute())
         self.request = request
@@ -81,6 +84,9 @@ class Run:
         self._done: set[str] = set()
         rubric = request.rubric
         self.runs = rubric.limits.runs_asked_for(request.runs)
+        self._measurer = Measurer(
+            request.data_dir, seconds=rubric.seconds.epoch, megabytes=rubric.megabytes.train
+        )
         self._box = _box(rubric)
         with contextlib.ExitStack() as failing:
             failing.callback(self.close)
@@ -92,8 +98,9 @@ class Run:
             failing.pop_all()
 
     def close(self) -> None:
-        """End the box; `described` does it too."""
+        """End the box and the measuring process; `described` does it too."""
         self._box.close()
+        self._measurer.close()
 
     def begin(self, *, whole: bool = True) -> Path:
         """Write the first record, unless that is done; return the folder of the results.
@@ -135,7 +142,7 @@ class Run:
         facts, recipe = self.record.model, self.record.recipe
         limit = self.request.rubric.limits.trained_parameters
         small = facts is not None and facts.parameters <= limit
-        return small and recipe is not None and not recipe.flaws
+        return small and self.record.problem is None and recipe is not None and not recipe.flaws
 
     def _describe(self) -> None:
         with self._problems_noted("describe"):
@@ -147,9 +154,18 @@ class Run:
             with self._problems_noted("describe"):
                 self.plan = make_plan(self.program, self.request, self._box)
                 with blaming_data("the submission's description of itself"):
-                    self.record = examine(self.record, self.plan)
+                    self._write_plan(self.plan)
+                    self._measure(self.plan)
                 self._note_own_training(self.program, self.plan)
-                self._write_plan(self.plan)
+
+    def _measure(self, plan: Plan) -> None:
+        """Find out what the network does, and whether a step of its training can be taken."""
+        step = plan.level == "rebuilt" and not plan.flaws
+        answer = self._measurer.measure(plan, step=step)
+        self.record = examine(self.record, plan, answer.facts)
+        if answer.failed:
+            with self._problems_noted("train"):
+                raise runs.untrainable(answer)
 
     def _first_time(self, step: str) -> bool:
         first = step not in self._done
@@ -217,7 +233,7 @@ class Run:
 
     def _write_plan(self, plan: Plan) -> None:
         encoded = msgspec.json.encode(plan)
-        records.write_atomically(self.begin() / "plan.json", encoded)
+        write_atomically(self.begin() / "plan.json", encoded)
         self._update(
             plan_sha256=hashlib.sha256(encoded).hexdigest(),
             content_sha256=hashlib.sha256(content_of(plan)).hexdigest(),
@@ -306,7 +322,6 @@ class Run:
             self._note_failure(number, error)
         if isinstance(event, EpochDone):
             self._note_accuracy()
-        if isinstance(event, Probed | EpochDone):
             self.save()
 
     def _note_first(self, event: AnyEvent) -> None:
@@ -317,8 +332,6 @@ class Run:
             device = {"device": event.device}
             environment = self.record.environment | event.versions | device
             self._update(environment=environment, notes=self.record.notes + event.remarks)
-        elif isinstance(event, Probed):
-            self._update(probe=event)
         elif isinstance(event, Blank):
             self._update(blank=event)
         elif isinstance(event, Metered):
@@ -400,8 +413,8 @@ def _plain(code: Statement | Part) -> str:
         return code.source
 
 
-def examine(record: Record, plan: Plan) -> Record:
-    """Add to the record what the plan alone tells: architecture and recipe."""
+def examine(record: Record, plan: Plan, measured: Facts) -> Record:
+    """Add to the record what is known before a training: architecture and recipe."""
     recipe = records.RecipeSummary(
         plan.recipe.epochs, plan.recipe.batch_size, plan.provenance, plan.flaws
     )
@@ -409,9 +422,8 @@ def examine(record: Record, plan: Plan) -> Record:
     notes = record.notes + list(plan.notes) + flaws
     if plan.level == "rebuilt":
         notes += notes_on_initialisation(plan.model)
-    facts = facts_of(plan.model)
     return records.update(
-        record, model=facts, recipe=recipe, fixed=fixed_values(plan), notes=notes,
+        record, model=measured, recipe=recipe, fixed=fixed_values(plan), notes=notes,
         level=plan.level,
     )  # fmt: skip
 

@@ -58,7 +58,6 @@ def pytest_configure(config: pytest.Config) -> None:
     from grader.session import Grading
 
     config.addinivalue_line("markers", "trains: this check needs the network to be trained")
-    config.addinivalue_line("markers", "probed: the beginning of a training is enough for it")
     guard.check_processes(config)
     # The summary tells each failure once, last; pytest's own lists only if somebody asks for them.
     option.tbstyle = "no" if option.tbstyle == "auto" else option.tbstyle

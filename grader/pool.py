@@ -23,8 +23,8 @@ import msgspec
 
 from grader import scratch
 from grader.errors import GraderFault, GradingError
-from grader.training.events import AnyEvent
-from grader.training.supervise import Bounds, Job, train
+from grader.events import AnyEvent
+from grader.supervise import Bounds, Job, train
 
 _WAIT = 0.5  # seconds without looking for a signal, on systems where waiting cannot be interrupted
 

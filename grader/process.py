@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import psutil
 
@@ -285,3 +285,11 @@ def clean_environment(home: Path) -> dict[str, str]:
 def python(*arguments: str) -> list[str]:
     """Return a command that runs this Python isolated: no user site, no PYTHON* variables."""
     return [sys.executable, "-I", *arguments]
+
+
+def private_stdout() -> BinaryIO:
+    """Keep standard output for events alone: file descriptor 1 becomes standard error."""
+    sys.stdout.flush()
+    private = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(private, "wb")

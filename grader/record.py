@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from statistics import stdev
 from typing import Any, Literal
@@ -11,13 +9,14 @@ from typing import Any, Literal
 import msgspec
 
 from grader.errors import NOT_SCORED, Fault, GraderFault
+from grader.events import Blank, EpochDone, Metered, Recalled
+from grader.files import write_atomically
 from grader.plan.findings import Facts, Finding, Fixed, Layer
 from grader.plan.schema import Fact, Flaw
 from grader.statistics import chance, mean_interval, p_value, wilson
-from grader.training.events import Blank, EpochDone, Metered, Probed, Recalled
 
 # Checks know the Record, and nothing behind it.
-__all__ = ["Blank", "Facts", "Finding", "Fixed", "Flaw", "Layer", "Metered", "Probed"]
+__all__ = ["Blank", "Facts", "Finding", "Fixed", "Flaw", "Layer", "Metered"]
 
 Outcome = Literal["passed", "failed", "not_judged"]
 Stage = Literal["read", "describe", "train"]
@@ -199,7 +198,6 @@ class Record(Struct, frozen=True):
     content_sha256: str = ""
     recipe: RecipeSummary | None = None
     fixed: list[Fixed] = []
-    probe: Probed | None = None
     blank: Blank | None = None
     metered: Metered | None = None
     training: Training | None = None
@@ -250,45 +248,9 @@ def _with_spread(accuracy: Accuracy, errors: list[int], tested: int, limit: floa
     )  # fmt: skip
 
 
-def measured(findings: list[Finding], probe: Probed | None) -> list[Finding]:
-    """Take the probe's word for what a graph alone cannot tell: that a layer changes a score."""
-    idle = {i.node: i.why for i in probe.influences if not i.acts} if probe else {}
-    return [
-        msgspec.structs.replace(f, counts=False, why=idle[f.node])
-        if f.counts and f.node in idle
-        else f
-        for f in findings
-    ]
-
-
 def percent(errors: int, tested: int) -> float:
     """Return an accuracy, rounded so that 60 errors in 10,000 are 99.4 to the last bit."""
     return round(100 * (1 - errors / tested), 6)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; GraderFault names the path when it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).chmod(0o644)  # mkstemp's files are private
-            os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise unwritten(path, error) from error
-
-
-def unwritten(path: Path, error: OSError) -> GraderFault:
-    """Return the fault for a result that the system does not let us write."""
-    return GraderFault(
-        "a result could not be written", expected="a writable folder with free space",
-        found=str(error), where=str(path), help="choose another folder with --out",
-    )  # fmt: skip
 
 
 def encoded(record: Record) -> bytes:
@@ -305,8 +267,10 @@ def load(path: Path) -> Record:
     """Read a record, also one of version 1; GraderFault when it is none."""
     try:
         content = msgspec.json.decode(path.read_bytes())
-        if isinstance(content, dict) and content.get("version") == 1:
-            return _of_version_1(content)
+        if isinstance(content, dict):
+            content.pop("probe", None)  # once, what was measured stood apart from the facts
+            if content.get("version") == 1:
+                return _of_version_1(content)
         return msgspec.convert(content, Record)
     except (OSError, msgspec.MsgspecError) as error:
         raise GraderFault(

@@ -19,6 +19,7 @@ import msgspec
 
 from grader import record as records
 from grader.errors import GraderFault
+from grader.files import unwritten
 from grader.record import Record, Submission
 
 PARTIAL = "partial"
@@ -91,7 +92,7 @@ def _created(folder: Path, record: Record) -> bool:
         finally:
             shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
-        raise records.unwritten(folder / "record.json", error) from error
+        raise unwritten(folder / "record.json", error) from error
 
 
 def _replaced(folder: Path, record: Record) -> Path:

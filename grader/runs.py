@@ -7,11 +7,7 @@ import hashlib
 from msgspec.structs import replace
 
 from grader.errors import GradingError, SubmissionError
-from grader.plan.assemble import SAMPLES, steps_per_epoch
-from grader.plan.schema import Recipe
-from grader.record import Problem, Stage, Training, TrainingRun, percent
-from grader.rubric import Limits
-from grader.training.events import (
+from grader.events import (
     AnyEvent,
     Diverged,
     EpochDone,
@@ -21,6 +17,11 @@ from grader.training.events import (
     Recalled,
     Started,
 )
+from grader.measure.asking import Answer
+from grader.plan.assemble import SAMPLES, steps_per_epoch
+from grader.plan.schema import Recipe
+from grader.record import Problem, Stage, Training, TrainingRun, percent
+from grader.rubric import Limits
 
 
 def seeds_from(first: int, count: int) -> list[int]:
@@ -112,11 +113,17 @@ def failure_of(event: AnyEvent, level: str) -> SubmissionError | None:
         error.fault = event.fault
         return error
     if isinstance(event, Failed):
-        return SubmissionError(
-            "the network or its recipe cannot be trained",
-            expected=event.expected or "a training step that finishes",
-            found=": ".join(part for part in (event.message, event.found) if part),
-            where=event.where,
-            help=event.help or "run a few training steps of your own at this batch size",
-        )
+        return untrainable(event)
     return None
+
+
+def untrainable(event: Failed | Answer) -> SubmissionError:
+    """Return the error of a network or recipe of which a training step cannot be taken."""
+    message = event.failed if isinstance(event, Answer) else event.message
+    return SubmissionError(
+        "the network or its recipe cannot be trained",
+        expected=event.expected or "a training step that runs to its end",
+        found=": ".join(part for part in (message, event.found) if part),
+        where=event.where,
+        help=event.help or "run a few training steps of your own at this batch size",
+    )

@@ -162,15 +162,11 @@ class Grading:
         self._save("running")
 
     def _judge_the_rest(self) -> None:
-        """Note what was not reached when the run was stopped, and judge what its probe tells."""
+        """Note what was not reached when the run was stopped."""
         record = self.run.record
+        stopped = record.problem.message if record.problem else "the run was stopped"
         for requirement in self.selected:
-            if requirement.id in self.checks:
-                continue
-            if requirement.probed and record.probe is not None:
-                self.judge(requirement)
-            else:
-                stopped = record.problem.message if record.problem else "the run was stopped"
+            if requirement.id not in self.checks:
                 self._note_unjudged(requirement, Verdict("not_judged", message=stopped))
 
     def _save(self, status: str) -> None:

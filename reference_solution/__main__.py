@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grader import rubric as rubrics
 from grader.errors import GradingError
+from grader.events import AnyEvent, EpochDone, Started
+from grader.events import Progress as Step
 from grader.pipeline import Request, Run
-from grader.training.events import AnyEvent, EpochDone, Started
-from grader.training.events import Progress as Step
 
 HERE = Path(__file__).resolve().parent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +11,21 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from grader.plan.facts import facts_of
+from grader.datasets import mnist
+from grader.datasets.mnist import Bytes
+from grader.measure.facts import measure
 from grader.plan.findings import Facts
-from grader.plan.schema import Model
+from grader.plan.schema import (
+    Channels,
+    Graph,
+    Group,
+    Model,
+    Optimizer,
+    Plan,
+    Recipe,
+    Schedule,
+    ToFloat,
+)
 from grader.plan.validate import validate_model
 from tests.boxed import boxed
 
@@ -44,9 +57,33 @@ def model_of(module: nn.Module) -> Model:
     return msgspec.json.decode(msgspec.json.encode(json), type=Model)
 
 
+@functools.cache
+def digits() -> Bytes:
+    """Read some images to train on."""
+    return mnist.some().train_images
+
+
+def recipe_of(model: Model, batch: int = 64) -> Recipe:
+    """Return a recipe that teaches every tensor, in batches of so many images."""
+    shape = model.input_shape
+    image = [] if shape == [1, 28, 28] else [Channels(shape[0])] * (len(shape) == 3)
+    names = [tensor.name for tensor in model.tensors if tensor.trainable]
+    return Recipe(
+        epochs=10, batch_size=batch, optimizer=Optimizer("SGD", [Group(names, {})]),
+        schedule=Schedule([[0.1]]), train_transform=[*image, ToFloat()],
+        test_transform=[*image, ToFloat()], loss=Graph(["output", "target"], [], "output"),
+        drop_last=False,
+    )  # fmt: skip
+
+
+def facts_of_model(model: Model, *, batch: int = 64, seed: int | None = None) -> Facts:
+    """Measure a model with a recipe of its own."""
+    return measure(Plan(model, recipe_of(model, batch), []), digits(), seed)
+
+
 def facts(module: nn.Module) -> Facts:
-    """Capture a module and work out its facts."""
+    """Capture a module and measure what it does; each time with other random numbers."""
     torch.manual_seed(0)
     model = model_of(module)
     validate_model(model)
-    return facts_of(model)
+    return facts_of_model(model)

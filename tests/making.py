@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from grader.events import EpochDone
 from grader.plan.schema import Fact
 from grader.record import (
     Accuracy,
@@ -17,7 +18,6 @@ from grader.record import (
     TrainingRun,
     accuracy_of,
 )  # fmt: skip
-from grader.training.events import EpochDone
 
 
 def epoch(number: int = 1, errors: int = 60, samples: int | None = None) -> EpochDone:

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from grader import rubric as rubrics
+from grader.events import Metered
 from grader.record import Check, Problem, Record, TrainingRun, accuracy_of
 from grader.rubric import Rubric
-from grader.training.events import Metered
 from tests.judging import check_of
 from tests.making import accuracy, record, run
 

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from grader import rubric as rubrics
+from grader.events import Blank, Recalled
 from grader.plan.findings import Fixed
 from grader.record import Record
-from grader.training.events import Blank, Recalled
 from tests.judging import check_of
 from tests.making import accuracy, record, run
 

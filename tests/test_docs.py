@@ -8,8 +8,8 @@ import pytest
 
 from grader import record as records
 from grader.checks import CHECKS
+from grader.events import EpochDone, Metered, Replaced
 from grader.plan import findings
-from grader.training.events import EpochDone, Influence, Metered, Misshapen, Probed, Replaced
 from tests.grading import EXAMPLES, REPO, grade
 
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
@@ -17,7 +17,7 @@ STRUCTS = [
     records.Record, records.Submission, records.Problem, records.RecipeSummary, records.Training,
     records.Flaw, records.Accuracy, records.TrainingRun, records.Check, records.SetAside,
     findings.Facts, findings.TensorCount, findings.Layer, findings.Finding, EpochDone, Metered,
-    Replaced, Probed, Misshapen, Influence,
+    Replaced,
 ]  # fmt: skip
 
 

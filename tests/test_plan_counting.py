@@ -9,9 +9,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from grader.plan.facts import facts_of
 from tests.boxed import boxed
-from tests.capturing import Net, conv, facts, model_of
+from tests.capturing import Net, conv, facts, facts_of_model, model_of
 
 
 class Hidden(nn.Module):
@@ -160,7 +159,7 @@ def test_counts_agree_with_numel(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     alone = {"init_weights": False, "aux_logits": False}  # no second head for training
     options = alone if name in ("googlenet", "inception_v3") else {}
     network = torchvision.models.get_model(name, weights=None, num_classes=10, **options)
-    found = facts_of(model_of(network))
+    found = facts_of_model(model_of(network))
 
     assert found.declared == sum(math.prod(p.shape) for p in network.parameters())
     assert found.unused == 0

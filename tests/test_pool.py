@@ -18,9 +18,9 @@ from torch import nn
 
 from grader import pool
 from grader.errors import GraderFault, LimitReached, SubmissionError
+from grader.events import EpochDone, Finished, Started
 from grader.pool import Ended, News, Place, Task
-from grader.training.events import EpochDone, Finished, Started
-from grader.training.supervise import Bounds, Job
+from grader.supervise import Bounds, Job
 from tests.capturing import Net
 from tests.plans import plan_of
 

@@ -10,6 +10,7 @@ import pytest
 from grader import record as records
 from grader import statistics
 from grader.errors import GraderFault
+from grader.files import write_atomically
 from tests.making import accuracy, record, run
 
 OLD = b'{"version": 1, "training": {"epochs": [1]}, "accuracy": {"runs": 1}}'
@@ -128,7 +129,7 @@ def test_a_full_disk_leaves_the_old_file_whole(
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(GraderFault, match="could not be written"):
-        records.write_atomically(path, b"new")
+        write_atomically(path, b"new")
 
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
     assert path.read_bytes() == b"old"

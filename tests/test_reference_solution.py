@@ -7,10 +7,10 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from grader.events import Progress as Step
+from grader.events import Started
 from grader.pipeline import Run
 from grader.record import Record, update
-from grader.training.events import Progress as Step
-from grader.training.events import Started
 from reference_solution import __main__ as program
 from reference_solution.model import EPOCHS, Net, optimizer, scheduler
 from tests.making import epoch, facts, trained

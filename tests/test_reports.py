@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from grader import rubric
+from grader.events import AnyEvent, Diverged, Failed, Progress, Started
 from grader.record import SetAside, accuracy_of
 from grader.reports import progress, terminal
-from grader.training.events import AnyEvent, Diverged, Failed, Probed, Progress, Started
 from tests.making import accuracy, check, epoch, facts, record, run
 
 RUBRIC = rubric.load()
@@ -29,16 +29,6 @@ def test_summary_shows_each_check_with_found_expected_and_points() -> None:
     assert "✓ Dropout acts" in text
     assert "✗ Dropout acts" in text
     assert "0/10" in text
-
-
-def test_a_quick_look_says_what_it_has_not_measured() -> None:
-    """Layers that passed by the graph alone are said to have; with a probe, or none, nothing is."""
-    passed = check(id="dropout")
-    alone = "judged by the network's graph alone"
-
-    assert alone in summary(checks=[passed])
-    assert alone not in summary(checks=[passed], probe=Probed())
-    assert alone not in summary(checks=[check("failed", id="dropout")])
 
 
 def test_a_verdict_within_the_noise_says_so() -> None:

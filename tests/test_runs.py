@@ -16,9 +16,9 @@ from grader import pool, runs
 from grader import record as records
 from grader import rubric as rubrics
 from grader.errors import GraderFault, LimitReached, SubmissionError, UsageFault
+from grader.events import AnyEvent, Diverged, Failed, Finished, Started
 from grader.pipeline import Request, Run
-from grader.training.events import AnyEvent, Diverged, Failed, Finished, Started
-from grader.training.supervise import Job
+from grader.supervise import Job
 from tests.grading import EXAMPLES
 from tests.making import epoch
 

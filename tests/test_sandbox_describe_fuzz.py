@@ -19,6 +19,7 @@ from grader import rubric as rubrics
 from grader.errors import Crashed, GradingError, SubmissionError, Suspicious
 from grader.pipeline import complete, examine
 from grader.plan.assemble import assemble
+from grader.plan.facts import facts_of
 from grader.plan.schema import Description, Plan
 from grader.record import Record, Submission
 from grader.sandbox.describe import received
@@ -79,7 +80,7 @@ def survives(answer: bytes) -> None:
     empty = Record(Submission("net.py", "net.py", ""), "MNIST", "", 100.0)
     try:
         plan = complete(read(answer), PROGRAM, RUBRIC)
-        record = examine(empty, plan)
+        record = examine(empty, plan, facts_of(plan.model))
     except SubmissionError:
         return
     assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan

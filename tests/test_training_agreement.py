@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from grader.training import agreement, events, loop
+from grader import events
+from grader.training import agreement, loop
 from grader.training.lanes.vectors import LANES
 from grader.training.network import CompiledGraph, Network
 from tests import networks

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grader.events import AnyEvent, Blank, Recalled
 from grader.plan import schema
 from grader.training import loop
-from grader.training.events import AnyEvent, Blank, Recalled
 from grader.training.knowledge import blank
 from tests.boxed import boxed
 from tests.capturing import Net, conv

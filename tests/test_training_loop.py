@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from grader import events
 from grader.datasets.mnist import Mnist
 from grader.errors import SubmissionError
 from grader.plan import schema
-from grader.training import events
 from grader.training.loop import Result, train
 from grader.training.optimizer import Optimizer
 from tests import networks

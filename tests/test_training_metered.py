@@ -19,12 +19,12 @@ from torch import nn
 
 from grader.checks.sandboxed import suspicions
 from grader.errors import SubmissionError
+from grader.events import AnyEvent, EpochDone, Metered, Replaced
+from grader.supervise import Own
 from grader.training import loop, metered
-from grader.training.events import AnyEvent, EpochDone, Metered, Replaced
 from grader.training.loop import Result, Run
 from grader.training.metered import restated_errors
 from grader.training.returned import read_weights, room
-from grader.training.supervise import Own
 from tests.capturing import model_of
 from tests.plans import patterns, plan_of
 from tests.reading import script

@@ -14,12 +14,10 @@ from grader.record import (
     Finding,
     Flaw,
     Metered,
-    Probed,
     Problem,
     Record,
     Training,
     TrainingRun,
-    measured,
 )
 from grader.rubric import Rubric
 
@@ -160,8 +158,6 @@ def integrity(record: Record, rubric: Rubric) -> Verdict:
     """Integrity."""
     facts = _facts(record)
     doubts = list(_doubts(facts))
-    if record.probe is not None:
-        doubts += _contradictions(record.probe)
     ours = record.training if record.level == "rebuilt" else None
     miscounted = list(_miscounted(record, ours)) if ours else []
     of_loop = [
@@ -290,7 +286,6 @@ def _judge_layer(
 
     What to try is to `add` such a layer where there is none, or to `correct` what there is.
     """
-    findings = measured(findings, record.probe)
     good = [f for f in findings if f.counts]
     reasons = "; ".join(f"{_called(f)} ({_shapes(f)}): {f.why}" for f in findings)
     return verdict(
@@ -378,25 +373,15 @@ def _doubts(facts: Facts) -> list[str]:
     if not facts.batch_independent:
         mixed = ", ".join(f"{m.op} ({m.where or m.name}): {m.why}" for m in facts.mixing[:3])
         doubts.append(f"images of a batch affect each other: {mixed}")
-    return doubts
-
-
-def _contradictions(probed: Probed) -> Iterator[str]:
-    """Say where the network, when it ran on a few images, was not what its graphs say."""
-    if probed.failed:
-        yield f"the network cannot be run on a few images: {probed.failed}"
-    for each in probed.misshapen[:3]:
-        yield f"node {each.node} gives {each.found} where the description says {each.stated}"
-    if not probed.independent:
-        yield "an image's scores change with the other images of its batch"
+    return doubts + facts.contradictions[:3]
 
 
 REQUIREMENTS = (
     Requirement(loads, needs="description"),
     Requirement(parameter_count, needs="description"),
-    Requirement(batch_normalization, needs="probe"),
-    Requirement(dropout, needs="probe"),
-    Requirement(global_average_pooling, needs="probe"),
+    Requirement(batch_normalization, needs="description"),
+    Requirement(dropout, needs="description"),
+    Requirement(global_average_pooling, needs="description"),
     Requirement(test_accuracy, needs="training"),
     Requirement(epoch_budget, needs="everything"),
     Requirement(integrity, needs="everything"),

@@ -35,7 +35,7 @@ def verdict(
     return Verdict("failed", expected, found, where, message, help)
 
 
-Needs = Literal["description", "training", "probe", "everything"]
+Needs = Literal["description", "training", "everything"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Requirement:
     """One requirement of the assignment: its function, and what has to be known to judge it.
 
     `description`: nothing but the description. `training`: a finished training; without one it
-    cannot be judged. `probe`: the description, and the probe at the beginning of a training if
-    there is one. `everything`: as much as the run finds out.
+    cannot be judged. `everything`: as much as the run finds out.
     """
 
     function: Callable[[Record, Rubric], Verdict]
@@ -65,11 +64,6 @@ class Requirement:
     def trains(self) -> bool:
         """Whether it cannot be judged without a training."""
         return self.needs == "training"
-
-    @property
-    def probed(self) -> bool:
-        """Whether the beginning of a training is enough to judge it for good."""
-        return self.needs == "probe"
 
     def judge(self, record: Record, rubric: Rubric) -> Check:
         """Judge the record."""

@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 
 BUNDLED = Path(__file__).parent
+_SOME = 4_000  # images of each kind, where a few will do
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,16 @@ def load(data_dir: Path | None = None) -> Mnist:
     return Mnist(*(_array(_read(folder, file), file) for file in _FILES))
 
 
+def some(data_dir: Path | None = None) -> Mnist:
+    """Read the first images and labels of what `load` would read, in a hundredth of the time.
+
+    They are not held to any digest: `verify` is what checks them. Raises as `load` does.
+    """
+    folder = BUNDLED if data_dir is None else _folder(data_dir)
+    firsts = (replace(file, shape=(min(_SOME, file.shape[0]), *file.shape[1:])) for file in _FILES)
+    return Mnist(*(_array(_start(folder, file), file) for file in firsts))
+
+
 def verify(data_dir: Path | None = None) -> None:
     """Check what `load` would read (a quarter of a second), and raise what it would raise."""
     folder = BUNDLED if data_dir is None else _folder(data_dir)
@@ -122,15 +133,21 @@ def _path(folder: Path, file: _File) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read(folder: Path, file: _File) -> bytes:
+def _start(folder: Path, file: _File, more: int = 0) -> bytes:
+    """Read as many bytes as the file has, and so many more."""
     path = _path(folder, file)
     if path is None:
         raise _fault(folder / file.name, file, "no such file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            content = stream.read(file.size + 1)  # one more would show, and a bomb stays small
+            return stream.read(file.size + more)
     except (OSError, EOFError, zlib.error) as error:
         raise _fault(path, file, f"{type(error).__name__}: {error}") from None
+
+
+def _read(folder: Path, file: _File) -> bytes:
+    content = _start(folder, file, more=1)  # one more would show, and a bomb stays small
+    path = folder / file.name
     if len(content) != file.size:
         more = "more than " if len(content) > file.size else ""
         raise _fault(path, file, f"{more}{min(len(content), file.size):,} bytes")

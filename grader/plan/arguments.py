@@ -15,68 +15,19 @@ _SIGNATURES = {
     "conv1d conv2d conv3d": "input weight bias stride padding dilation groups",
     "conv_transpose1d conv_transpose2d conv_transpose3d":
         "input weight bias stride padding output_padding groups dilation",
-    "linear": "input weight bias",
-    "bilinear": "input other weight bias",
     "batch_norm": "input weight bias running_mean running_var training momentum eps",
     "instance_norm": "input weight bias running_mean running_var use_input_stats momentum eps",
-    "layer_norm": "input normalized_shape weight bias eps",
-    "rms_norm": "input normalized_shape weight eps",
-    "group_norm": "input num_groups weight bias eps",
     "dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout": "input p train",
     "max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
     "max_pool3d_with_indices": "self kernel_size stride padding dilation ceil_mode",
-    "avg_pool1d avg_pool2d avg_pool3d":
-        "self kernel_size stride padding ceil_mode count_include_pad divisor_override",
-    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
-    "adaptive_max_pool2d adaptive_max_pool3d": "self output_size",
-    "im2col": "self kernel_size dilation padding stride",
-    "mean sum nansum nanmean amax amin prod all any max min median nanmedian argmax argmin "
-    "logsumexp var std var_mean std_mean aminmax mode cumsum cumprod cummax cummin logcumsumexp "
-    "count_nonzero": "self dim keepdim",
-    "softmax log_softmax special_softmax special_log_softmax _safe_softmax": "self dim",
-    "sort argsort": "self dim descending",
-    "msort": "self",
-    "topk kthvalue": "self k dim",
-    "norm linalg_vector_norm renorm": "self ord dim keepdim",
-    "flip": "self dims",
-    "roll": "self shifts dims",
-    "transpose swapaxes swapdims": "self dim0 dim1",
-    "permute": "self dims",
-    "movedim moveaxis": "self source destination",
-    "select": "self dim index",
-    "slice": "self dim start end step",
-    "narrow narrow_copy": "self dim start length",
-    "chunk unsafe_chunk": "self chunks dim",
-    "split unsafe_split split_with_sizes unsafe_split_with_sizes tensor_split":
-        "self split_size dim",
-    "unbind unfold": "self dim size step",
-    "squeeze unsqueeze": "self dim",
-    "cat concat concatenate stack": "tensors dim",
-    "repeat tile": "self repeats",
-    "index_select": "self dim index",
-    "gather scatter scatter_add index_add index_copy index_fill take_along_dim": "self dim index",
-    "einsum": "equation tensors",
+    "avg_pool1d avg_pool2d avg_pool3d": "self kernel_size stride padding ceil_mode",
+    "mean nanmean sum nansum amax max": "self dim keepdim",
     "scaled_dot_product_attention": "query key value attn_mask dropout_p",
     "lstm": "input hx params has_biases num_layers dropout train bidirectional batch_first",
     "gru rnn_tanh rnn_relu":
         "input hx params has_biases num_layers dropout train bidirectional batch_first",
     "rrelu": "self lower upper training",
-    "add sub subtract rsub": "self other alpha",
-    "mul multiply div divide true_divide": "self other",
-    "pow": "self exponent",
-    "lerp": "self end weight",
-    "where": "condition self other",
-    "addcmul addcdiv": "self tensor1 tensor2 value",
-    "full": "size fill_value",
-    "full_like": "self fill_value",
-    "new_full": "self size fill_value",
-    "fill fill_": "self value",
-    "bernoulli bernoulli_": "self p",
-    "copy copy_": "self src",
-    "clamp clip": "self min max",
     "getitem": "self index",
-    "sym_size": "self dim",
-    "lt le gt ge less less_equal greater greater_equal": "self other",
 }  # fmt: skip
 
 _NAMES = {op: names.split() for ops, names in _SIGNATURES.items() for op in ops.split()}
@@ -88,6 +39,9 @@ _ELEMENTWISE = {"max": "maximum", "min": "minimum"}  # `max(a, b)` is no reducti
 def words(text: str) -> frozenset[str]:
     """Return the words of a text: how tables of operations are written here."""
     return frozenset(text.split())
+
+
+DROPOUTS = words("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
 
 
 def name_of(node: Node) -> str:
@@ -103,7 +57,7 @@ def argument(node: Node, name: str, default: Value = None) -> Value:
     """Return an argument by its ATen name, whether it was given by position or by keyword."""
     if name in node.kwargs:
         return node.kwargs[name]
-    names = _NAMES.get(name_of(node), [])
+    names = _names(node)
     position = names.index(name) if name in names else len(node.args)
     return node.args[position] if position < len(node.args) else default
 
@@ -112,12 +66,18 @@ def with_argument(node: Node, name: str, value: Value) -> Node:
     """Return the node with one argument replaced, where it is given."""
     if name in node.kwargs:
         return msgspec.structs.replace(node, kwargs={**node.kwargs, name: value})
-    names = _NAMES.get(name_of(node), [])
+    names = _names(node)
     position = names.index(name) if name in names else len(node.args)
     if position >= len(node.args):
         return node
     arguments = [*node.args[:position], value, *node.args[position + 1 :]]
     return msgspec.structs.replace(node, args=arguments)
+
+
+def _names(node: Node) -> list[str]:
+    """Return the names of a node's arguments, which are the same where it works in place."""
+    name = name_of(node)
+    return _NAMES.get(name) or _NAMES.get(name.removesuffix("_"), [])
 
 
 def number(node: Node, name: str, default: float) -> float:

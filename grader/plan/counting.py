@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from grader.plan.arguments import first_read, name_of, reads, reference
 from grader.plan.findings import TensorCount
-from grader.plan.path import Trace
 from grader.plan.schema import Constant, Graph, Model, Ref, Tensor, Value, Values
 
 _ORDINARY = 128  # different numbers in the operations of a network; EfficientNet-B0 has 22
@@ -19,9 +18,8 @@ _STATISTICS = ("running_mean", "running_var")
 _NORMS = ("batch_norm", "instance_norm")
 
 
-def count_tensors(model: Model, train: Trace, evaluation: Trace) -> list[TensorCount]:
-    """Count every tensor once, and say which counts and which acts on the output."""
-    used = acting(train) | acting(evaluation)
+def count_tensors(model: Model) -> list[TensorCount]:
+    """Count every tensor once, and say which counts."""
     own = _kept_by_norms(model)
     return [
         TensorCount(
@@ -33,7 +31,6 @@ def count_tensors(model: Model, train: Trace, evaluation: Trace) -> list[TensorC
             count=_held(tensor),
             trainable=tensor.trainable,
             counted=tensor.name not in own,
-            used=tensor.name in used,
         )
         for tensor in model.tensors
     ]
@@ -52,9 +49,7 @@ def count_literals(model: Model) -> list[TensorCount]:
     held = sum(max(1, -(-v.bit_length() // 32)) if isinstance(v, int) else 1 for v in found)
     chosen = max(_choices(graph) for graph in graphs) - _CHOICES
     return [
-        TensorCount(
-            name, "constant", "", "", [count], count, trainable=False, counted=True, used=True
-        )
+        TensorCount(name, "constant", "", "", [count], count, trainable=False, counted=True)
         for name, count, most in (
             ("numbers written into forward", held, _ORDINARY),
             ("choices written into forward", chosen, 0),
@@ -90,18 +85,6 @@ def _numbers(values: list[Value]) -> Iterator[int | float]:
             pending.extend(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield value
-
-
-def acting(trace: Trace) -> frozenset[str]:
-    """Return every value from which data flows to the output."""
-    reached: set[str] = set()
-    pending = [trace.flow.output]
-    while pending:
-        name = pending.pop()
-        if name not in reached:
-            reached.add(name)
-            pending.extend(trace.edges.get(name, ()))
-    return frozenset(reached)
 
 
 def _kept_by_norms(model: Model) -> frozenset[str]:

@@ -18,8 +18,8 @@ class TensorCount(Struct, frozen=True):
     """How many numbers one tensor adds to the parameters.
 
     `layer` is the path of the module that holds it, `owner` that module's class. `counted` is
-    false only for what batch norm keeps by itself; `used` is false where no data reaches the
-    output through it.
+    false only for what batch norm keeps by itself. Of parameters, `used` is false where no score
+    moves with it, and `idle` is true where none does in training, as with a bias before batch norm.
     """
 
     name: str
@@ -30,7 +30,8 @@ class TensorCount(Struct, frozen=True):
     count: int
     trainable: bool
     counted: bool
-    used: bool
+    used: bool = True
+    idle: bool = False
 
 
 class Layer(Struct, frozen=True):
@@ -88,37 +89,43 @@ class Mixing(Struct, frozen=True):
     where: str = ""
 
 
+Output = Literal["log-probabilities", "probabilities", "logits"]
+
+
 class Facts(Struct, frozen=True):
     """Everything the checks and reports need to know of a network.
 
     `parameters` is the count the limit is for: every declared parameter (shared ones once, unused
     ones too), buffers beyond batch norm's own, and constants baked into the graph. `declared` are
-    the parameters alone, as `sum(p.numel())` gives them. `unused` are declared parameters that do
-    not act on the output.
+    the parameters alone, as `sum(p.numel())` gives them. They come from the Plan; what follows is
+    measured, with random numbers from `seed`. `unused` are declared parameters that move no score.
 
-    `same_network` says whether the evaluation graph is the training graph with dropout off and
-    batch norm frozen; `difference` shows where not (`-` training, `+` evaluation).
-    `batch_independent` is false when `mixing` names an operation.
+    `same_network` says whether the evaluation graph gives the scores of the training graph with
+    dropout off, batch norm frozen and noise at its mean; `difference` shows where not (`-`
+    training, `+` evaluation). `batch_independent` is false when `mixing` names an operation.
+    `contradictions` say what is not as the description states it.
     """
 
     class_name: str
     parameters: int
     declared: int
-    unused: int
-    macs: int
-    activations: int
-    classes: int
-    output: Literal["log-probabilities", "probabilities", "logits"]
     tensors: list[TensorCount]
-    layers: list[Layer]
-    batch_norm: list[Finding]
-    dropout: list[Finding]
-    global_average_pooling: list[Finding]
-    same_network: bool
-    difference: list[str]
-    batch_independent: bool
-    mixing: list[Mixing]
-    notes: list[str]
+    unused: int = 0
+    macs: int = 0
+    activations: int = 0
+    classes: int = 0
+    output: Output = "logits"
+    layers: list[Layer] = []
+    batch_norm: list[Finding] = []
+    dropout: list[Finding] = []
+    global_average_pooling: list[Finding] = []
+    same_network: bool = True
+    difference: list[str] = []
+    batch_independent: bool = True
+    mixing: list[Mixing] = []
+    contradictions: list[str] = []
+    notes: list[str] = []
+    seed: int = 0
 
 
 class Fixed(Struct, frozen=True):

@@ -7,7 +7,6 @@ place: then every size is a whole number, and which sizes hold the batch is a ma
 from __future__ import annotations
 
 import ast
-import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -15,9 +14,6 @@ from functools import lru_cache
 
 BATCH = 1_000_003
 """The prime that stands for the batch size; no size of an image network comes near it."""
-
-MOST = 2**53 - 1
-"""The largest whole number that every reader of JSON keeps exactly."""
 
 MAX_FORMULAS = 1_000
 """Different formulas in one graph; ordinary networks have a handful."""
@@ -62,18 +58,7 @@ def sizes_of(shape: Sequence[int | str] | None) -> tuple[int, ...] | None:
     return known if len(known) == len(sizes) else None
 
 
-def elements(shape: Sequence[int | str] | None) -> int:
-    """Return the elements of a result for one image; 0 if its shape is unknown."""
-    total = math.prod(sizes_of(shape) or (0,))
-    return total // BATCH if total % BATCH == 0 else total
-
-
 def per_image(shape: Sequence[int | str] | None) -> list[int]:
     """Return a shape without the batch: `[B, 10, 7, 7]` gives `[10, 7, 7]`."""
     sizes = sizes_of(shape) or ()
     return [size // BATCH if size % BATCH == 0 else size for size in sizes if size != BATCH]
-
-
-def capped(number: int) -> int:
-    """Return a count that fits into JSON, whatever sizes a Plan claims."""
-    return min(number, MOST)

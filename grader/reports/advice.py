@@ -94,25 +94,16 @@ def _dead_branches(network: Network) -> list[str]:
     ]
 
 
-def _bias_before_norm(network: Network) -> list[str]:
-    """Name biases that the mean which batch norm subtracts takes away again."""
-    if not all(norm.counts for norm in network.facts.batch_norm):
+def _idle_biases(network: Network) -> list[str]:
+    """Name biases that move no score in training: batch norm subtracts them with the mean."""
+    idle = {t.layer: t.count for t in network.facts.tensors if t.idle and t.name.endswith("bias")}
+    rows = [layer for layer in network.path if layer.kind in _LEARNS and layer.name in idle]
+    if not rows:
         return []
-    biases = {t.layer: t.count for t in network.facts.tensors if t.name.endswith("bias") and t.used}
-    names = {
-        layer.name
-        for layer in network.path
-        if layer.kind in _LEARNS and layer.name in biases
-        if (behind := network.behind(layer))
-        if all(norm.kind == "batch norm" and len(norm.reads) == 1 for norm in behind)
-    }
-    if not names:
-        return []
-    saved = sum(biases[name] for name in names)
-    ordered = [_named(layer) for layer in network.path if layer.name in names]
+    saved = sum(idle[name] for name in {row.name for row in rows})
     return [
-        f"{_listed(ordered)}: use bias=False, because the batch norm that follows adds its own "
-        f"bias; this saves {saved:,} parameters"
+        f"{_listed([_named(row) for row in rows])}: use bias=False, because the batch norm that "
+        f"follows adds its own bias; this saves {saved:,} parameters"
     ]
 
 
@@ -222,6 +213,6 @@ def _listed(names: list[str]) -> str:
 
 
 _RULES: tuple[Callable[[Network], list[str]], ...] = (
-    _heavy_layers, _unused, _dead_branches, _bias_before_norm, _wide_head, _relu_at_the_end,
+    _heavy_layers, _unused, _dead_branches, _idle_biases, _wide_head, _relu_at_the_end,
     _small_field, _late_pooling, _pool_before_output, _dropout_at_the_end,
 )  # fmt: skip

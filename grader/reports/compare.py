@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.escape import escaped
-from grader.record import Accuracy, Facts, Finding, Layer, Record, measured
+from grader.record import Accuracy, Facts, Finding, Layer, Record
 from grader.reports.layers import drawn, field_text, kind_text, shape_text
 from grader.reports.text import Item, rendered
 from grader.rubric import Rubric
@@ -74,9 +74,9 @@ def _metrics(record: Record) -> dict[str, str]:
     return {
         "Test accuracy": accuracy, "Parameters": f"{facts.parameters:,}",
         "Epochs": str(record.recipe.epochs),
-        "Batch normalisation": _mark(measured(facts.batch_norm, record.probe)),
-        "Dropout": _mark(measured(facts.dropout, record.probe)),
-        "Global average pooling": _mark(measured(facts.global_average_pooling, record.probe)),
+        "Batch normalisation": _mark(facts.batch_norm),
+        "Dropout": _mark(facts.dropout),
+        "Global average pooling": _mark(facts.global_average_pooling),
         "Multiply-accumulates": f"{facts.macs:,}", "Output": facts.output,
     }  # fmt: skip
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from grader.escape import escaped
-from grader.training.events import AnyEvent, Diverged, EpochDone, Failed, Started
-from grader.training.events import Progress as Step
+from grader.events import AnyEvent, Diverged, EpochDone, Failed, Started
+from grader.events import Progress as Step
 
 _DESCRIBING = "reading the submission and describing its network ..."
 

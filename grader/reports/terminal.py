@@ -29,10 +29,6 @@ _SANDBOXED_LATER = (
     "sandboxed: the submission's own loop trains the network, in the sandbox; this run did not "
     "train it"
 )
-_UNPROBED = (
-    "batch norm, dropout and pooling were judged by the network's graph alone. Before a training, "
-    "the grader also measures whether they change any score; a layer that changes none fails then"
-)
 _LEAST_P = 1e-6
 _MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
 
@@ -62,8 +58,6 @@ def _results(record: Record, rubric: Rubric) -> list[RenderableType]:
     problem = record.problem
     if problem is not None and problem.message not in [check.message for check in failed]:
         parts += _problem(problem)
-    if _is_unprobed(record):
-        parts.append(Item("quick look:", _UNPROBED))
     if record.accuracy is not None:
         parts += [Item(*line) for line in _accuracy_lines(record.accuracy, rubric.limits)]
     parts.append(Text(_score_line(record), style="bold"))
@@ -99,13 +93,6 @@ def _differences(facts: Facts) -> Iterator[RenderableType]:
     for line in facts.difference:
         yield Item(f"  {line[:1]}", line[1:].lstrip(), style=styles.get(line[:1], ""))
     yield Text()
-
-
-def _is_unprobed(record: Record) -> bool:
-    """Tell whether layers passed that no run of the network has confirmed."""
-    layers = ("batch_normalization", "dropout", "global_average_pooling")
-    passed = any(check.id in layers and check.outcome == "passed" for check in record.checks)
-    return passed and record.probe is None
 
 
 def _failure(check: Check) -> Iterator[RenderableType]:

@@ -15,8 +15,7 @@ import torch
 
 from grader.errors import SubmissionError
 from grader.plan import schema
-from grader.plan.arguments import name_of
-from grader.plan.noise import DROPOUTS
+from grader.plan.arguments import DROPOUTS, name_of
 from grader.training.calls import resolve
 from grader.training.lanes.chain import Keys
 from grader.training.network import OPERATION_ERRORS, CompiledGraph, Network

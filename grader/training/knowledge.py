@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import torch
 
+from grader import events
 from grader.datasets.mnist import Mnist
 from grader.plan import schema
-from grader.training import events
 from grader.training.augment import augment
 from grader.training.loop import TEST_BATCH, Run, Tally
 

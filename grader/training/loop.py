@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from grader import events
 from grader.datasets.mnist import Bytes, Mnist
 from grader.errors import SubmissionError
 from grader.plan import schema
-from grader.training import events
 from grader.training.agreement import settle
 from grader.training.augment import augment
 from grader.training.averaging import Average
@@ -123,17 +123,20 @@ class Run:
     samples: int = 0
     done: list[events.EpochDone] = field(default_factory=list)
     diverged: events.Diverged | None = None
+    lanes: bool = True
 
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         seeds = [int(s) for s in np.random.SeedSequence(self.seed).generate_state(4, np.uint32)]
-        torch.manual_seed(seeds[0])
+        torch.default_generator.manual_seed(seeds[0])  # `torch.manual_seed` loads the compiler
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed_all(seeds[0])
         initialise, augmentation, order = (torch.Generator().manual_seed(s) for s in seeds[1:])
         self.augmentation = Draw(augmentation, self.device)
         self.order = Draw(order, self.device)
         recipe = self.plan.recipe
-        self.network = Network(self.plan.model, initialise, self.device)
+        self.network = Network(self.plan.model, initialise, self.device, lanes=self.lanes)
         self.loss = CompiledGraph(recipe.loss, {}, self.device, subject="loss")
         self.optimizer = Optimizer(recipe.optimizer, recipe.schedule, self.network.state)
         tensors = self.network.state.values()

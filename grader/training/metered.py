@@ -18,17 +18,17 @@ import msgspec
 import torch
 from safetensors.torch import save
 
+from grader import events
 from grader.datasets.mnist import Mnist
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.plan.arguments import name_of, number, reference
 from grader.sandbox.trainee import Frame, Trainee, junk
 from grader.submission.program import Program
-from grader.training import events
+from grader.supervise import Own
 from grader.training.augment import augment
 from grader.training.loop import OnEvent, Result, Run, Tally
 from grader.training.returned import State, read_weights, room
-from grader.training.supervise import Own
 from grader.training.yardstick import Yardstick
 
 _PROGRESS_SECONDS = 0.25

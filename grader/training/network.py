@@ -38,7 +38,12 @@ class Network:
     """
 
     def __init__(
-        self, model: schema.Model, generator: torch.Generator, device: torch.device | str = "cpu"
+        self,
+        model: schema.Model,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+        *,
+        lanes: bool = True,
     ) -> None:
         self.device = torch.device(device)
         self.state: dict[str, torch.Tensor] = {
@@ -49,7 +54,7 @@ class Network:
         }
         keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
         self._plain = self._compiled(model, None)
-        fast = LANES and self.device.type == "cpu" and len(model.input_shape) == 3
+        fast = lanes and LANES and self.device.type == "cpu" and len(model.input_shape) == 3
         self._packed = self._compiled(model, keys) if fast else None
         self.training = True
 
@@ -107,12 +112,17 @@ class _Step:
     done_with: tuple[int, ...]  # values nobody reads after this step
     node: schema.Node
 
-    def __call__(self, values: list[Any]) -> None:
+    def filled(self, values: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments, with what the values so far put into their gaps."""
         args, kwargs = self.args.copy(), self.kwargs.copy()
         for index, fill in self.gaps:
             args[index] = fill(values)
         for key, fill in self.keyword_gaps:
             kwargs[key] = fill(values)
+        return args, kwargs
+
+    def __call__(self, values: list[Any]) -> None:
+        args, kwargs = self.filled(values)
         values[self.result] = self.function(*args, **kwargs)
         del args, kwargs  # so that what is done with is freed here
         for slot in self.done_with:
@@ -155,7 +165,7 @@ class CompiledGraph:
             try:
                 step(values)
             except OPERATION_ERRORS as error:
-                raise _failure(self._subject, step.node, error) from None
+                raise failure(self._subject, step.node, error) from None
         output = values[self._output]
         if not isinstance(output, torch.Tensor):
             raise SubmissionError(
@@ -242,7 +252,8 @@ _REMEDIES = {
 }
 
 
-def _failure(subject: str, node: schema.Node, error: Exception) -> SubmissionError:
+def failure(subject: str, node: schema.Node, error: Exception) -> SubmissionError:
+    """Return what to say of an operation that could not be carried out."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return SubmissionError(
         f"the {subject} cannot be run: {node.op} says: {reason}",

@@ -1,7 +1,7 @@
 """One training as a process of its own: `python -I -m grader.training.worker JOB.json PID`.
 
 It reads a Plan, trains it, writes the weights, and says how it goes as one JSON event a line
-(`grader.training.events`) on standard output. Whatever else would print there goes to standard
+(`grader.events`) on standard output. Whatever else would print there goes to standard
 error instead. It ends when its parent does.
 """
 
@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 import psutil
 
+from grader import events
 from grader.datasets import mnist
 from grader.errors import GradingError, SubmissionError
+from grader.files import write_atomically
 from grader.plan import schema
-from grader.record import write_atomically
+from grader.process import private_stdout
 from grader.submission.program import Program
-from grader.training import events
-from grader.training.supervise import Job
+from grader.supervise import Job
 from grader.training.tuning import tune
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     on standard error).
     """
     _watch_parent(int(arguments[1]))
-    stream = _private_stdout()
+    stream = private_stdout()
     try:
         job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Job)
         _work(job, stream)
@@ -64,15 +65,12 @@ def _work(job: Job, stream: BinaryIO) -> None:
         import torch
 
         from grader.training.knowledge import blank
-        from grader.training.probe import pictures_of, probe, taught
 
         data = loading.result()
 
     if job.threads:
         torch.set_num_threads(job.threads)
     plan = msgspec.json.decode(Path(job.plan).read_bytes(), type=schema.Plan)
-    pictures = pictures_of(plan, data.train_images, job.seed)
-    _say(stream, probe(plan.model, taught(plan.recipe), pictures))
     with contextlib.suppress(*([SubmissionError] if job.own is not None else [])):
         # By the recipe alone a network with a loop of its own may not train at all.
         _say(stream, blank(plan, job.seed, data))
@@ -115,14 +113,6 @@ def _save(state: dict[str, torch.Tensor], path: Path) -> str:
     content = save({name: tensor.contiguous() for name, tensor in state.items()})
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
-
-
-def _private_stdout() -> BinaryIO:
-    """Keep standard output for events alone: file descriptor 1 becomes standard error."""
-    sys.stdout.flush()
-    private = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(private, "wb")
 
 
 def _say(stream: BinaryIO, event: events.AnyEvent) -> None:

@@ -398,7 +398,7 @@ BRANCHES: dict[str, Case] = {
         a=unit(8, 8), b=unit(8, 8, dilation=2), g=nn.Linear(8, 16))),
         1506, 11, 3, 1, 1),
     "flipped twin": Case(lambda: Net(
-        lambda m, x: (m.f(x) + m.f(x.flip(3))) / 2, f=body(unit(8, 8))), 770, None, 4, 2, 2),
+        lambda m, x: (m.f(x) + m.f(x.flip(3))) / 2, f=body(unit(8, 8))), 770, 7, 4, 2, 2),
 }  # fmt: skip
 
 CHANNELS: dict[str, Case] = {
@@ -491,7 +491,7 @@ HEADS: dict[str, Case] = {
     "average plus maximum": Case(lambda: Net(
         lambda m, x: m.f(F.adaptive_avg_pool2d(y := m.s(x), 1).add(F.adaptive_max_pool2d(y, 1))
                          .flatten(1)),
-        s=stem(), f=nn.Linear(8, 10)), 178, 3, 1, 0, 1),
+        s=stem(), f=nn.Linear(8, 10)), 178, None, 1, 0, 1),
     "normalised scores": Case(lambda: Net(
         lambda m, x: 8 * F.linear(F.normalize(m.s(x).mean((2, 3))), F.normalize(m.w)),
         s=stem(), w=nn.Parameter(torch.randn(10, 8))), 168, 3, 1, 0, 1),

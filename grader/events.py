@@ -1,0 +1,143 @@
+"""What a training says while it runs: one JSON object a line on the worker's standard output."""
+
+from __future__ import annotations
+
+import msgspec
+
+from grader.errors import Fault
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
+    """Base of all events."""
+
+
+class Started(Event, frozen=True, tag="started"):
+    """Data and network are ready; the first step comes next.
+
+    `remarks` are for the record: what was found out before.
+    """
+
+    device: str
+    threads: int
+    epochs: int
+    steps_per_epoch: int
+    seed: int
+    versions: dict[str, str]
+    remarks: list[str] = []
+
+
+class Progress(Event, frozen=True, tag="progress"):
+    """Somewhere inside an epoch, at most a few times a second."""
+
+    epoch: int  # counted from 1
+    step: int  # steps done in this epoch
+    samples: int  # samples drawn since the start of the run
+    loss: float | None  # mean over this epoch so far
+    lr: float | None  # of the first parameter group
+
+
+class EpochDone(Event, frozen=True, tag="epoch_done"):
+    """An epoch and its test pass are over.
+
+    `train_accuracy` is a fraction, measured on the augmented samples as they were trained on;
+    `test_errors` counts wrong answers in the whole test set; `seconds` holds training and test.
+    Where the submission's own loop trains, loss and accuracy are measured after the epoch, on
+    some training images, and `lr` is not known.
+    """
+
+    epoch: int
+    samples: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float | None  # None when it is not a finite number
+    test_errors: int
+    test_samples: int
+    lr: float | None
+    seconds: float
+
+
+class Blank(Event, frozen=True, tag="blank"):
+    """What the network knew before it was trained: right answers to `asked` test images.
+
+    An answer is right if most images that get it show the same digit as this one, whatever the
+    network calls it; one in ten is chance. `untrained` is as initialised, `still` after a few steps
+    with a learning rate of zero, `shuffled` after a short training on labels that mean nothing.
+    """
+
+    asked: int
+    untrained: int
+    still: int
+    shuffled: int
+
+
+class Recalled(Event, frozen=True, tag="recalled"):
+    """Wrong answers to `asked` training images, prepared as in testing, after the last epoch."""
+
+    asked: int
+    errors: int
+
+
+class Replaced(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Weights that changed after the last step of an epoch: test errors before and after."""
+
+    epoch: int
+    before: int
+    after: int
+
+
+class Metered(Event, frozen=True, tag="metered"):
+    """What was measured while the submission's own loop trained, for the checks to judge.
+
+    `samples` were handed out, in `batches`. `past_budget` says that it asked for more images than
+    the budget holds, and was ended there. `cpu_seconds` are those of its box for one image,
+    `plain_cpu_seconds` those of a plain loop on the same graph. Errors are of `tested` test
+    images: `untrained_errors` of the weights before the first step, `canary_errors` of a short
+    training on shuffled labels (None if no pass of it was finished), `final_errors` of the
+    weights at the end, `restated_errors` of these with running statistics that the grader worked
+    out from training images.
+    """
+
+    samples: int
+    batches: int
+    past_budget: bool
+    cpu_seconds: float
+    plain_cpu_seconds: float
+    untrained_errors: int
+    tested: int
+    replaced: list[Replaced] = []
+    canary_errors: int | None = None
+    final_errors: int = 0
+    restated_errors: int | None = None
+
+
+class Finished(Event, frozen=True, tag="finished"):
+    """The run is over and its weights are on disk."""
+
+    samples: int
+    seconds: float
+    peak_memory: int  # bytes, of the whole process
+    weights_sha256: str
+
+
+class Diverged(Event, frozen=True, tag="diverged"):
+    """The loss was not a finite number; the run stopped there."""
+
+    epoch: int
+    step: int
+    loss: str
+
+
+class Failed(Event, frozen=True, tag="failed"):
+    """The network or its recipe cannot be trained: the submission's fault, in words."""
+
+    message: str
+    where: str = ""
+    expected: str = ""
+    found: str = ""
+    help: str = ""
+    fault: Fault = "error"
+
+
+AnyEvent = (
+    Blank | Started | Progress | EpochDone | Recalled | Metered | Finished | Diverged | Failed
+)

@@ -1,0 +1,75 @@
+"""The laboratories a network is looked at in, and whether a change is felt in all of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+
+import torch
+
+from grader.errors import SubmissionError
+from grader.measure.laboratory import DRAWS, Changing, Laboratory
+from grader.plan import schema
+
+FEW = 8
+"""Images for what is looked at closely. A network may normalise a batch in parts: four, or two."""
+
+
+class Bench:
+    """A network in float64 on few images, and as it will be trained, in batches of its recipe.
+
+    In its own precision alone where it holds an operation that float64 does not have; and late in
+    its training as well where it counts the steps. One precision would not do: in float32,
+    `(x + 1000 * y) - 1000 * y` moves by its rounding, and in float64, `(y / 1000 + 1e6) - 1e6` is
+    not rounded away. Nor would one size: a layer may act in small batches alone.
+    """
+
+    def __init__(
+        self,
+        model: schema.Model,
+        taught: Collection[str],
+        pictures: torch.Tensor,
+        *,
+        batch: int,
+        steps: int,
+        seed: int,
+    ) -> None:
+        def laboratory(
+            batch: int, learning: set[str] | None = None, *, wide: bool, late: int = 0
+        ) -> Laboratory:
+            return Laboratory(
+                model, taught, pictures, batch=batch, wide=wide, seed=seed, late=late,
+                learning=learning,
+            )  # fmt: skip
+
+        try:
+            self.close = laboratory(FEW, wide=True)
+        except SubmissionError:
+            self.close = laboratory(FEW, wide=False)
+        learning = self.close.learning
+        self.trained = laboratory(batch, learning, wide=False)
+        self.others = [self.trained]
+        with contextlib.suppress(SubmissionError):
+            late = laboratory(FEW, learning, wide=True, late=steps)
+            if any(self._counts(late, mode) for mode in ("train", "eval")):
+                self.others.append(late)
+        self._felt: set[tuple[str, str]] = set()
+
+    def _counts(self, late: Laboratory, mode: str) -> bool:
+        """Tell whether the scores are others once training has gone on for a while."""
+        one, other = (lab.scores(mode, lab.draw(DRAWS[0])) for lab in (self.close, late))
+        return not torch.equal(one, other)
+
+    def moves(self, kind: str, mode: str, *changes: Changing) -> bool:
+        """Tell whether changes move the scores in every laboratory; `kind` is what of.
+
+        Where one of a kind was felt everywhere, the others are tried on few images alone.
+        """
+        if not self.close.moves(mode, *changes):
+            return False
+        if (kind, mode) in self._felt:
+            return True
+        felt = all(laboratory.moves(mode, *changes) for laboratory in self.others)
+        if felt:
+            self._felt.add((kind, mode))
+        return felt

@@ -1,0 +1,80 @@
+"""What is done to a value to see what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+
+from grader.measure.laboratory import Changing, Laboratory
+from grader.measure.running import Hook, Operation, replaced
+from grader.plan.schema import Node
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+def exchanged(value: torch.Tensor) -> torch.Tensor:
+    """Give each image another image's numbers: such as the layer really makes."""
+    return value.roll(1, 0) if value.dim() else value
+
+
+def noisy(value: torch.Tensor) -> torch.Tensor:
+    """Add noise of the value's own scale."""
+    scale = value.std(correction=0) or value.abs().mean() or 1.0
+    return value + torch.randn(value.shape, generator=_own(), dtype=value.dtype) * scale
+
+
+def halved(value: torch.Tensor) -> torch.Tensor:
+    """Drop half of the numbers: how likely a dropout does so is known already."""
+    return value * (torch.rand(value.shape, generator=_own()) < 0.5)
+
+
+def at(name: str, change: Change) -> Changing:
+    """Return what changes the result of the node called `name`, and what it was written into."""
+
+    def hook(op: Operation) -> object:
+        return _changed(op.node, op(), change) if op.node.name == name else op()
+
+    return lambda *_: hook
+
+
+def into(name: str, change: Change) -> Changing:
+    """Return what changes what comes into the node called `name`, for this node alone."""
+
+    def hook(op: Operation) -> object:
+        return op(change(op.args[0]), *op.args[1:]) if op.node.name == name else op()
+
+    return lambda *_: hook
+
+
+def at_while_held(name: str, change: Change, held: Collection[str]) -> Changing:
+    """Return what changes a result, and keeps those called `held`, further on, as they were."""
+
+    def made(laboratory: Laboratory, mode: str, index: int) -> Hook:
+        usual = laboratory.values(mode, laboratory.draw(index))
+        behind: set[str] = set()
+
+        def hook(op: Operation) -> object:
+            node, result = op.node, op()
+            if node.name == name:
+                behind.update(held)
+                return _changed(node, result, change)
+            return replaced(node, result, usual[node.name]) if node.name in behind else result
+
+        return hook
+
+    return made
+
+
+def _changed(node: Node, result: Any, change: Change) -> Any:  # noqa: ANN401
+    if isinstance(result, tuple | list):
+        return type(result)([_changed(node, part, change) for part in result])
+    if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+        return result
+    return replaced(node, result, change(result)) if result.numel() else result
+
+
+def _own() -> torch.Generator:
+    """Return random numbers apart from the graph's: a dropout further on must not notice."""
+    return torch.Generator().manual_seed(1)
