@@ -284,7 +284,7 @@ def test_sigterm_ends_a_run_as_well_as_control_c(tmp_path: Path) -> None:
         cwd=EXAMPLES.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     path = tmp_path / "just_within.py" / "record.json"
-    while running.poll() is None and not (path.exists() and records.load(path).model):
+    while running.poll() is None and not (path.exists() and records.load(path).blank):
         time.sleep(0.1)
     running.terminate()
 

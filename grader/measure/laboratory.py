@@ -209,7 +209,7 @@ class Laboratory:
 
         A value that has none is missing. `detach` stops no say.
         """
-        draw = self.draw(DRAWS[0])
+        draw = self.draw(DRAWS[1])
         draw = replace(draw, images=draw.images.clone().requires_grad_())
         kept: dict[str, torch.Tensor] = {}
         ends: list[torch.Tensor] = []
@@ -233,11 +233,14 @@ class Laboratory:
         return {n: slope for n, slope in pairs if slope is not None}
 
     def _of_images(self, mode: str) -> set[str]:
-        """Return the nodes whose results are others for other images."""
-        draw = self.draw(DRAWS[0])
-        others = self.with_images(draw, self.draw(DRAWS[1]).images)
-        usual, changed = self.values(mode, draw), self.values(mode, others, seed=draw.seed)
-        return {name for name, value in usual.items() if differs(value, changed.get(name))}
+        """Return the nodes whose results are others for other images, under some weights."""
+        found: set[str] = set()
+        for index in DRAWS:
+            draw = self.draw(index)
+            others = self.with_images(draw, self.draw(index + 1).images)
+            usual, changed = self.values(mode, draw), self.values(mode, others, seed=draw.seed)
+            found |= {name for name, value in usual.items() if differs(value, changed.get(name))}
+        return found
 
     def with_images(self, draw: Draw, images: torch.Tensor) -> Draw:
         """Return the draw with other images."""

@@ -66,7 +66,7 @@ def poolings(bench: Bench, train: Drawing, evaluation: Drawing) -> tuple[list[Fi
 
 def _averages(laboratory: Laboratory, drawing: Drawing, places: Places) -> Iterator[Average]:
     """Yield the first node of each mean of a map; it must be the mean whatever the weights are."""
-    runs = [_numbers(laboratory, _frozen(drawing), index) for index in DRAWS[:2]]
+    runs = [_numbers(laboratory, _frozen(drawing), index) for index in DRAWS[1:3]]
     later = {name: place for place, name in enumerate(runs[0])}
     known = _Known(runs[0])
     taken: set[str] = set()
@@ -191,7 +191,7 @@ def _share(
 
 def _picked(laboratory: Laboratory, mode: str, average: Average, places: Places) -> float:
     """Return how large a part of an earlier map the averaged one is, if its numbers are in it."""
-    values = _numbers(laboratory, mode, DRAWS[0])
+    values = _numbers(laboratory, mode, DRAWS[1])
     few = values[average.map]
     sample = few.reshape(-1)[:: max(1, few.numel() // 64)]
     shares = [1.0]
