@@ -296,6 +296,8 @@ class Laboratory:
         """Return the tensors the scores have a gradient for, as they begin, or once others moved.
 
         `x + gate.detach() * layer(x)` leaves a gate of zero where it is, and so does its square.
+        All that are taught, where the network would tell no image from another for good: what its
+        layers do shows under other weights then, and what it learns, in the accuracy.
         """
         taught, self.learning = self.learning, set()
         while True:
@@ -305,8 +307,12 @@ class Laboratory:
                 *(self._with_gradient(self.draw(i), taught) for i in indices)
             )
             if moved in (self.learning, taught):
-                return moved or taught  # where nothing learns, no weights would tell more
+                return moved if moved and self._sees() else taught
             self.learning = moved
+
+    def _sees(self) -> bool:
+        """Tell whether some scores depend on the image."""
+        return any(spread(self.scores("frozen", self.draw(index))) for index in DRAWS)
 
     def _with_gradient(self, draw: Draw, taught: set[str]) -> set[str]:
         state = {
