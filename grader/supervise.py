@@ -36,7 +36,8 @@ class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the worker is told. Paths are absolute; `max_epochs` ends a longer recipe early.
 
-    `own` is there where the submission's own loop trains.
+    `checkpoint` is where the state after each epoch is kept, and taken up again; a loop of the
+    submission's own starts anew. `own` is there where that one trains.
     """
 
     plan: str
@@ -45,6 +46,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str | None = None
     max_epochs: int | None = None
     threads: int | None = None
+    checkpoint: str | None = None
     own: Own | None = None
 
 

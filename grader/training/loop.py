@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from grader.training.averaging import Average
 from grader.training.draw import Draw
 from grader.training.network import CompiledGraph, Network
 from grader.training.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from grader.training.checkpoint import Checkpoint
 
 OnEvent = Callable[[events.AnyEvent], None]
 
@@ -57,12 +61,13 @@ def train(
     on_event: OnEvent,
     *,
     max_epochs: int | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Train the Plan's network and test it after every epoch.
 
     Uses a GPU when there is one. `max_epochs` ends the run earlier than the recipe does. The same
     plan, seed, data, machine, PyTorch version and number of threads give the same weights bit
-    for bit. Sets PyTorch's global generator, for the random operations a network may hold.
+    for bit, also where a `checkpoint` carries the run on from an epoch it got to before. Sets PyTorch's global generator, for the random operations a network may hold.
 
     Events: Started, then Progress and EpochDone, and Recalled at the end, or Diverged if the loss
     stops being finite.
@@ -71,10 +76,15 @@ def train(
     run = Run(plan, seed, data, on_event)
     epochs = min(plan.recipe.epochs, max_epochs or plan.recipe.epochs)
     run.start(epochs)
-    for epoch in range(1, epochs + 1):
+    if checkpoint is not None and checkpoint.restore(run):
+        for done in run.done:
+            on_event(done)
+    for epoch in range(len(run.done) + 1, epochs + 1):
         run.epoch(epoch)
         if run.diverged:
             break
+        if checkpoint is not None:
+            checkpoint.save(run)
     with run.averaged():
         state = {name: tensor.detach().cpu().clone() for name, tensor in run.network.state.items()}
         if not run.diverged:

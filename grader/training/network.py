@@ -52,10 +52,10 @@ class Network:
             .requires_grad_(tensor.trainable)
             for tensor in model.tensors
         }
-        keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
+        self.keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
         self._plain = self._compiled(model, None)
         fast = lanes and LANES and self.device.type == "cpu" and len(model.input_shape) == 3
-        self._packed = self._compiled(model, keys) if fast else None
+        self._packed = self._compiled(model, self.keys) if fast else None
         self.training = True
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -83,6 +83,40 @@ class Optimizer:
                 self._advance(self._optimizer)
         except OPERATION_ERRORS as error:
             raise SubmissionError(f"a training step failed: {error}") from None
+
+    def remembered(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return all that later steps depend on: tensors by name, and plain values."""
+        tensors: dict[str, torch.Tensor] = {}
+        plain: dict[str, Any] = {}
+        for number, parameter in enumerate(self._parameters()):
+            for name, value in self._optimizer.state[parameter].items():
+                held = tensors if isinstance(value, torch.Tensor) else plain
+                held[f"optimizer.{number}.{name}"] = value
+        return tensors, {
+            "state": plain,
+            "step": self._step,
+            "lr": [group["lr"] for group in self._optimizer.param_groups],
+            "plateau": self._reducer.state_dict() if self._plateau else None,
+        }
+
+    def recall(self, tensors: Mapping[str, torch.Tensor], plain: Mapping[str, Any]) -> None:
+        """Take over what `remembered` returned."""
+        parameters = self._parameters()
+        for key, value in {**tensors, **plain["state"]}.items():
+            kind, _, rest = key.partition(".")
+            if kind == "optimizer":
+                number, _, name = rest.partition(".")
+                parameter = parameters[int(number)]
+                moved = value.to(parameter.device) if name != "step" and key in tensors else value
+                self._optimizer.state[parameter][name] = moved
+        self._step = plain["step"]
+        for group, lr in zip(self._optimizer.param_groups, plain["lr"], strict=True):
+            group["lr"] = lr
+        if self._plateau:
+            self._reducer.load_state_dict(plain["plateau"])
+
+    def _parameters(self) -> list[torch.Tensor]:
+        return [each for group in self._optimizer.param_groups for each in group["params"]]
 
     def _scheduled(self) -> None:
         """Set learning rate and momentum to the numbers of this step."""

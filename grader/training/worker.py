@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -33,6 +34,7 @@ from grader.training.tuning import tune
 if TYPE_CHECKING:
     import torch
 
+    from grader.training.checkpoint import Checkpoint
     from grader.training.loop import OnEvent, Result
 
 _PARENT_CHECK_SECONDS = 0.5
@@ -64,6 +66,7 @@ def _work(job: Job, stream: BinaryIO) -> None:
         loading = meanwhile.submit(mnist.load, None if job.data_dir is None else Path(job.data_dir))
         import torch
 
+        from grader.training.checkpoint import Checkpoint
         from grader.training.knowledge import blank
 
         data = loading.result()
@@ -71,10 +74,15 @@ def _work(job: Job, stream: BinaryIO) -> None:
     if job.threads:
         torch.set_num_threads(job.threads)
     plan = msgspec.json.decode(Path(job.plan).read_bytes(), type=schema.Plan)
+    kept = Checkpoint.at(Path(job.checkpoint)) if job.checkpoint else None
+    known = kept.blank if kept else None
     with contextlib.suppress(*([SubmissionError] if job.own is not None else [])):
         # By the recipe alone a network with a loop of its own may not train at all.
-        _say(stream, blank(plan, job.seed, data))
-    result = _trained(job, plan, data, lambda event: _say(stream, event))
+        known = known or blank(plan, job.seed, data)
+        _say(stream, known)
+    if kept is not None:
+        kept = replace(kept, blank=known)
+    result = _trained(job, plan, data, lambda event: _say(stream, event), kept)
     if result.diverged:
         return
     digest = _save(result.state, Path(job.weights))
@@ -89,12 +97,16 @@ def _work(job: Job, stream: BinaryIO) -> None:
     )
 
 
-def _trained(job: Job, plan: schema.Plan, data: mnist.Mnist, on_event: OnEvent) -> Result:
+def _trained(
+    job: Job, plan: schema.Plan, data: mnist.Mnist, on_event: OnEvent, kept: Checkpoint | None
+) -> Result:
     """Train by our loop, or let the submission train by its own."""
     from grader.training import loop, metered
 
     if job.own is None:
-        return loop.train(plan, job.seed, data, on_event, max_epochs=job.max_epochs)
+        return loop.train(
+            plan, job.seed, data, on_event, max_epochs=job.max_epochs, checkpoint=kept
+        )
     program = msgspec.json.decode(Path(job.own.program).read_bytes(), type=Program)
     budget = job.max_epochs or plan.recipe.epochs
     return metered.train(plan, program, job.own, job.seed, data, on_event, max_epochs=budget)

@@ -39,6 +39,17 @@ class Keys:
         """Return a number of 63 bits."""
         return int(self._generator.integers(2**63 - 1))
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where in its series it is, as numbers and words alone; can be set."""
+        state = self._generator.bit_generator.state
+        return {**state, "state": {"state": [int(n) for n in state["state"]["state"]]}}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        words = np.array(state["state"]["state"], np.uint64)
+        self._generator.bit_generator.state = {**state, "state": {"state": words}}
+
 
 @dataclass(frozen=True)
 class Chain:
