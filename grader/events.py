@@ -26,6 +26,16 @@ class Started(Event, frozen=True, tag="started"):
     remarks: list[str] = []
 
 
+class Taken(Event, frozen=True, tag="taken"):
+    """What follows was told by a training that is over already, and was kept.
+
+    It was that of `submission`, and `trained` is when it ended (ISO 8601, UTC).
+    """
+
+    submission: str
+    trained: str
+
+
 class Progress(Event, frozen=True, tag="progress"):
     """Somewhere inside an epoch, at most a few times a second."""
 
@@ -139,5 +149,5 @@ class Failed(Event, frozen=True, tag="failed"):
 
 
 AnyEvent = (
-    Blank | Started | Progress | EpochDone | Recalled | Metered | Finished | Diverged | Failed
+    Taken | Blank | Started | Progress | EpochDone | Recalled | Metered | Finished | Diverged | Failed
 )

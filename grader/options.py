@@ -91,6 +91,14 @@ OPTIONS = (
         "far as it has one)",
     ),
     _option(
+        "--store", metavar="DIR", type=path,
+        help="folder in which results of trainings are kept, so that nothing is trained twice "
+        "(default: the environment variable GRADER_STORE, or a folder of the user's)",
+    ),
+    _option(
+        "--rerun", action="store_true", help="train again what has been trained before",
+    ),
+    _option(
         "--seed", metavar="N", type=_seed,
         help="seed of the training (default: made from what the submission computes)",
     ),

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import msgspec
 
-from grader import pool, results, runs
+from grader import pool, results, runs, store
 from grader import record as records
 from grader.datasets import mnist
 from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data, stopped_by
-from grader.events import AnyEvent, Blank, EpochDone, Failed, Metered, Started
+from grader.events import AnyEvent, Blank, EpochDone, Failed, Metered, Started, Taken
 from grader.files import write_atomically
 from grader.measure.asking import Measurer
 from grader.plan.assemble import assemble, request_defaults
@@ -51,7 +51,9 @@ OnEvent = Callable[[AnyEvent, int], None]
 class Request:
     """What a person asked for. `out` is the folder that gets one folder a submission.
 
-    `runs` is how often the network is trained, if not as often as the rubric says.
+    `runs` is how often the network is trained, if not as often as the rubric says. `store` is where
+    results of trainings are kept, None for the user's own place; with `rerun` they are trained
+    again.
     """
 
     submission: Path
@@ -63,6 +65,8 @@ class Request:
     seed: int | None = None
     official: bool = False
     runs: int | None = None
+    store: Path | None = None
+    rerun: bool = False
 
 
 class Run:
@@ -282,7 +286,19 @@ class Run:
             )
             for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
         ]  # fmt: skip
-        return [pool.Task(job, bounds, program) for job in jobs]
+        return [pool.Task(job, bounds, program, self._keeping(job, plan)) for job in jobs]
+
+    def _keeping(self, job: Job, plan: Plan) -> pool.Keeping:
+        """Say where the result of a training is kept, and under which key."""
+        epochs = min(plan.recipe.epochs, job.max_epochs or plan.recipe.epochs)
+        own = job.own is not None
+        decides = store.what_decides(
+            self.record.content_sha256, job.seed, epochs, job.threads or pool.cores(), own=own
+        )
+        names = [tensor.name for tensor in plan.model.tensors]
+        about = store.About(decides, names, self.record.submission.name, "")
+        place = self.request.store or store.default_place()
+        return pool.Keeping(place, store.key_of(decides), about, anew=self.request.rerun)
 
     def _verdict(self) -> GradingError | None:
         """Return what keeps the runs from being judged: our fault in any, or all failed."""
@@ -316,6 +332,8 @@ class Run:
     def _note_event(self, number: int, event: AnyEvent) -> None:
         run = runs.noted(self._runs[number - 1], event, self.request.rubric.limits)
         self._runs[number - 1] = run if number > 1 else msgspec.structs.replace(run, metered=None)
+        if isinstance(event, Taken):
+            self._update(notes=[*self.record.notes, _taken(number, event)])
         if number == 1:
             self._note_first(event)
         if (error := runs.failure_of(event, self.record.level)) is not None:
@@ -458,6 +476,13 @@ def _environment() -> dict[str, str]:
 def _seed(content_sha256: str) -> int:
     """Return the plan's own seed: what computes the same is trained alike, on any machine."""
     return int(content_sha256[:8], 16)
+
+
+def _taken(number: int, event: Taken) -> str:
+    return (
+        f"run {number} was not trained again: its result was kept on {event.trained}, from "
+        f"{event.submission}, which computes the same (--rerun trains it)"
+    )
 
 
 def _brief(error: BaseException) -> str:

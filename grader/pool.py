@@ -23,19 +23,37 @@ import msgspec
 
 from grader import scratch
 from grader.errors import GraderFault, GradingError
-from grader.events import AnyEvent
+from grader.events import AnyEvent, Diverged, Finished, Taken
+from grader.store import About, Store, handed_out, now
 from grader.supervise import Bounds, Job, train
 
 _WAIT = 0.5  # seconds without looking for a signal, on systems where waiting cannot be interrupted
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """Where the result of a training is kept, and what of it is told there.
+
+    With `anew` it is not taken from there, only put there.
+    """
+
+    place: Path
+    key: str
+    about: About
+    anew: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
-    """A training; `program` is the encoded Program where the submission's own loop trains."""
+    """A training; `program` is the encoded Program where the submission's own loop trains.
+
+    `keeping` says where the result is kept; without it nothing is.
+    """
 
     job: Job
     bounds: Bounds
     program: bytes | None = None
+    keeping: Keeping | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,7 @@ class Ended:
 
 News = AnyEvent | Ended
 OnNews = Callable[[News, int], None]
+OnEvent = Callable[[AnyEvent], None]
 
 
 class Mailbox(Protocol):
@@ -152,4 +171,42 @@ def _perform(task: Task, number: int, mailbox: Mailbox, stop: Flag) -> None:
             own = msgspec.structs.replace(job.own, program=str(program))
             job = msgspec.structs.replace(job, own=own)
         tell = lambda event: mailbox.put((number, event))  # noqa: E731 - shorter than a def
-        train(job, task.bounds, Path(home), tell, stop.is_set)
+
+
+        def training(job: Job, tell: OnEvent) -> None:
+            train(job, task.bounds, Path(home), tell, stop.is_set)
+
+        if task.keeping is None:
+            training(job, tell)
+        else:
+            _train_once(job, task.keeping, training, tell, stop)
+
+
+def _train_once(
+    job: Job, keeping: Keeping, training: Callable[[Job, OnEvent], None], tell: OnEvent, stop: Flag
+) -> None:
+    """Train unless that was done before; a store that cannot be written to spoils nothing."""
+    store = Store(keeping.place)
+    told: list[AnyEvent] = []
+    with contextlib.ExitStack() as holding:
+        with contextlib.suppress(GraderFault):
+            holding.enter_context(store.lease(keeping.key, stop.is_set))
+        kept = None if keeping.anew else store.find(keeping.key)
+        if kept is not None:
+            tell(Taken(kept.about.submission, kept.about.trained))
+            for event in handed_out(kept, keeping.about.tensors, Path(job.weights)):
+                tell(event)
+            return
+
+        def note(event: AnyEvent) -> None:
+            told.append(event)
+            tell(event)
+
+        state = store.state(keeping.key)
+        if keeping.anew:
+            state.unlink(missing_ok=True)
+        training(msgspec.structs.replace(job, checkpoint=str(state)), note)
+        if told and isinstance(told[-1], Finished | Diverged):
+            about = msgspec.structs.replace(keeping.about, trained=now())
+            with contextlib.suppress(GraderFault):
+                store.keep(keeping.key, about, told, Path(job.weights))

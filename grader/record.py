@@ -89,8 +89,8 @@ class TrainingRun(Struct, frozen=True):
     `curve` holds the wrong answers after each finished epoch. `passed` is None until it is known:
     true if the run got to its end and reached the limit, false if it did not, or failed by the
     submission's doing, which `problem` tells. `recalled` are answers to training images. `metered`
-    is None for the first run, whose is the
-    record's.
+    is None for the first run, whose is the record's. `kept` says when it was trained, where its
+    result was taken from the store.
     """
 
     seed: int
@@ -108,6 +108,7 @@ class TrainingRun(Struct, frozen=True):
     problem: Problem | None = None
     metered: Metered | None = None
     recalled: Recalled | None = None
+    kept: str = ""
 
 
 class Accuracy(Struct, frozen=True):

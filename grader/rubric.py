@@ -133,7 +133,8 @@ def load(path: Path = DEFAULT) -> Rubric:
 
 def _wrong_points(content: dict[str, Any]) -> str:
     """Name the check whose points are none, which an error of validation does not tell."""
-    for name, value in content["points"].items():
+    points = content.get("points")
+    for name, value in points.items() if isinstance(points, dict) else ():
         try:
             msgspec.convert(value, Points)
         except msgspec.ValidationError:

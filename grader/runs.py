@@ -16,6 +16,7 @@ from grader.events import (
     Metered,
     Recalled,
     Started,
+    Taken,
 )
 from grader.measure.asking import Answer
 from grader.plan.assemble import SAMPLES, steps_per_epoch
@@ -42,6 +43,8 @@ def noted(run: TrainingRun, event: AnyEvent, limits: Limits) -> TrainingRun:
     """Return the run with what an event adds to it."""
     if isinstance(event, Started):
         return replace(run, threads=event.threads)
+    if isinstance(event, Taken):
+        return replace(run, kept=event.trained)
     if isinstance(event, EpochDone):
         curve = [*run.curve[: event.epoch - 1], event.test_errors]
         errors = curve[-1] if limits.judged_on == "last" else min(curve)

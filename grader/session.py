@@ -47,7 +47,7 @@ class Grading:
                 option("submission").absolute(), option("out").absolute(), rubric,
                 option("data_dir"),
                 option("model"), option("recipe"), option("seed"), option("official"),
-                option("runs"),
+                option("runs"), option("store"), option("rerun"),
             )  # fmt: skip
             write_readably(sys.stdout)
             run = Run(request)
