@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from grader import rubric as rubrics
 from grader.datasets.mnist import Mnist, load
-from grader.pipeline import Request, make_plan, read
 from grader.plan import schema
 from grader.plan.facts import facts_of
+from grader.request import Request
 from grader.sandbox.describe import Box
+from grader.steps import make_plan, read
 from grader.training.tuning import tune
 
 LOG = Path(__file__).with_name("experiments.jsonl")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.ipynb --quick               all but the training, in seconds
   grade net.py --model Net2 --out marks
   grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
+  grade class DIR                       a folder of submissions, or a download of them
   grade compare A B                     two submissions beside each other
   grade doctor                          what protects this machine from submissions
 """
@@ -75,7 +77,7 @@ def run(arguments: list[str]) -> int:
 
     write_readably(sys.stdout)
     write_readably(sys.stderr)
-    commands = {"compare": compare, "doctor": doctor}
+    commands = {"class": grade_class, "compare": compare, "doctor": doctor}
     command = commands.get(arguments[0]) if arguments else None
     try:
         return command(arguments[1:]) if command else grade(arguments)
@@ -92,27 +94,42 @@ def run(arguments: list[str]) -> int:
 
 
 def grade(arguments: Sequence[str]) -> int:
-    """Grade the submission that stands first; options that are not ours go to pytest."""
+    """Grade the submissions that stand first; options that are not ours go to pytest."""
     parser = _grade_parser()
     if not arguments:
         parser.print_help()
         return _USAGE_ERROR
-    submission, *rest = arguments
-    if submission in ("-h", "--help", "--version"):
-        parser.parse_args([submission])
-    if not submission or (submission.startswith("-") and not Path(submission).exists()):
+    first, *_ = arguments
+    if first in ("-h", "--help", "--version"):
+        parser.parse_args([first])
+    if not first or (first.startswith("-") and not Path(first).exists()):
         parser.error(
-            f"the path of the submission comes first, then options; found {submission or 'nothing'}"
+            f"the path of the submission comes first, then options; found {first or 'nothing'}"
         )
+    more = itertools.takewhile(lambda word: word and not word.startswith("-"), arguments[1:])
+    paths = [first, *more]
+    named = [f"--submission={Path(path).absolute()}" for path in paths]
+    return _grade(parser, named, arguments[len(paths) :])
+
+
+def grade_class(arguments: Sequence[str]) -> int:
+    """Grade each submission in a folder, an archive or the bulk download of a course system."""
+    parser = _grade_parser()
+    if not arguments or arguments[0].startswith("-"):
+        parser.error("the folder of the submissions comes first: grade class DIR [options]")
+    return _grade(parser, [f"--submissions={Path(arguments[0]).absolute()}"], arguments[1:])
+
+
+def _grade(parser: _Parser, named: list[str], rest: Sequence[str]) -> int:
     try:
         values, others = parser.parse_known_args(rest)
     except argparse.ArgumentError as error:
         option = next(o for o in (*OPTIONS, *_FILES) if o.name == error.argument_name)
         parser.error(f"{option.name}: {error.message}\n  expected: {option.name} {option.value}")
     if files := [word for word in others if word.startswith("@")]:
-        parser.error(f"expected one submission and options; found {files[0]}")  # arguments to read
+        parser.error(f"expected submissions and options; found {files[0]}")  # arguments to read
     options = [word for option in _options() for word in _spelled(option, values)]
-    return _run_pytest([f"--submission={Path(submission).absolute()}", *options, *others])
+    return _run_pytest([*named, *options, *others])
 
 
 def _run_pytest(options: Sequence[str]) -> int:
@@ -136,7 +153,7 @@ def _run_pytest(options: Sequence[str]) -> int:
 
 
 def _options() -> tuple[Option, ...]:
-    return (*OPTIONS[1:], *_FILES)  # all but the submission, which stands first
+    return (*OPTIONS[2:], *_FILES)  # all but the submissions, which stand first
 
 
 def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
@@ -151,7 +168,7 @@ def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
 
 def _grade_parser() -> _Parser:
     parser = _Parser(
-        "grade", usage="grade PATH [options]", description=_ABOUT, epilog=_MORE,
+        "grade", usage="grade PATH [PATH …] [options]\n       grade class DIR [options]", description=_ABOUT, epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         exit_on_error=False,
     )  # fmt: skip

@@ -12,9 +12,12 @@ from grader import results
 from grader import rubric as rubrics
 from grader.errors import GraderFault
 from grader.options import DEFAULT_OUT
-from grader.pipeline import Request, Run
+from grader.pipeline import describe
 from grader.record import Record
 from grader.reports.compare import render
+from grader.request import Request
+from grader.run import Run
+from grader.submission.files import check_path
 
 
 def compared(left: Path, right: Path) -> str:
@@ -23,13 +26,20 @@ def compared(left: Path, right: Path) -> str:
     An accuracy is shown where `grades/` holds the record of a training of the same network and
     recipe. Raises GradingError when the grader cannot work here.
     """
+    for path in (left, right):
+        check_path(path)
     rubric = rubrics.load()
     width = max(shutil.get_terminal_size((140, 40)).columns, 80)
     with tempfile.TemporaryDirectory(prefix="grader-compare-") as folder:
-        first, second = (
-            _with_accuracy(Run(Request(path, Path(folder) / side, rubric)).described())
+        both = [
+            Run(Request(path, Path(folder) / side, rubric))
             for side, path in (("left", left), ("right", right))
-        )
+        ]
+        describe(both, 2, lambda run: None)
+    for run in both:
+        if run.fault is not None:
+            raise run.fault
+    first, second = (_with_accuracy(run.record) for run in both)
     return render(first, second, rubric, width=width)
 
 

@@ -149,5 +149,14 @@ class Failed(Event, frozen=True, tag="failed"):
 
 
 AnyEvent = (
-    Taken | Blank | Started | Progress | EpochDone | Recalled | Metered | Finished | Diverged | Failed
+    Taken
+    | Blank
+    | Started
+    | Progress
+    | EpochDone
+    | Recalled
+    | Metered
+    | Finished
+    | Diverged
+    | Failed
 )

@@ -9,6 +9,7 @@ and `--submission=PATH` close that gap.
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import shlex
@@ -30,12 +31,12 @@ INI = PACKAGE / "pytest.ini"
 SELECTED = pytest.StashKey[set[str]]()
 """Names of the checks that stand on the command line, as `test_dropout`; empty for all."""
 
-_OPTION = OPTIONS[0].name
+_OPTIONS = tuple(option.name for option in OPTIONS[:2])  # those that name submissions
 
 
 def is_grading(arguments: Sequence[str]) -> bool:
-    """Tell whether a command line of pytest grades a submission."""
-    return any(a == _OPTION or a.startswith(f"{_OPTION}=") for a in arguments)
+    """Tell whether a command line of pytest grades anything."""
+    return any(a.partition("=")[0] in _OPTIONS for a in arguments)
 
 
 def is_about_grading(arguments: Sequence[str]) -> bool:
@@ -51,7 +52,7 @@ def protect(config: pytest.Config, parser: pytest.Parser, arguments: list[str]) 
     options = config.known_args_namespace
     forget_current_folder()
     options.noconftest = True
-    advice = f"  try: {grade_command(options.submission)}"
+    advice = f"  try: {_command_of(options)}"
     if config.inipath is None or config.inipath.resolve() not in (
         INI,
         PACKAGE.parent / "pyproject.toml",
@@ -63,15 +64,9 @@ def protect(config: pytest.Config, parser: pytest.Parser, arguments: list[str]) 
     for argument in options.file_or_dir:
         if not _is_ours(argument):
             raise pytest.UsageError(
-                "refused: one run grades one submission, and only the grader's own checks are "
-                "collected\n"
+                "refused: only the grader's own checks are collected\n"
                 f"  expected: {PACKAGE}, or checks inside it\n  found: {argument}\n{advice}"
             )
-    if sum(map(is_grading, ([a] for a in config.invocation_params.args))) > 1:
-        raise pytest.UsageError(
-            "refused: one run grades one submission\n"
-            f"  expected: {_OPTION} once\n  found: it several times\n{advice}"
-        )
     _check_options(parser, arguments)
     config.stash[SELECTED] = _selected(options.file_or_dir)
 
@@ -103,18 +98,26 @@ def check_processes(config: pytest.Config) -> None:
     if getattr(config.option, "dist", "no") != "no":
         raise pytest.UsageError(
             "refused: the checks of a submission share one training and cannot be spread\n"
-            "  expected: one pytest process\n  found: several (-n, --tx of pytest-xdist)\n"
-            f"  try: {grade_command(config.option.submission)}"
+            "  expected: one pytest process; --jobs N says how many submissions it works on at once\n"
+            "  found: several (-n, --tx of pytest-xdist)\n"
+            f"  try: {_command_of(config.option)}"
         )
 
 
-def grade_command(submission: Path) -> str:
-    """Return a command line that grades a submission, whatever folder it is typed in."""
+def _command_of(options: argparse.Namespace) -> str:
+    """Return the command that grades what these options name."""
+    if options.submissions is not None:
+        return grade_command("class", options.submissions)
+    return grade_command(*options.submission)
+
+
+def grade_command(*submissions: Path | str) -> str:
+    """Return a command line that grades submissions, whatever folder it is typed in."""
     script = Path(sysconfig.get_path("scripts")) / ("grade.exe" if os.name == "nt" else "grade")
     found = shutil.which(script.name)
     if found and Path(found).resolve() == script.resolve():
         command = ["grade"]
     else:
         command = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "grader.cli"]
-    words = [*command, str(submission)]
+    words = [*command, *map(str, submissions)]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -15,15 +15,16 @@ from grader.errors import GraderFault
 from grader.escape import escaped, safe
 from grader.guard import CHECKS, SELECTED
 from grader.record import Check
+from grader.submissions import ENTRIES
 
 
 class Grading(Protocol):
     """The run that the items belong to."""
 
-    def prepare(self, requirement: Requirement) -> None:
-        """Find out what a check needs to know."""
+    def prepare(self, requirement: Requirement, key: str) -> None:
+        """Find out what a check of a submission needs to know."""
 
-    def judge(self, requirement: Requirement) -> Check:
+    def judge(self, requirement: Requirement, key: str) -> Check:
         """Judge a check and note the verdict."""
 
 
@@ -38,21 +39,22 @@ class CheckFailed(Exception):
 
 
 class CheckItem(pytest.Item):
-    """One check. It is judged by our own function; pytest shows how it ended."""
+    """One check of one submission. It is judged by our own function; pytest shows how it ended."""
 
-    def __init__(self, *, requirement: Requirement, **arguments: object) -> None:
+    def __init__(self, *, requirement: Requirement, key: str, **arguments: object) -> None:
         super().__init__(**arguments)  # type: ignore[arg-type] # pytest's own, passed on
         self.requirement = requirement
+        self.key = key
         if requirement.trains:
             self.add_marker("trains")
 
     def setup(self) -> None:
         """Find out what the check needs to know; a fault of the grader is an error of pytest's."""
-        self.config.stash[GRADING].prepare(self.requirement)
+        self.config.stash[GRADING].prepare(self.requirement, self.key)
 
     def runtest(self) -> None:
         """Judge; raise or skip as pytest expects it."""
-        check = escaped(self.config.stash[GRADING].judge(self.requirement))
+        check = escaped(self.config.stash[GRADING].judge(self.requirement, self.key))
         if check.outcome == "failed":
             raise CheckFailed(_told(check))
         if check.outcome == "not_judged":
@@ -82,16 +84,25 @@ def _told(check: Check) -> str:
     )
 
 
+def _spelled(name: str) -> tuple[str, str]:
+    """Return the words that select a check: its name, and that of all submissions'."""
+    return name, name.partition("[")[0]
+
+
 class Checks(pytest.Directory):
     """The folder of checks, whose files are never looked at."""
 
     def collect(self) -> Iterator[CheckItem]:
         """Make the items: what needs no training first, then the training, then the rest."""
         names = self.config.stash[SELECTED]
-        for requirement in sorted(REQUIREMENTS, key=lambda each: _ORDER.index(each.needs)):
-            name = f"test_{requirement.id}"
-            if not names or name in names:
-                yield CheckItem.from_parent(self, name=name, requirement=requirement)
+        for stage in _ORDER:
+            for entry in self.config.stash[ENTRIES]:
+                for requirement in REQUIREMENTS:
+                    name = f"test_{requirement.id}" + (f"[{entry.key}]" if entry.key else "")
+                    if requirement.needs == stage and (not names or {*_spelled(name)} & names):
+                        yield CheckItem.from_parent(
+                            self, name=name, requirement=requirement, key=entry.key
+                        )
 
 
 class Collection:
@@ -100,7 +111,8 @@ class Collection:
     def __init__(self, config: pytest.Config) -> None:
         """Raise UsageError where the command line names a check that does not exist."""
         known = [f"test_{requirement.id}" for requirement in REQUIREMENTS]
-        if unknown := config.stash[SELECTED] - {*known}:
+        keys = [f"{name}[{entry.key}]" for name in known for entry in config.stash[ENTRIES]]
+        if unknown := config.stash[SELECTED] - {*known, *keys}:
             raise pytest.UsageError(
                 f"there is no check {', '.join(sorted(unknown))}\n  expected: {', '.join(known)}"
             )

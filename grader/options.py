@@ -43,6 +43,10 @@ def _runs(text: str) -> int:
     return _between(1, 1000, text)
 
 
+def _jobs(text: str) -> int:
+    return _between(1, 1024, text)
+
+
 def _between(least: int, most: int, text: str) -> int:
     if not (text.isdecimal() and least <= int(text) <= most):
         raise argparse.ArgumentTypeError(
@@ -57,8 +61,22 @@ def _option(name: str, **arguments: Any) -> Option:  # noqa: ANN401 - argparse's
 
 OPTIONS = (
     _option(
-        "--submission", metavar="PATH", type=path,
-        help="the submission to grade: a .py file, a notebook, a folder or a .zip",
+        "--submission", metavar="PATH", type=path, action="append",
+        help="the submission to grade: a .py file, a notebook, a folder or a .zip; several make a "
+        "class",
+    ),
+    _option(
+        "--submissions", metavar="DIR", type=path,
+        help="grade a class: each file, folder and archive in DIR, which may be a .zip, or the bulk "
+        "download of Canvas, Moodle, Gradescope, Blackboard or Brightspace",
+    ),
+    _option(
+        "--roster", metavar="FILE", type=path,
+        help="CSV with the people of a class: id, name, login, section, deadline",
+    ),
+    _option(
+        "--jobs", metavar="N", type=_jobs,
+        help="submissions worked on at once (default: as many as there are cores)",
     ),
     _option(
         "--quick", action="store_true",

@@ -1,489 +1,152 @@
-"""The steps from a path to a Record, each run once and only when somebody asks for it.
+"""The steps for any number of submissions: all are described first, then all are trained.
 
-read ─> describe ─> examine ─> train
-text    sandbox     measure    worker process
+read ─> describe ─> measure ─> train     each verdict that needs no training is there before any
+text    sandbox     process    process   training begins
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import hashlib
-import importlib.metadata
-import os
-import platform
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import msgspec
-
-from grader import pool, results, runs, store
-from grader import record as records
-from grader.datasets import mnist
-from grader.errors import GraderFault, GradingError, SubmissionError, blaming_data, stopped_by
-from grader.events import AnyEvent, Blank, EpochDone, Failed, Metered, Started, Taken
-from grader.files import write_atomically
+from grader import pool, steps
+from grader.errors import stopped_by
+from grader.events import AnyEvent, Failed
 from grader.measure.asking import Measurer
-from grader.plan.assemble import assemble, request_defaults
-from grader.plan.content import content_of, in_order
-from grader.plan.findings import Facts
-from grader.plan.fixed import fixed_values
-from grader.plan.images import shape_after, validate_images
-from grader.plan.initial import drawn_together, kept_short, notes_on_initialisation
-from grader.plan.schema import Description, Flaw, Plan
-from grader.plan.validate import validate, validate_model
-from grader.record import Record
-from grader.rubric import Rubric
-from grader.sandbox.box import Held
-from grader.sandbox.describe import Box
-from grader.submission.apart import read_apart
-from grader.submission.files import check_path, sha256_of
-from grader.submission.literals import fixed_in_code
-from grader.submission.program import Part, Program, RecipeChoice, Statement, Train
-from grader.supervise import Bounds, Job, Own
+from grader.record import Stage
+from grader.run import Run, Tools, measurer
 
-OnEvent = Callable[[AnyEvent, int], None]
-"""Is told each event of a training, and which of the runs it is of, counted from 1."""
+OnDescribed = Callable[[Run], None]
+OnEvent = Callable[[AnyEvent, Run, int], None]
+"""Is told each event of a training: whose, and which of its runs, counted from 1."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for. `out` is the folder that gets one folder a submission.
+def describe(runs: Sequence[Run], jobs: int, on_described: OnDescribed) -> None:
+    """Describe submissions, so many at a time.
 
-    `runs` is how often the network is trained, if not as often as the rubric says. `store` is where
-    results of trainings are kept, None for the user's own place; with `rerun` they are trained
-    again.
+    A fault of the grader is kept in the run it befell and touches no other. What stops the grader
+    from outside is noted in every record, and raised.
     """
+    stop = threading.Event()
+    executor = ThreadPoolExecutor(jobs, "description")
+    with _Measurers(stop.is_set) as measurers, _stops_noted(runs, "describe"):
 
-    submission: Path
-    out: Path
-    rubric: Rubric
-    data_dir: Path | None = None
-    model: str | None = None
-    recipe: RecipeChoice | None = None
-    seed: int | None = None
-    official: bool = False
-    runs: int | None = None
-    store: Path | None = None
-    rerun: bool = False
+        def one(run: Run) -> Run:
+            with _faults_kept(run), measurers.lent(run) as lent:
+                box = steps.box(run.request.rubric, stop.is_set)
+                with contextlib.closing(box):
+                    run.described(Tools(box, lent))
+            return run
+
+        try:
+            left = [run for run in runs if not run.is_described]
+            for future in _as_they_end([executor.submit(one, run) for run in left]):
+                on_described(future.result())
+        finally:
+            stop.set()
+            executor.shutdown(cancel_futures=True)
 
 
-class Run:
-    """One submission's way through the steps; its Record is on disk after every one of them."""
+def train(runs: Sequence[Run], jobs: int | None, on_event: OnEvent) -> None:
+    """Train what was described, so many at a time (None: as many as there are cores).
 
-    def __init__(self, request: Request) -> None:
-        """Check what can be checked at once; GraderFault when a run would be pointless.
+    What computes the same is trained once, for all who handed it in. See `describe` for faults.
+    """
+    work: list[tuple[pool.Task, Run, int]] = []
+    for run in runs:
+        with _faults_kept(run):
+            work += [(task, run, number) for number, task in enumerate(run.tasks(), start=1)]
+    work = _alike_last(work)
 
-        UsageFault where nothing to grade lies at the path, and where a required protection is
-        missing in an official run.
+    def note(news: pool.News, index: int) -> None:
+        _, run, number = work[index - 1]
+        with _faults_kept(run):
+            run.note(news, number)
+        if not isinstance(news, pool.Ended):
+            on_event(news, run, number)
+        elif news.error is not None:
+            on_event(Failed(news.error.message), run, number)
 
-        A box and a measuring process are started at once too: both load PyTorch while the
-        submission is read.
-        """
-        check_path(request.submission.absolute())
-        self.request = request
-        self.program: Program | None = None
-        self.plan: Plan | None = None
-        self._done: set[str] = set()
-        rubric = request.rubric
-        self.runs = rubric.limits.runs_asked_for(request.runs)
-        self._measurer = Measurer(
-            request.data_dir, seconds=rubric.seconds.epoch, megabytes=rubric.megabytes.train
-        )
-        self._box = _box(rubric)
-        with contextlib.ExitStack() as failing:
-            failing.callback(self.close)
-            if request.official:
-                self._box.protections().require()
-            mnist.verify(request.data_dir)
-            self.record = _first_record(request)
-            self.folder: Path | None = None
-            failing.pop_all()
+    if work:
+        with _stops_noted([run for _, run, _ in work], "train"):
+            tasks = [task for task, _, _ in work]
+            pool.carry_out(tasks, pool.here(len(tasks), jobs), note)
 
-    def close(self) -> None:
-        """End the box and the measuring process; `described` does it too."""
-        self._box.close()
-        self._measurer.close()
 
-    def begin(self, *, whole: bool = True) -> Path:
-        """Write the first record, unless that is done; return the folder of the results.
+def _alike_last(work: list[tuple[pool.Task, Run, int]]) -> list[tuple[pool.Task, Run, int]]:
+    """Move trainings that equal an earlier one behind all others: they find its result."""
+    seen: set[str] = set()
+    places = []
+    for task, _, _ in work:
+        key = task.keeping.key if task.keeping else ""
+        places.append(key in seen)
+        seen |= {key} - {""}
+    return [each for _, each in sorted(zip(places, work, strict=True), key=lambda pair: pair[0])]
 
-        `whole` says that every check is going to be judged. Raises GraderFault where nothing can
-        be written.
-        """
-        if self.folder is None:
-            request = self.request
-            out = request.out.resolve()
-            self.folder = results.claim(out, request.submission, self.record, whole=whole)
-        return self.folder
 
-    def save(self) -> None:
-        """Write the record as it stands."""
-        records.save(self.record, self.begin())
+class _Measurers:
+    """Measuring processes, lent to one submission after another: each loads PyTorch once."""
 
-    def described(self) -> Record:
-        """Read, describe and examine the submission; a problem is in the record, not raised."""
-        if self._first_time("describe"):
-            self.begin()
-            with contextlib.closing(self):
-                self._describe()
-            self.save()
-        return self.record
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self._stop = stop
+        self._free: queue.SimpleQueue[Measurer] = queue.SimpleQueue()
 
-    def trained(self, on_event: OnEvent) -> Record:
-        """Train what was described, unless there is nothing to train; see `described`."""
-        self.described()
-        if self.plan is not None and self.trainable and self._first_time("train"):
-            with self._problems_noted("train"):
-                self._train(self.plan, on_event)
-            self.save()
-        return self.record
+    def __enter__(self) -> _Measurers:
+        return self
 
-    @property
-    def trainable(self) -> bool:
-        """Whether the network is small enough for a training, and its recipe without flaws."""
-        facts, recipe = self.record.model, self.record.recipe
-        limit = self.request.rubric.limits.trained_parameters
-        small = facts is not None and facts.parameters <= limit
-        return small and self.record.problem is None and recipe is not None and not recipe.flaws
-
-    def _describe(self) -> None:
-        with self._problems_noted("describe"):
-            self._update(sandbox=_protections(self._box.protections()))
-        with self._problems_noted("read"):
-            self.program = read(self.request)
-            self._note_reading(self.program)
-        if self.program is not None:
-            with self._problems_noted("describe"):
-                self.plan = make_plan(self.program, self.request, self._box)
-                with blaming_data("the submission's description of itself"):
-                    self._write_plan(self.plan)
-                    self._measure(self.plan)
-                self._note_own_training(self.program, self.plan)
-
-    def _measure(self, plan: Plan) -> None:
-        """Find out what the network does, and whether a step of its training can be taken."""
-        step = plan.level == "rebuilt" and not plan.flaws
-        answer = self._measurer.measure(plan, step=step)
-        self.record = examine(self.record, plan, answer.facts)
-        if answer.failed:
-            with self._problems_noted("train"):
-                raise runs.untrainable(answer)
-
-    def _first_time(self, step: str) -> bool:
-        first = step not in self._done
-        self._done.add(step)
-        return first
-
-    def _note_reading(self, program: Program) -> None:
-        aside = [records.SetAside(s.text, s.where, s.why) for s in program.set_aside]
-        self._update(set_aside=aside, notes=self.record.notes + program.notes)
-
-    def _note_own_training(self, program: Program, plan: Plan) -> None:
-        """Add what its training brings along where the submission trains itself.
-
-        Take back what is not true there.
-        """
-        if program.train is None or plan.level == "rebuilt":
-            return
-        run = {f"{s.file}, line {s.line}" for m in program.train.modules for s in m.statements}
-        fixed = fixed_in_code(program.train)
-        averaging = ["averaged weights are not computed where the submission's own loop trains"]
-        self._update(
-            fixed=[*self.record.fixed, fixed] if fixed.count else self.record.fixed,
-            set_aside=[s for s in self.record.set_aside if s.where not in run],
-            notes=[note for note in self.record.notes if note not in program.train.settles]
-            + averaging * (plan.recipe.averaging is not None),
-        )
-
-    def _update(self, **changes: object) -> None:
-        self.record = records.update(self.record, **changes)
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._free.get_nowait().close()
 
     @contextlib.contextmanager
-    def _problems_noted(self, stage: records.Stage) -> Iterator[None]:
-        """Turn a submission's error into the record's problem; let the grader's own pass."""
+    def lent(self, run: Run) -> Iterator[Measurer]:
+        """Lend one. What it is used for may end it; then it is not lent again."""
         try:
-            yield
-        except SubmissionError as error:
-            self._note_problem(stage, error)
-        except GradingError as error:
-            self._note_problem(stage, error)
-            self.save()
-            raise
-        except KeyboardInterrupt as error:
-            self.note_stop(stopped_by(error), stage)
-            raise
-        except BaseException as error:
-            fault = GraderFault(
-                "the grader failed", expected="an end of this step, good or bad",
-                found=_brief(error), help="grade again; if it happens again, report this message",
-            )  # fmt: skip
-            self._note_problem(stage, fault)
-            with contextlib.suppress(GraderFault):  # what went wrong first must get through
-                self.save()
-            raise
-
-    def note_stop(self, words: str, stage: records.Stage = "train") -> None:
-        """Note that something outside stopped the run, unless that is noted."""
-        if self.record.status != "interrupted":
-            problem = records.Problem(stage, "stopped", words, help="grade again")
-            self._update(status="interrupted", problem=problem)
-            with contextlib.suppress(GraderFault):  # what stops the run must get through
-                self.save()
-
-    def _note_problem(self, stage: records.Stage, error: GradingError) -> None:
-        self._update(problem=runs.problem_of(stage, error))
-
-    def _write_plan(self, plan: Plan) -> None:
-        encoded = msgspec.json.encode(plan)
-        write_atomically(self.begin() / "plan.json", encoded)
-        self._update(
-            plan_sha256=hashlib.sha256(encoded).hexdigest(),
-            content_sha256=hashlib.sha256(content_of(plan)).hexdigest(),
-        )
-
-    def _train(self, plan: Plan, on_event: OnEvent) -> None:
-        """Train once for every seed; a run that fails ends no other."""
-        tasks = self._tasks(plan)
-        self._runs = [
-            records.TrainingRun(task.job.seed, Path(task.job.weights).name) for task in tasks
-        ]
-        self._errors: dict[int, GradingError] = {}
-
-        def note(news: pool.News, number: int) -> None:
-            if isinstance(news, pool.Ended):
-                self._note_end(number, news.error)
-                if news.error is not None:
-                    on_event(Failed(news.error.message), number)
+            one = self._free.get_nowait()
+        except queue.Empty:
+            one = measurer(run.request, self._stop)
+        try:
+            yield one
+        finally:
+            if one.is_usable:
+                self._free.put(one)
             else:
-                self._note_event(number, news)
-                on_event(news, number)
-
-        pool.carry_out(tasks, pool.here(len(tasks)), note)
-        if (error := self._verdict()) is not None:
-            raise error
-
-    def _tasks(self, plan: Plan) -> list[pool.Task]:
-        """Return a training for each run. Several have one core each, a single one has them all."""
-        request, rubric = self.request, self.request.rubric
-        first = request.seed if request.seed is not None else _seed(self.record.content_sha256)
-        budget = rubric.limits.epochs - 1
-        bounds = Bounds(rubric.seconds.epoch, rubric.seconds.run, rubric.megabytes.train)
-        own, program = None, None
-        if plan.level == "sandboxed":
-            program = msgspec.json.encode(self.program)
-            own = Own(
-                "", request_defaults(budget)["optimizer"], bounds.run, bounds.megabytes,
-                official=request.official,
-            )  # fmt: skip
-        data_dir = str(request.data_dir.resolve()) if request.data_dir else None
-        folder = self.begin()
-        jobs = [
-            Job(
-                str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
-                data_dir, budget, threads=1 if self.runs > 1 else None, own=own,
-            )
-            for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
-        ]  # fmt: skip
-        return [pool.Task(job, bounds, program, self._keeping(job, plan)) for job in jobs]
-
-    def _keeping(self, job: Job, plan: Plan) -> pool.Keeping:
-        """Say where the result of a training is kept, and under which key."""
-        epochs = min(plan.recipe.epochs, job.max_epochs or plan.recipe.epochs)
-        own = job.own is not None
-        decides = store.what_decides(
-            self.record.content_sha256, job.seed, epochs, job.threads or pool.cores(), own=own
-        )
-        names = [tensor.name for tensor in plan.model.tensors]
-        about = store.About(decides, names, self.record.submission.name, "")
-        place = self.request.store or store.default_place()
-        return pool.Keeping(place, store.key_of(decides), about, anew=self.request.rerun)
-
-    def _verdict(self) -> GradingError | None:
-        """Return what keeps the runs from being judged: our fault in any, or all failed."""
-        errors = [self._errors[number] for number in sorted(self._errors)]
-        faults = [error for error in errors if not isinstance(error, SubmissionError)]
-        everything = len(errors) == len(self._runs)
-        return next(iter(faults), errors[0] if everything else None)
-
-    def _note_end(self, number: int, error: GradingError | None) -> None:
-        run = self._runs[number - 1]
-        if error is None and not run.finished and number not in self._errors:
-            error = GraderFault(
-                "the training ended without a result", expected="a result, or a reason for none",
-                found="neither", where="grader.training.worker",
-                help="grade again; if it happens again, report this message",
-            )  # fmt: skip
-        if error is not None:
-            self._note_failure(number, error)
-        self._note_accuracy()
-        self.save()
-
-    def _note_failure(self, number: int, error: GradingError) -> None:
-        self._errors.setdefault(number, error)
-        self._runs[number - 1] = runs.failed(self._runs[number - 1], self._errors[number])
-
-    def _note_accuracy(self) -> None:
-        limits = self.request.rubric.limits
-        judged = records.accuracy_of(list(self._runs), limits.judged_on, limits.accuracy)
-        self._update(accuracy=judged)
-
-    def _note_event(self, number: int, event: AnyEvent) -> None:
-        run = runs.noted(self._runs[number - 1], event, self.request.rubric.limits)
-        self._runs[number - 1] = run if number > 1 else msgspec.structs.replace(run, metered=None)
-        if isinstance(event, Taken):
-            self._update(notes=[*self.record.notes, _taken(number, event)])
-        if number == 1:
-            self._note_first(event)
-        if (error := runs.failure_of(event, self.record.level)) is not None:
-            self._note_failure(number, error)
-        if isinstance(event, EpochDone):
-            self._note_accuracy()
-            self.save()
-
-    def _note_first(self, event: AnyEvent) -> None:
-        """Note in full what the first run says."""
-        if self.plan is not None:
-            self._update(training=runs.in_full(self.record.training, event, self.plan.recipe))
-        if isinstance(event, Started):
-            device = {"device": event.device}
-            environment = self.record.environment | event.versions | device
-            self._update(environment=environment, notes=self.record.notes + event.remarks)
-        elif isinstance(event, Blank):
-            self._update(blank=event)
-        elif isinstance(event, Metered):
-            self._update(metered=event)
+                one.close()
 
 
-def _box(rubric: Rubric) -> Box:
-    return Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe)
-
-
-def read(request: Request) -> Program:
-    """Parse the submission and keep the statements its model and recipe need; runs nothing."""
-    return read_apart(request.submission, model=request.model, recipe=request.recipe)
-
-
-def make_plan(program: Program, request: Request, box: Box) -> Plan:
-    """Let the submission describe itself in the box; complete and check what it says.
-
-    It does so again, in another box, where its transforms make images of another size than that
-    which its network took first.
-    """
-    rubric = request.rubric
-    budget = rubric.limits.epochs - 1
-    defaults = request_defaults(budget)
-    found = box.describe(program, defaults)
-    if (shape := _images(found, budget)) != found.model.input_shape:
-        with contextlib.closing(_box(rubric)) as another:
-            if request.official:
-                another.protections().require()
-            found = another.describe(program, defaults | {"input_shape": shape})
-    with blaming_data("the submission's description of itself"):
-        return complete(found, program, rubric)
-
-
-def _images(found: Description, budget: int) -> list[int]:
-    """Return the shape [C, H, W] in which training images reach the network."""
-    with blaming_data("the submission's description of itself"):
-        validate_model(found.model)
-        return shape_after(assemble(found, budget), "train_transform")
-
-
-def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
-    """Return the plan of a description: completed, checked, and with what is wrong in it noted.
-
-    Raises SubmissionError where the network cannot be used; a recipe that cannot is a flaw.
-    """
-    validate_model(found.model)
-    budget = rubric.limits.epochs - 1
-    plan = assemble(found, budget)
-    if plan.level == "sandboxed" and rubric.limits.rebuilt:
-        note = "the rubric asks for the grader's own loop: the recipe is trained without the rest"
-        plan = msgspec.structs.replace(plan, level="rebuilt", notes=[*plan.notes, note])
-    if plan.level == "sandboxed" and program.train is not None:
-        plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program.train))
-    validate_images(plan)
+@contextlib.contextmanager
+def _faults_kept(run: Run) -> Iterator[None]:
+    """Keep what the grader did wrong in the run: it is told where its checks are."""
     try:
-        validate(plan, budget)
-    except SubmissionError as error:
-        flaw = Flaw("recipe", f"{error.message}: {error.found}", error.where, error.help)
-        plan = msgspec.structs.replace(plan, flaws=[*plan.flaws, flaw])
-    return msgspec.structs.replace(plan, model=kept_short(drawn_together(in_order(plan.model))))
+        yield
+    except Exception as error:
+        run.fault = run.fault or error
 
 
-def code_sha256(train: Train) -> str:
-    """Hash what the submission's own training runs, without comments and places."""
-    parts = (train.function, *(train.arguments[name] for name in sorted(train.arguments)))
-    code = [
-        [[module.name, *map(_plain, module.statements)] for module in train.modules],
-        [[_plain(part), *map(_plain, part.setup), part.bindings] for part in parts],
-        train.roles, train.first_epoch,
-    ]  # fmt: skip
-    return hashlib.sha256(msgspec.json.encode(code, order="deterministic")).hexdigest()
-
-
-def _plain(code: Statement | Part) -> str:
+@contextlib.contextmanager
+def _stops_noted(runs: Sequence[Run], stage: Stage) -> Iterator[None]:
     try:
-        return ast.unparse(ast.parse(code.source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code.source
+        yield
+    except KeyboardInterrupt as error:
+        for run in runs:
+            run.note_stop(stopped_by(error), stage)
+        raise
 
 
-def examine(record: Record, plan: Plan, measured: Facts) -> Record:
-    """Add to the record what is known before a training: architecture and recipe."""
-    recipe = records.RecipeSummary(
-        plan.recipe.epochs, plan.recipe.batch_size, plan.provenance, plan.flaws
-    )
-    flaws = [f"{f.about} cannot be used: {f.message} ({f.where})" for f in plan.flaws]
-    notes = record.notes + list(plan.notes) + flaws
-    if plan.level == "rebuilt":
-        notes += notes_on_initialisation(plan.model)
-    return records.update(
-        record, model=measured, recipe=recipe, fixed=fixed_values(plan), notes=notes,
-        level=plan.level,
-    )  # fmt: skip
+def _as_they_end(futures: list[Future[Run]]) -> Iterator[Future[Run]]:
+    """Yield each when it is done; a signal gets through while none is, on every system."""
+    ended: queue.SimpleQueue[Future[Run]] = queue.SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    for _ in futures:
+        yield _waited_for(ended)
 
 
-def _first_record(request: Request) -> Record:
-    path = request.submission
-    name, number = results.identity(path)
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return Record(
-        submission=records.Submission(name, text, sha256_of(path), number),
-        assignment=request.rubric.assignment,
-        rubric_sha256=hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest(),
-        max_score=request.rubric.max_score,
-        official=request.official,
-        environment=_environment(),
-    )  # fmt: skip
-
-
-def _protections(held: Held) -> records.Protections:
-    missing = [f"{name}: {why}" for name, why in held.missing.items()]
-    return records.Protections(list(held.present), missing)
-
-
-def _environment() -> dict[str, str]:
-    versions = {
-        name: importlib.metadata.version(name) for name in ("mnist-grader", "torch", "torchvision")
-    }
-    machine = {"system": platform.platform(), "cores": str(os.cpu_count())}
-    return versions | machine | {"python": platform.python_version()}
-
-
-def _seed(content_sha256: str) -> int:
-    """Return the plan's own seed: what computes the same is trained alike, on any machine."""
-    return int(content_sha256[:8], 16)
-
-
-def _taken(number: int, event: Taken) -> str:
-    return (
-        f"run {number} was not trained again: its result was kept on {event.trained}, from "
-        f"{event.submission}, which computes the same (--rerun trains it)"
-    )
-
-
-def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
+def _waited_for(ended: queue.SimpleQueue[Future[Run]]) -> Future[Run]:
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ended.get(timeout=pool.WAIT)

@@ -27,7 +27,7 @@ from grader.events import AnyEvent, Diverged, Finished, Taken
 from grader.store import About, Store, handed_out, now
 from grader.supervise import Bounds, Job, train
 
-_WAIT = 0.5  # seconds without looking for a signal, on systems where waiting cannot be interrupted
+WAIT = 0.5  # seconds without looking for a signal, on systems where waiting cannot be interrupted
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ def rounds(tasks: int) -> int:
     return math.ceil(tasks / cores())
 
 
-def here(tasks: int) -> Place:
-    """Return this machine, with room for as many of so many trainings as it has cores."""
-    return Place(ThreadPoolExecutor(min(tasks, cores()), "training"))
+def here(tasks: int, jobs: int | None = None) -> Place:
+    """Return this machine, with room for so many trainings at once, or as many as it has cores."""
+    return Place(ThreadPoolExecutor(min(tasks, jobs or cores()), "training"))
 
 
 def carry_out(tasks: list[Task], place: Place, on_news: OnNews) -> None:
@@ -139,7 +139,7 @@ def carry_out(tasks: list[Task], place: Place, on_news: OnNews) -> None:
             future.add_done_callback(_teller(number, place.mailbox))
         while left:
             with contextlib.suppress(queue.Empty):
-                number, news = place.mailbox.get(timeout=_WAIT)
+                number, news = place.mailbox.get(timeout=WAIT)
                 left -= isinstance(news, Ended)
                 on_news(news, number)
     finally:
@@ -171,7 +171,6 @@ def _perform(task: Task, number: int, mailbox: Mailbox, stop: Flag) -> None:
             own = msgspec.structs.replace(job.own, program=str(program))
             job = msgspec.structs.replace(job, own=own)
         tell = lambda event: mailbox.put((number, event))  # noqa: E731 - shorter than a def
-
 
         def training(job: Job, tell: OnEvent) -> None:
             train(job, task.bounds, Path(home), tell, stop.is_set)

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -30,6 +31,17 @@ _LAST_WORDS = 10  # seconds a process has to exit after it closed its output
 _ERROR_TAIL = 20_000  # bytes of standard error that are kept
 _LAST_MESSAGE = 1 << 16  # bytes that a socket takes although its buffer is almost full
 _UNREAD = 4  # pieces that may wait for a child to read its input
+
+
+def until(deadline: float, stop: Callable[[], bool]) -> Callable[[], float]:
+    """Return a deadline as `Child.chunks` asks for it, which raises CancelledError on `stop`."""
+
+    def asked() -> float:
+        if stop():
+            raise CancelledError
+        return deadline
+
+    return asked
 
 
 class Stopped(Exception):

@@ -29,13 +29,15 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Submission(Struct, frozen=True):
     """What was graded; `sha256` is of the file, or of all files of a folder with their names.
 
-    `id` tells submissions of one name apart: it is made from the path.
+    `id` tells submissions of one name apart: it is made from the path. `key` names it among those
+    of a class.
     """
 
     name: str
     path: str
     sha256: str
     id: str = ""
+    key: str = ""
 
 
 class Problem(Struct, frozen=True):
@@ -179,6 +181,7 @@ class Protections(Struct, frozen=True):
 class Record(Struct, frozen=True):
     """One run over one submission.
 
+    `inputs_sha256` is of all that the run depends on: submission, rubric, options and grader.
     `fixed` are the numbers that no training changes; see `grader.plan.fixed`.
 
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
@@ -190,6 +193,7 @@ class Record(Struct, frozen=True):
     assignment: str
     rubric_sha256: str
     max_score: float
+    inputs_sha256: str = ""
     version: Literal[2] = 2
     status: Literal["running", "complete", "partial", "interrupted"] = "running"
     level: Literal["rebuilt", "sandboxed"] = "rebuilt"

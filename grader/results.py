@@ -24,7 +24,7 @@ from grader.record import Record, Submission
 
 PARTIAL = "partial"
 _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
-_WRITTEN = ("plan.json", "weights*.safetensors")
+_WRITTEN = ("plan.json", "weights*.safetensors", ".described.json")
 
 
 class _Found(msgspec.Struct):
@@ -73,7 +73,7 @@ def find(out: Path, submission: Submission) -> Path | None:
 
 
 def _places(out: Path, submission: Submission) -> tuple[Path, Path]:
-    name = submission.name.encode()[:_LONGEST].decode("utf-8", "ignore")
+    name = (submission.key or submission.name).encode()[:_LONGEST].decode("utf-8", "ignore")
     return out / name, out / f"{name}-{submission.id}"
 
 

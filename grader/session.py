@@ -5,97 +5,226 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Generator
+from dataclasses import dataclass, field
 
 import pytest
 
-from grader import pool
+from grader import pipeline, pool
 from grader import record as records
 from grader import rubric as rubrics
 from grader.checks import CHECKS
 from grader.checks.verdict import Requirement, Verdict
+from grader.datasets import mnist
 from grader.errors import GraderFault, UsageFault
 from grader.escape import safe, write_readably
+from grader.files import write_atomically
 from grader.interruptions import INTERRUPTIONS
 from grader.items import CheckItem
-from grader.pipeline import OnEvent, Request, Run
 from grader.record import Check, Record
-from grader.reports import progress, terminal
+from grader.reports import class_table, progress, terminal
+from grader.request import Request
+from grader.rubric import Rubric
+from grader.run import Run
+from grader.sandbox import doctor
+from grader.submissions import ENTRIES
 
 _GRACE = 120  # seconds a check may take beyond the bounds that end its work from inside
 
 
-class Grading:
-    """Registered as a plugin for one run; owns the pipeline's Run and collects the checks."""
+@dataclass
+class Graded:
+    """A submission, and how far its checks have come."""
 
-    def __init__(self, config: pytest.Config, run: Run) -> None:
-        self.config = config
-        self.run = run
-        self.checks: dict[str, Check] = {}
-        self.selected: list[Requirement] = []
-        self.quiet = config.get_verbosity() < 0
-        self.described = False
-        self.fault: Exception | None = None
-        self.unsaved: GraderFault | None = None
+    run: Run
+    selected: list[Requirement] = field(default_factory=list)
+    checks: dict[str, Check] = field(default_factory=dict)
+    unsaved: GraderFault | None = None
 
-    @classmethod
-    def start(cls, config: pytest.Config) -> Grading:
-        """Make the Run from the options; UsageError for what the person got wrong."""
-        option = config.getoption
-        try:
-            rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
-            request = Request(
-                option("submission").absolute(), option("out").absolute(), rubric,
-                option("data_dir"),
-                option("model"), option("recipe"), option("seed"), option("official"),
-                option("runs"), option("store"), option("rerun"),
-            )  # fmt: skip
-            write_readably(sys.stdout)
-            run = Run(request)
-            config.add_cleanup(run.close)  # no check may come to ask for a description
-        except GraderFault as fault:
-            raise pytest.UsageError(str(fault)) from None
-        config.stash[INTERRUPTIONS].note = run.note_stop
-        return cls(config, run)
-
-    # What the items ask for
-
-    def prepare(self, requirement: Requirement) -> None:
-        """Find out what a check needs to know, or the most that is known in this run.
-
-        A fault of the grader is noted and raised.
-        """
-        with self._noted(requirement):
-            with self._uncaptured(), self._describing():
-                self.run.described()
-            if requirement.needs != "description" and any(each.trains for each in self.selected):
-                with self._uncaptured(), self._progress() as show:
-                    self.run.trained(show)
+    @property
+    def trains(self) -> bool:
+        """Whether a check is selected that needs a training."""
+        return any(requirement.trains for requirement in self.selected)
 
     def judge(self, requirement: Requirement) -> Check:
         """Judge the record as it stands; what comes out, and nothing else, is the verdict."""
-        with self._noted(requirement):
+        with self.noted(requirement):
             check = requirement.judge(self.run.record, self.run.request.rubric)
         self._add(check)
         return check
 
     @contextlib.contextmanager
-    def _noted(self, requirement: Requirement) -> Generator[None]:
+    def noted(self, requirement: Requirement) -> Generator[None]:
         """Note a check as not judged where something keeps it from that."""
         try:
             yield
         except GraderFault as fault:
-            self.fault = fault
+            self.run.fault = fault
             self._note_unjudged(requirement, Verdict(
                 "not_judged", fault.expected, fault.found, fault.where, fault.message, fault.help
             ))  # fmt: skip
             raise
         except Exception as error:
-            self.fault = error
+            self.run.fault = error
             self._note_unjudged(requirement, Verdict("not_judged", message=str(error)))
             raise
 
+    def judge_the_rest(self) -> None:
+        """Note what was not reached when the run was stopped."""
+        record = self.run.record
+        stopped = record.problem.message if record.problem else "the run was stopped"
+        for requirement in self.selected:
+            if requirement.id not in self.checks:
+                self._note_unjudged(requirement, Verdict("not_judged", message=stopped))
+
+    def begin(self) -> None:
+        """Make the folder for the results. Raises GraderFault where nothing can be written."""
+        whole = {each.id for each in self.selected} == set(self.run.request.rubric.points)
+        self.run.begin(whole=whole)
+
+    def exit_status(self, status: int | pytest.ExitCode) -> int | pytest.ExitCode:
+        """Return whose the outcome is, `status` being pytest's own; README lists all."""
+        passed = {check.id for check in self.checks.values() if check.outcome == "passed"}
+        if self.run.record.status == "interrupted":
+            return pytest.ExitCode.INTERRUPTED
+        if isinstance(self.run.fault, UsageFault):
+            return pytest.ExitCode.USAGE_ERROR
+        if self.run.fault is not None or self.unsaved is not None:
+            return pytest.ExitCode.INTERNAL_ERROR
+        if status == pytest.ExitCode.OK and passed != {each.id for each in self.selected}:
+            return pytest.ExitCode.TESTS_FAILED
+        return pytest.ExitCode(status)
+
+    def end(self) -> None:
+        """Write the final record; absence of failure is not a pass."""
+        if self.run.record.status == "interrupted":
+            self.judge_the_rest()
+        asked = set(self.run.request.rubric.points)
+        self._save("complete" if set(self.checks) == asked else "partial")
+
     def _note_unjudged(self, requirement: Requirement, verdict: Verdict) -> None:
         self._add(requirement.check(verdict, self.run.request.rubric))
+
+    def _add(self, check: Check) -> None:
+        self.checks[check.id] = check
+        self._save("running")
+
+    def _save(self, status: str) -> None:
+        checks = [self.checks[name] for name in CHECKS if name in self.checks]
+        score = _score(self.run.record, checks)
+        keep = {} if self.run.record.status == "interrupted" else {"status": status}
+        self.run.record = records.update(self.run.record, checks=checks, score=score, **keep)
+        try:
+            self.run.save()
+        except GraderFault as fault:  # in the middle of a hook of pytest's: told at the end
+            self.unsaved = fault
+        else:
+            self.unsaved = None
+
+
+class Grading:
+    """Registered as a plugin for one run; knows each submission by its key, a single one by ""."""
+
+    def __init__(self, config: pytest.Config, graded: dict[str, Graded], rubric: Rubric) -> None:
+        self.config = config
+        self.graded = graded
+        self.rubric = rubric
+        self.quiet = config.get_verbosity() < 0
+        self._done: set[str] = set()
+
+    @classmethod
+    def start(cls, config: pytest.Config) -> Grading:
+        """Find the submissions by the options; UsageError for what the person got wrong."""
+        option = config.getoption
+        try:
+            rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
+            write_readably(sys.stdout)
+            mnist.verify(option("data_dir"))
+            if option("official"):
+                doctor.held().require()
+            graded = {
+                entry.key: Graded(Run(Request(
+                    entry.path, option("out").absolute(), rubric, option("data_dir"),
+                    option("model"), option("recipe"), option("seed"), option("official"),
+                    option("runs"), option("store"), option("rerun"), entry.key or None,
+                )))
+                for entry in config.stash[ENTRIES]
+            }  # fmt: skip
+        except GraderFault as fault:
+            raise pytest.UsageError(str(fault)) from None
+        grading = cls(config, graded, rubric)
+        config.stash[INTERRUPTIONS].note = grading.note_stop
+        return grading
+
+    @property
+    def is_class(self) -> bool:
+        """Whether more than one submission is graded, or might be: a folder of them."""
+        return "" not in self.graded
+
+    @property
+    def _one(self) -> Graded:
+        return next(iter(self.graded.values()))
+
+    @property
+    def _selected(self) -> list[Graded]:
+        return [graded for graded in self.graded.values() if graded.selected]
+
+    def note_stop(self, words: str) -> None:
+        """Note what stopped the run, in the records that are not complete."""
+        for graded in self._selected:
+            if set(graded.checks) != self._asked:
+                graded.run.note_stop(words)
+
+    # What the items ask for
+
+    def prepare(self, requirement: Requirement, key: str) -> None:
+        """Find out what a check needs to know, or the most that is known in this run.
+
+        The first check to ask has that done for all submissions. A fault of the grader is noted
+        and raised.
+        """
+        graded = self.graded[key]
+        with self._uncaptured():
+            if self._first_time("describe"):
+                self._describe()
+            trains = any(each.trains for one in self._selected for each in one.selected)
+            if requirement.needs != "description" and trains and self._first_time("train"):
+                self._train()
+        if (fault := graded.run.fault) is not None:
+            with graded.noted(requirement):
+                raise fault
+
+    def judge(self, requirement: Requirement, key: str) -> Check:
+        """Judge what is known of a submission."""
+        return self.graded[key].judge(requirement)
+
+    def _describe(self) -> None:
+        runs = [graded.run for graded in self._selected]
+        with progress.describing(len(runs), quiet=self.quiet) as show:
+            pipeline.describe(runs, self._jobs, lambda run: show(run.record.submission.key))
+
+    def _train(self) -> None:
+        runs = [graded.run for graded in self._selected if graded.trains]
+        several = self._one.run.runs > 1
+        trained = [graded for graded in runs if graded.trainable]
+
+        def name(run: Run, number: int) -> str:
+            parts = [run.record.submission.key, f"run {number}/{run.runs}" if several else ""]
+            return " ".join(part for part in parts if part)
+
+        count = sum(run.runs for run in trained)
+        with progress.shown(count, brief=self.is_class, quiet=self.quiet) as show:
+            pipeline.train(runs, self.config.getoption("jobs"), lambda event, run, number: show(
+                event, name(run, number)
+            ))  # fmt: skip
+
+    @property
+    def _jobs(self) -> int:
+        return self.config.getoption("jobs") or pool.cores()
+
+    def _first_time(self, step: str) -> bool:
+        first = step not in self._done
+        self._done.add(step)
+        return first
 
     @contextlib.contextmanager
     def _uncaptured(self) -> Generator[None]:
@@ -104,24 +233,16 @@ class Grading:
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             yield
 
-    def _describing(self) -> contextlib.AbstractContextManager[None]:
-        """Show the first time that something happens; after that it is done."""
-        if self.quiet or self.described:
-            return contextlib.nullcontext()
-        self.described = True
-        return progress.describing()
-
-    def _progress(self) -> contextlib.AbstractContextManager[OnEvent]:
-        if self.quiet:
-            return contextlib.nullcontext(lambda event, number: None)
-        return progress.shown(self.run.runs)
-
     # pytest's hooks
 
     def pytest_report_header(self) -> str:
         """Name the submission and the rubric above the run."""
-        request = self.run.request
-        return f"submission: {safe(str(request.submission))}\nrubric: {request.rubric.assignment}"
+        what = f"{len(self.graded)} submissions" if self.is_class else f"submission: {self._path}"
+        return f"{what}\nrubric: {self.rubric.assignment}"
+
+    @property
+    def _path(self) -> str:
+        return safe(str(self._one.run.request.submission))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -137,72 +258,37 @@ class Grading:
             raise pytest.UsageError(f"the rubric has switched off {names}: no points are given")
         guarded = self.config.pluginmanager.hasplugin("timeout")
         if guarded and self.config.getoption("timeout") is None:
-            seconds = self.run.request.rubric.seconds
-            limit = seconds.describe + seconds.run * pool.rounds(self.run.runs) + _GRACE
+            seconds = self.rubric.seconds
+            each = seconds.describe + seconds.run * pool.rounds(self._one.run.runs) + _GRACE
             for item in items:
-                item.add_marker(pytest.mark.timeout(limit))
+                item.add_marker(pytest.mark.timeout(each * len(self.graded)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Remember what is to be judged; make the folder for the results."""
-        self.selected = [item.requirement for item in session.items if isinstance(item, CheckItem)]
-        whole = {requirement.id for requirement in self.selected} == self._asked
-        if not self.selected:
+        """Remember what is to be judged; make the folders for the results."""
+        for item in session.items:
+            if isinstance(item, CheckItem):
+                self.graded[item.key].selected.append(item.requirement)
+        if not self._selected:
             raise pytest.UsageError("no check is selected: look at -k, -m and what else selects")
         try:
-            self.run.begin(whole=whole)
+            for graded in self._selected:
+                graded.begin()
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
 
     @property
     def _asked(self) -> set[str]:
-        return set(self.run.request.rubric.points)
-
-    def _add(self, check: Check) -> None:
-        self.checks[check.id] = check
-        self._save("running")
-
-    def _judge_the_rest(self) -> None:
-        """Note what was not reached when the run was stopped."""
-        record = self.run.record
-        stopped = record.problem.message if record.problem else "the run was stopped"
-        for requirement in self.selected:
-            if requirement.id not in self.checks:
-                self._note_unjudged(requirement, Verdict("not_judged", message=stopped))
-
-    def _save(self, status: str) -> None:
-        checks = [self.checks[name] for name in CHECKS if name in self.checks]
-        score = _score(self.run.record, checks)
-        keep = {} if self.run.record.status == "interrupted" else {"status": status}
-        self.run.record = records.update(self.run.record, checks=checks, score=score, **keep)
-        try:
-            self.run.save()
-        except GraderFault as fault:  # in the middle of a hook of pytest's: told at the end
-            self.unsaved = fault
-        else:
-            self.unsaved = None
+        return set(self.rubric.points)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the final record; absence of failure is not a pass."""
-        if self.run.folder is None:
-            return
-        if self.run.record.status == "interrupted":
-            self._judge_the_rest()
-        self._save("complete" if set(self.checks) == self._asked else "partial")
-        session.exitstatus = self._exit_status(session)
-
-    def _exit_status(self, session: pytest.Session) -> int:
-        """Return whose the outcome is; README lists all."""
-        passed = {check.id for check in self.checks.values() if check.outcome == "passed"}
-        if self.run.record.status == "interrupted":
-            return pytest.ExitCode.INTERRUPTED
-        if isinstance(self.fault, UsageFault):
-            return pytest.ExitCode.USAGE_ERROR
-        if self.fault is not None or self.unsaved is not None:
-            return pytest.ExitCode.INTERNAL_ERROR
-        if session.exitstatus == pytest.ExitCode.OK and passed != {r.id for r in self.selected}:
-            return pytest.ExitCode.TESTS_FAILED
-        return session.exitstatus
+        """Write the final records; absence of failure is not a pass."""
+        begun = [graded for graded in self._selected if graded.run.folder is not None]
+        for graded in begun:
+            graded.end()
+        if begun:
+            ends = [graded.exit_status(session.exitstatus) for graded in begun]
+            session.exitstatus = next(end for end in _GRAVITY if end in ends)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Call a skipped check what it is; leave it to the summary to say why others failed.
@@ -217,21 +303,43 @@ class Grading:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the results summary, below pytest's own list of failures."""
-        if self.checks:
-            writer = terminalreporter._tw  # its width and colours are what the person chose
-            text = terminal.render(
-                self.run.record,
-                self.run.request.rubric,
-                width=writer.fullwidth,
-                color=writer.hasmarkup,
-                brief=self.quiet,
+        judged = [graded for graded in self._selected if graded.checks]
+        writer = terminalreporter._tw  # its width and colours are what the person chose
+        width, color = writer.fullwidth, writer.hasmarkup
+        terminalreporter.ensure_newline()
+        if judged and self.is_class:
+            listed = [graded.run.record for graded in judged]
+            table = class_table.render(listed, width=width, color=color)
+            terminalreporter.write_line(table)
+            if not self.quiet:
+                terminalreporter.write_line(self._listed(listed))
+        elif judged:
+            record = self._one.run.record
+            terminalreporter.write_line(
+                terminal.render(record, self.rubric, width=width, color=color, brief=self.quiet)
             )
-            terminalreporter.ensure_newline()
-            terminalreporter.write_line(text)
-        if self.unsaved:
-            terminalreporter.write_line(str(self.unsaved))
-        elif self.checks and not self.quiet:
-            terminalreporter.write_line(f"record: {safe(str(self.run.begin() / 'record.json'))}")
+        for graded in judged:
+            if graded.unsaved:
+                terminalreporter.write_line(str(graded.unsaved))
+            elif not self.quiet and not self.is_class:
+                path = graded.run.begin() / "record.json"
+                terminalreporter.write_line(f"record: {safe(str(path))}")
+
+    def _listed(self, listed: list[Record]) -> str:
+        """Write the table as a file too, and say where everything is."""
+        path = self.config.getoption("out").absolute() / "class.csv"
+        try:
+            write_atomically(path, class_table.as_csv(listed))
+        except GraderFault as fault:
+            return str(fault)
+        return f"table: {safe(str(path))}; a folder with the record of each lies beside it"
+
+
+# Which end is told where submissions end differently: the first of these.
+_GRAVITY = [
+    pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR,
+    pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.OK,
+]  # fmt: skip
 
 
 def _score(record: Record, checks: list[Check]) -> float | None:

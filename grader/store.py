@@ -88,12 +88,12 @@ def what_decides(
         "instructions": machine.instruction_set(),
         "gpu": machine.gpu(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
-        "trainer": _source((*_TRAINERS, "sandbox", "submission") if own else _TRAINERS),
+        "trainer": source_of(*_TRAINERS, *(("sandbox", "submission") if own else ())),
     }
 
 
 @cache
-def _source(folders: tuple[str, ...]) -> str:
+def source_of(*folders: str) -> str:
     """Hash the code that trains: no version number would be raised for every change of it."""
     digest = hashlib.sha256()
     for folder in folders:

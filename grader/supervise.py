@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +112,8 @@ class _Clock:
             self.epoch = event.epoch + 1
 
     def deadline(self) -> float:
-        if self.stop():
-            raise CancelledError
-        return min(self.started + self.bounds.run, self.epoch_started + self.bounds.epoch)
+        nearer = min(self.started + self.bounds.run, self.epoch_started + self.bounds.epoch)
+        return process.until(nearer, self.stop)()
 
     def limit(self, stopped: process.Stopped) -> LimitReached:
         """Say which bound ended the run."""

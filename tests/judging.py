@@ -12,9 +12,10 @@ import msgspec
 from grader import rubric as rubrics
 from grader.checks import judge as checks_of
 from grader.errors import GradingError
-from grader.pipeline import Request, Run
 from grader.record import Check, Record
+from grader.request import Request
 from grader.rubric import Rubric
+from grader.run import Run
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grader import rubric as rubrics
-from grader.pipeline import code_sha256, complete
 from grader.plan.content import content_of, in_order
 from grader.plan.schema import Plan
 from grader.plan.validate import validate_model
+from grader.steps import code_sha256, complete
 from grader.submission import read_program
 from grader.training.loop import train
 from tests.capturing import Net, conv, model_of

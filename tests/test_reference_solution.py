@@ -9,8 +9,8 @@ from rich.progress import Progress
 
 from grader.events import Progress as Step
 from grader.events import Started
-from grader.pipeline import Run
 from grader.record import Record, update
+from grader.run import Run
 from reference_solution import __main__ as program
 from reference_solution.model import EPOCHS, Net, optimizer, scheduler
 from tests.making import epoch, facts, trained

@@ -17,7 +17,8 @@ from grader import record as records
 from grader import rubric as rubrics
 from grader.errors import GraderFault, LimitReached, SubmissionError, UsageFault
 from grader.events import AnyEvent, Diverged, Failed, Finished, Started
-from grader.pipeline import Request, Run
+from grader.request import Request
+from grader.run import Run
 from grader.supervise import Job
 from tests.grading import EXAMPLES
 from tests.making import epoch

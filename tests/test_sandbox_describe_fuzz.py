@@ -17,12 +17,12 @@ from torch import nn
 
 from grader import rubric as rubrics
 from grader.errors import Crashed, GradingError, SubmissionError, Suspicious
-from grader.pipeline import complete, examine
 from grader.plan.assemble import assemble
 from grader.plan.facts import facts_of
 from grader.plan.schema import Description, Plan
 from grader.record import Record, Submission
 from grader.sandbox.describe import received
+from grader.steps import complete, examine
 from grader.submission.program import ENTRY, Module, Part, Program, Train
 from tests.capturing import Net, conv, model_of
 

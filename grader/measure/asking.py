@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -41,8 +42,20 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Measurer:
     """A process that measures one network after another."""
 
-    def __init__(self, data_dir: Path | None, *, seconds: float, megabytes: int) -> None:
-        """Start it; each answer has so many seconds, and the process so much memory."""
+    def __init__(
+        self,
+        data_dir: Path | None,
+        *,
+        seconds: float,
+        megabytes: int,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Start it; each answer has so many seconds, and the process so much memory.
+
+        It is not waited for any longer once `stop` says so.
+        """
+        self._stop = stop
+        self.is_usable = True
         self._seconds, self._megabytes = seconds, megabytes
         self._folder = scratch.folder("grader-measure-")
         home = Path(self._folder.__enter__())
@@ -53,8 +66,11 @@ class Measurer:
             output=_OUTPUT, fed=True,
         )  # fmt: skip
         self._deadline = time.monotonic() + seconds
-        self._chunks = self._child.chunks(lambda: self._deadline)
+        self._chunks = self._child.chunks(self._until)
         self._open = True
+
+    def _until(self) -> float:
+        return process.until(self._deadline, self._stop)()
 
     def measure(self, plan: Plan, *, step: bool = False, seed: int | None = None) -> Answer:
         """Return the facts of a plan that was validated; can be called again.
@@ -62,10 +78,9 @@ class Measurer:
         Raises LimitReached for a network that takes too long or too much memory, and GraderFault
         when the process dies.
         """
+        self.is_usable = False
         self._deadline = time.monotonic() + self._seconds
-        self._child.send(
-            msgspec.json.encode(Asked(plan, step, seed)) + b"\n", lambda: self._deadline
-        )
+        self._child.send(msgspec.json.encode(Asked(plan, step, seed)) + b"\n", self._until)
         answer = b""
         try:
             while not answer.endswith(b"\n"):
@@ -85,6 +100,7 @@ class Measurer:
                 found=str(stopped), where=plan.model.where,
                 help="make the network cheaper: fewer channels at full resolution, earlier pooling",
             ) from None  # fmt: skip
+        self.is_usable = True
         return msgspec.json.decode(answer, type=Answer)
 
     def close(self) -> None:

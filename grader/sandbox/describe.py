@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,8 +51,11 @@ class _Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Box:
     """A fresh interpreter that loads PyTorch ahead of time, and then describes one Program."""
 
-    def __init__(self, *, seconds: float, megabytes: int) -> None:
+    def __init__(
+        self, *, seconds: float, megabytes: int, stop: Callable[[], bool] = lambda: False
+    ) -> None:
         """Start it with bounds on a description; GraderFault when it cannot be started."""
+        self.stop = stop
         self._seconds, self._megabytes = seconds, megabytes
         limits = Limits(
             memory=megabytes * 1_000_000, output=_MAX_ANSWER, cpu=_LOADING + _THREADS * seconds
@@ -67,13 +71,13 @@ class Box:
         """Run `program` and return what it says of itself, types checked; can be called once.
 
         Raises SubmissionError for whatever the submission does wrong, LimitReached for a bound
-        it ran into.
+        it ran into; CancelledError as soon as `stop` says so.
         """
-        deadline = time.monotonic() + self._seconds
+        deadline = process.until(time.monotonic() + self._seconds, self.stop)
         self._boxed.feed(msgspec.json.encode({"program": program, "defaults": defaults}))
         answer = bytearray()
         try:
-            for chunk in self._boxed.chunks(lambda: deadline):
+            for chunk in self._boxed.chunks(deadline):
                 answer += chunk
             self._boxed.look_at_its_end()
         except process.Stopped as stopped:

@@ -54,7 +54,9 @@ class Checkpoint:
             "keys": run.network.keys.state,
         }
         tensors |= {f"network.{n}": t for n, t in enumerate(run.network.state.values())}
-        tensors |= {f"average.{n}": t for n, t in enumerate(run.average.means if run.average else ())}
+        tensors |= {
+            f"average.{n}": t for n, t in enumerate(run.average.means if run.average else ())
+        }
         tensors |= {f"random.{name}": g.get_state() for name, g in _generators(run).items()}
         whole = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
         with contextlib.suppress(GraderFault):

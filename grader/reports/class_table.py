@@ -1,0 +1,93 @@
+"""The table of a class: a line a submission, as text and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from grader.escape import escaped
+from grader.record import Record
+from grader.reports.text import rendered
+
+_STYLES = {"passed": "green", "failed": "", "none": "yellow"}
+
+
+def render(records: Sequence[Record], *, width: int = 100, color: bool = False) -> str:
+    """Return the table as text, at most `width` columns wide, and what came of how many."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Submission", overflow="fold")
+    for name in ("Score", "Accuracy", "Parameters"):
+        table.add_column(name, justify="right")
+    table.add_column("Not passed", overflow="fold")
+    for record in escaped(list(records)):
+        table.add_row(
+            Text(_name(record), style=_STYLES[_end(record)]), _score(record),
+            f"{record.accuracy.judged:.2f}%" if record.accuracy else "",
+            f"{record.model.parameters:,}" if record.model else "", _why(record),
+        )  # fmt: skip
+    counts = Counter(map(_end, records))
+    words = {"passed": "passed every check made", "failed": "did not", "none": "have no score"}
+    ends = ", ".join(f"{counts[end]} {said}" for end, said in words.items() if counts[end])
+    return rendered([table, Text(f"{len(records)} submissions: {ends}")], width=width, color=color)
+
+
+def as_csv(records: Sequence[Record]) -> bytes:
+    """Return the table as CSV in UTF-8, with every check in a column of its own."""
+    checks = list(dict.fromkeys(check.id for record in records for check in record.checks))
+    file = io.StringIO()
+    table = csv.writer(file)
+    table.writerow([
+        "submission", "file", "score", "of", "status", "accuracy", "errors", "parameters", "epochs",
+        "level", *checks, "problem", "sha256", "plan",
+    ])  # fmt: skip
+    for record in records:
+        outcomes = {check.id: check.outcome for check in record.checks}
+        table.writerow(map(_harmless, [
+            _name(record), record.submission.name,
+            "" if record.score is None else f"{record.score:g}", f"{record.max_score:g}",
+            record.status, f"{record.accuracy.judged:.4f}" if record.accuracy else "",
+            record.accuracy.errors if record.accuracy else "",
+            record.model.parameters if record.model else "",
+            record.recipe.epochs if record.recipe else "", record.level,
+            *(outcomes.get(check, "") for check in checks),
+            record.problem.message if record.problem else "", record.submission.sha256,
+            record.content_sha256,
+        ]))  # fmt: skip
+    return file.getvalue().encode()
+
+
+def _name(record: Record) -> str:
+    return record.submission.key or record.submission.name
+
+
+def _end(record: Record) -> str:
+    if record.score is None:
+        return "none"
+    every = all(check.outcome == "passed" for check in record.checks)
+    return "passed" if every else "failed"
+
+
+def _score(record: Record) -> str:
+    if record.score is None:
+        return "none"
+    judged = sum(check.max_points for check in record.checks)
+    return f"{record.score:g}/{judged:g}"
+
+
+def _why(record: Record) -> str:
+    """Return what stands in the way of a pass, in one line."""
+    if record.problem is not None:
+        return record.problem.message
+    return ", ".join(check.title for check in record.checks if check.outcome != "passed")
+
+
+def _harmless(cell: object) -> str:
+    """Return a cell that no spreadsheet takes for a formula (owasp.org, CSV Injection)."""
+    text = str(cell)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -1,0 +1,33 @@
+"""What a person asked for, of one submission."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.rubric import Rubric
+from grader.submission.program import RecipeChoice
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a submission is graded. `out` is the folder that gets one folder a submission.
+
+    `key` names the submission among those of a class, None for one by itself. `runs` is how often
+    the network is trained, if not as often as the rubric says. `store` is where results of
+    trainings are kept, None for the user's own place; with `rerun` they are trained again, and
+    `threads` is with how many each.
+    """
+
+    submission: Path
+    out: Path
+    rubric: Rubric
+    data_dir: Path | None = None
+    model: str | None = None
+    recipe: RecipeChoice | None = None
+    seed: int | None = None
+    official: bool = False
+    runs: int | None = None
+    store: Path | None = None
+    rerun: bool = False
+    key: str | None = None

@@ -1,0 +1,427 @@
+"""One submission's way through the steps: its Record, on disk after every one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from grader import pool, results, runs, steps, store
+from grader import record as records
+from grader.errors import (
+    GraderFault,
+    GradingError,
+    SubmissionError,
+    blaming_data,
+    stopped_by,
+)
+from grader.events import AnyEvent, Blank, EpochDone, Metered, Started, Taken
+from grader.files import write_atomically
+from grader.measure.asking import Measurer
+from grader.plan.assemble import request_defaults
+from grader.plan.content import content_of
+from grader.plan.schema import Plan
+from grader.record import Record
+from grader.request import Request
+from grader.sandbox.box import Held
+from grader.sandbox.describe import Box
+from grader.submission.files import sha256_of
+from grader.submission.literals import fixed_in_code
+from grader.submission.program import Program
+from grader.supervise import Bounds, Job, Own
+
+OnEvent = Callable[[AnyEvent, int], None]
+"""Is told each event of a training, and which of the runs it is of, counted from 1."""
+
+DESCRIBED = ".described.json"
+"""The record of a class run as it stood before the training, from which another one may go on."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a description takes: a box for this submission, and a process that measures networks.
+
+    Both load PyTorch when they are made, which takes seconds.
+    """
+
+    box: Box
+    measurer: Measurer
+
+    @classmethod
+    def start(cls, request: Request) -> Tools:
+        """Start both; GraderFault where that is impossible."""
+        return cls(steps.box(request.rubric), measurer(request))
+
+    def close(self) -> None:
+        """End both."""
+        self.box.close()
+        self.measurer.close()
+
+
+def measurer(request: Request, stop: Callable[[], bool] = lambda: False) -> Measurer:
+    """Start a process that measures networks, for any submission graded in this way."""
+    rubric = request.rubric
+    return Measurer(
+        request.data_dir, seconds=rubric.seconds.epoch, megabytes=rubric.megabytes.train, stop=stop
+    )
+
+
+class Run:
+    """A submission that is being graded; nothing is started before it is described."""
+
+    def __init__(self, request: Request) -> None:
+        """Raises UsageFault when the rubric asks for more passing runs than there are."""
+        self.request = request
+        self.program: Program | None = None
+        self.plan: Plan | None = None
+        self.folder: Path | None = None
+        self.fault: Exception | None = None
+        self.runs = request.rubric.limits.runs_asked_for(request.runs)
+        self.record = _first_record(request)
+        self._done: set[str] = set()
+
+    def begin(self, *, whole: bool = True) -> Path:
+        """Write the first record, unless that is done; return the folder of the results.
+
+        `whole` says that every check is going to be judged. Raises GraderFault where nothing can
+        be written.
+        """
+        if self.folder is None:
+            request = self.request
+            out = request.out.resolve()
+            self.folder = self._taken_up(out, whole=whole) or results.claim(
+                out, request.submission, self.record, whole=whole
+            )
+        return self.folder
+
+    def _taken_up(self, out: Path, *, whole: bool) -> Path | None:
+        """Go on where a class run over the same submission, in the same way, was ended."""
+        folder = results.find(out, self.record.submission)
+        if folder is None or self.request.key is None or self.request.rerun:
+            return None
+        with contextlib.suppress(GraderFault, OSError, msgspec.MsgspecError):
+            last = records.load(folder / "record.json")
+            if last.inputs_sha256 != self.record.inputs_sha256:
+                return None
+            if last.status == "complete":
+                if whole and last.score is not None:
+                    self.record, self._done = last, {"describe", "train"}
+                    return folder
+                return None
+            described = records.load(folder / DESCRIBED)
+            encoded = (folder / "plan.json").read_bytes()
+            sound = hashlib.sha256(encoded).hexdigest() == described.plan_sha256
+            if sound and described.level == "rebuilt" and (whole or last.training is None):
+                self.plan = msgspec.json.decode(encoded, type=Plan)
+                self.record, self._done = described, {"describe"}
+                self.save()
+                return folder
+        return None
+
+    def save(self) -> None:
+        """Write the record as it stands."""
+        records.save(self.record, self.begin())
+
+    def described(self, tools: Tools) -> Record:
+        """Read, describe and examine the submission; a problem is in the record, not raised.
+
+        What goes wrong by the grader's doing is noted there too, and raised.
+        """
+        if self._first_time("describe"):
+            self.begin()
+            self._describe(tools)
+            self.save()
+            if self.request.key is not None:
+                write_atomically(self.begin() / DESCRIBED, records.encoded(self.record))
+        return self.record
+
+    @property
+    def is_described(self) -> bool:
+        """Whether there is nothing left to find out before a training."""
+        return "describe" in self._done
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the network is small enough for a training, and its recipe without flaws."""
+        facts, recipe = self.record.model, self.record.recipe
+        limit = self.request.rubric.limits.trained_parameters
+        small = facts is not None and facts.parameters <= limit
+        return small and self.record.problem is None and recipe is not None and not recipe.flaws
+
+    def _describe(self, tools: Tools) -> None:
+        with self._problems_noted("describe"):
+            held = tools.box.protections()
+            self._update(sandbox=_protections(held))
+            if self.request.official:
+                held.require()
+        with self._problems_noted("read"):
+            self.program = steps.read(self.request)
+            self._note_reading(self.program)
+        if self.program is not None:
+            with self._problems_noted("describe"):
+                self.plan = steps.make_plan(self.program, self.request, tools.box)
+                with blaming_data("the submission's description of itself"):
+                    self._write_plan(self.plan)
+                    self._measure(self.plan, tools.measurer)
+                self._note_own_training(self.program, self.plan)
+
+    def _measure(self, plan: Plan, measurer: Measurer) -> None:
+        """Find out what the network does, and whether a step of its training can be taken."""
+        step = plan.level == "rebuilt" and not plan.flaws
+        answer = measurer.measure(plan, step=step)
+        self.record = steps.examine(self.record, plan, answer.facts)
+        if answer.failed:
+            with self._problems_noted("train"):
+                raise runs.untrainable(answer)
+
+    def _first_time(self, step: str) -> bool:
+        first = step not in self._done
+        self._done.add(step)
+        return first
+
+    def _note_reading(self, program: Program) -> None:
+        aside = [records.SetAside(s.text, s.where, s.why) for s in program.set_aside]
+        self._update(set_aside=aside, notes=self.record.notes + program.notes)
+
+    def _note_own_training(self, program: Program, plan: Plan) -> None:
+        """Add what its training brings along where the submission trains itself.
+
+        Take back what is not true there.
+        """
+        if program.train is None or plan.level == "rebuilt":
+            return
+        run = {f"{s.file}, line {s.line}" for m in program.train.modules for s in m.statements}
+        fixed = fixed_in_code(program.train)
+        averaging = ["averaged weights are not computed where the submission's own loop trains"]
+        self._update(
+            fixed=[*self.record.fixed, fixed] if fixed.count else self.record.fixed,
+            set_aside=[s for s in self.record.set_aside if s.where not in run],
+            notes=[note for note in self.record.notes if note not in program.train.settles]
+            + averaging * (plan.recipe.averaging is not None),
+        )
+
+    def _update(self, **changes: object) -> None:
+        self.record = records.update(self.record, **changes)
+
+    @contextlib.contextmanager
+    def _problems_noted(self, stage: records.Stage) -> Iterator[None]:
+        """Turn a submission's error into the record's problem; let the grader's own pass."""
+        try:
+            yield
+        except SubmissionError as error:
+            self._note_problem(stage, error)
+        except GradingError as error:
+            self._note_problem(stage, error)
+            self.save()
+            raise
+        except KeyboardInterrupt as error:
+            self.note_stop(stopped_by(error), stage)
+            raise
+        except CancelledError:
+            raise
+        except BaseException as error:
+            fault = GraderFault(
+                "the grader failed", expected="an end of this step, good or bad",
+                found=_brief(error), help="grade again; if it happens again, report this message",
+            )  # fmt: skip
+            self._note_problem(stage, fault)
+            with contextlib.suppress(GraderFault):  # what went wrong first must get through
+                self.save()
+            raise
+
+    def note_stop(self, words: str, stage: records.Stage = "train") -> None:
+        """Note that something outside stopped the run, unless that is noted."""
+        if self.record.status != "interrupted":
+            problem = records.Problem(stage, "stopped", words, help="grade again")
+            self._update(status="interrupted", problem=problem)
+            with contextlib.suppress(GraderFault):  # what stops the run must get through
+                self.save()
+
+    def _note_problem(self, stage: records.Stage, error: GradingError) -> None:
+        self._update(problem=runs.problem_of(stage, error))
+
+    def _write_plan(self, plan: Plan) -> None:
+        encoded = msgspec.json.encode(plan)
+        write_atomically(self.begin() / "plan.json", encoded)
+        self._update(
+            plan_sha256=hashlib.sha256(encoded).hexdigest(),
+            content_sha256=hashlib.sha256(content_of(plan)).hexdigest(),
+        )
+
+    def tasks(self) -> list[pool.Task]:
+        """Return the trainings to carry out, one for every seed; none where nothing is trained."""
+        if self.plan is None or not self.trainable or not self._first_time("train"):
+            return []
+        with self._problems_noted("train"):
+            tasks = self._tasks(self.plan)
+        self._runs = [
+            records.TrainingRun(task.job.seed, Path(task.job.weights).name) for task in tasks
+        ]
+        self._errors: dict[int, GradingError] = {}
+        self._left = len(tasks)
+        return tasks
+
+    def note(self, news: pool.News, number: int) -> None:
+        """Note news of a training, by its number from 1; the last one sums up."""
+        if not isinstance(news, pool.Ended):
+            with self._problems_noted("train"):
+                self._note_event(number, news)
+            return
+        with self._problems_noted("train"):
+            self._note_end(number, news.error)
+            self._left -= 1
+            if self._left == 0 and (error := self._verdict()) is not None:
+                raise error
+        self.save()
+
+    def _tasks(self, plan: Plan) -> list[pool.Task]:
+        """Return a training for each run. Several have one core each, a single one has them all."""
+        request, rubric = self.request, self.request.rubric
+        first = request.seed if request.seed is not None else _seed(self.record.content_sha256)
+        budget = rubric.limits.epochs - 1
+        bounds = Bounds(rubric.seconds.epoch, rubric.seconds.run, rubric.megabytes.train)
+        own, program = None, None
+        if plan.level == "sandboxed":
+            program = msgspec.json.encode(self.program)
+            own = Own(
+                "", request_defaults(budget)["optimizer"], bounds.run, bounds.megabytes,
+                official=request.official,
+            )  # fmt: skip
+        data_dir = str(request.data_dir.resolve()) if request.data_dir else None
+        folder = self.begin()
+        jobs = [
+            Job(
+                str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
+                data_dir, budget, threads=1 if self.runs > 1 or request.key is not None else None, own=own,
+            )
+            for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
+        ]  # fmt: skip
+        return [pool.Task(job, bounds, program, self._keeping(job, plan)) for job in jobs]
+
+    def _keeping(self, job: Job, plan: Plan) -> pool.Keeping:
+        """Say where the result of a training is kept, and under which key."""
+        epochs = min(plan.recipe.epochs, job.max_epochs or plan.recipe.epochs)
+        own = job.own is not None
+        decides = store.what_decides(
+            self.record.content_sha256, job.seed, epochs, job.threads or pool.cores(), own=own
+        )
+        names = [tensor.name for tensor in plan.model.tensors]
+        about = store.About(decides, names, self.record.submission.name, "")
+        place = self.request.store or store.default_place()
+        return pool.Keeping(place, store.key_of(decides), about, anew=self.request.rerun)
+
+    def _verdict(self) -> GradingError | None:
+        """Return what keeps the runs from being judged: our fault in any, or all failed."""
+        errors = [self._errors[number] for number in sorted(self._errors)]
+        faults = [error for error in errors if not isinstance(error, SubmissionError)]
+        everything = len(errors) == len(self._runs)
+        return next(iter(faults), errors[0] if everything else None)
+
+    def _note_end(self, number: int, error: GradingError | None) -> None:
+        run = self._runs[number - 1]
+        if error is None and not run.finished and number not in self._errors:
+            error = GraderFault(
+                "the training ended without a result", expected="a result, or a reason for none",
+                found="neither", where="grader.training.worker",
+                help="grade again; if it happens again, report this message",
+            )  # fmt: skip
+        if error is not None:
+            self._note_failure(number, error)
+        self._note_accuracy()
+        self.save()
+
+    def _note_failure(self, number: int, error: GradingError) -> None:
+        self._errors.setdefault(number, error)
+        self._runs[number - 1] = runs.failed(self._runs[number - 1], self._errors[number])
+
+    def _note_accuracy(self) -> None:
+        limits = self.request.rubric.limits
+        judged = records.accuracy_of(list(self._runs), limits.judged_on, limits.accuracy)
+        self._update(accuracy=judged)
+
+    def _note_event(self, number: int, event: AnyEvent) -> None:
+        run = runs.noted(self._runs[number - 1], event, self.request.rubric.limits)
+        self._runs[number - 1] = run if number > 1 else msgspec.structs.replace(run, metered=None)
+        if isinstance(event, Taken):
+            self._update(notes=[*self.record.notes, _taken(number, event)])
+        if number == 1:
+            self._note_first(event)
+        if (error := runs.failure_of(event, self.record.level)) is not None:
+            self._note_failure(number, error)
+        if isinstance(event, EpochDone):
+            self._note_accuracy()
+            self.save()
+
+    def _note_first(self, event: AnyEvent) -> None:
+        """Note in full what the first run says."""
+        if self.plan is not None:
+            self._update(training=runs.in_full(self.record.training, event, self.plan.recipe))
+        if isinstance(event, Started):
+            device = {"device": event.device}
+            environment = self.record.environment | event.versions | device
+            self._update(environment=environment, notes=self.record.notes + event.remarks)
+        elif isinstance(event, Blank):
+            self._update(blank=event)
+        elif isinstance(event, Metered):
+            self._update(metered=event)
+
+
+def _first_record(request: Request) -> Record:
+    path = request.submission
+    name, number = results.identity(path)
+    text = os.fsencode(path).decode("utf-8", "replace")
+    digest = ""
+    with contextlib.suppress(GraderFault):  # it cannot be read, which the first step will tell
+        digest = sha256_of(path)
+    rubric = hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest()
+    options = [
+        request.model, request.recipe, request.seed, request.runs, request.official,
+        request.data_dir and str(request.data_dir), store.source_of("."),
+    ]  # fmt: skip
+    inputs = msgspec.json.encode([digest, rubric, options])
+    return Record(
+        submission=records.Submission(name, text, digest, number, request.key or ""),
+        assignment=request.rubric.assignment,
+        rubric_sha256=rubric,
+        inputs_sha256=hashlib.sha256(inputs).hexdigest(),
+        max_score=request.rubric.max_score,
+        official=request.official,
+        environment=_environment(),
+    )  # fmt: skip
+
+
+def _protections(held: Held) -> records.Protections:
+    missing = [f"{name}: {why}" for name, why in held.missing.items()]
+    return records.Protections(list(held.present), missing)
+
+
+def _environment() -> dict[str, str]:
+    versions = {
+        name: importlib.metadata.version(name) for name in ("mnist-grader", "torch", "torchvision")
+    }
+    machine = {"system": platform.platform(), "cores": str(os.cpu_count())}
+    return versions | machine | {"python": platform.python_version()}
+
+
+def _seed(content_sha256: str) -> int:
+    """Return the plan's own seed: what computes the same is trained alike, on any machine."""
+    return int(content_sha256[:8], 16)
+
+
+def _taken(number: int, event: Taken) -> str:
+    return (
+        f"run {number} was not trained again: its result was kept on {event.trained}, from "
+        f"{event.submission}, which computes the same (--rerun trains it)"
+    )
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
