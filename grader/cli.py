@@ -22,6 +22,8 @@ from grader.options import OPTIONS, Option, path
 _INTERRUPTED = 2  # pytest.ExitCode.INTERRUPTED
 _USAGE_ERROR = 4  # pytest.ExitCode.USAGE_ERROR, without importing pytest
 _CUT_SHORT = 128 + 13  # as a shell tells the signal SIGPIPE
+_USAGE = """grade PATH [PATH ...] [options]
+       grade class DIR [options]"""
 _ABOUT = """\
 Grade one submission: a .py file, a notebook, a folder or a .zip. The same as
 `pytest grader --submission PATH`, except that no pytest configuration, plugin or
@@ -168,7 +170,7 @@ def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
 
 def _grade_parser() -> _Parser:
     parser = _Parser(
-        "grade", usage="grade PATH [PATH …] [options]\n       grade class DIR [options]", description=_ABOUT, epilog=_MORE,
+        "grade", usage=_USAGE, description=_ABOUT, epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         exit_on_error=False,
     )  # fmt: skip

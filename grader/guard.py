@@ -98,7 +98,7 @@ def check_processes(config: pytest.Config) -> None:
     if getattr(config.option, "dist", "no") != "no":
         raise pytest.UsageError(
             "refused: the checks of a submission share one training and cannot be spread\n"
-            "  expected: one pytest process; --jobs N says how many submissions it works on at once\n"
+            "  expected: one pytest process; --jobs N says how much it does at once\n"
             "  found: several (-n, --tx of pytest-xdist)\n"
             f"  try: {_command_of(config.option)}"
         )

@@ -67,8 +67,8 @@ OPTIONS = (
     ),
     _option(
         "--submissions", metavar="DIR", type=path,
-        help="grade a class: each file, folder and archive in DIR, which may be a .zip, or the bulk "
-        "download of Canvas, Moodle, Gradescope, Blackboard or Brightspace",
+        help="grade a class: each file, folder and archive in DIR, which may be a .zip, or the "
+        "bulk download of Canvas, Moodle, Gradescope, Blackboard or Brightspace",
     ),
     _option(
         "--roster", metavar="FILE", type=path,

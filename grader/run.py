@@ -78,7 +78,7 @@ class Run:
     """A submission that is being graded; nothing is started before it is described."""
 
     def __init__(self, request: Request) -> None:
-        """Raises UsageFault when the rubric asks for more passing runs than there are."""
+        """Raise UsageFault when the rubric asks for more passing runs than there are."""
         self.request = request
         self.program: Program | None = None
         self.plan: Plan | None = None
@@ -297,10 +297,11 @@ class Run:
             )  # fmt: skip
         data_dir = str(request.data_dir.resolve()) if request.data_dir else None
         folder = self.begin()
+        side_by_side = self.runs > 1 or request.key is not None
         jobs = [
             Job(
                 str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
-                data_dir, budget, threads=1 if self.runs > 1 or request.key is not None else None, own=own,
+                data_dir, budget, threads=1 if side_by_side else None, own=own,
             )
             for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
         ]  # fmt: skip

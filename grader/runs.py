@@ -52,10 +52,8 @@ def noted(run: TrainingRun, event: AnyEvent, limits: Limits) -> TrainingRun:
             run, curve=curve, errors=errors, tested=event.test_samples,
             samples_seen=event.samples, seconds=run.seconds + event.seconds,
         )  # fmt: skip
-    if isinstance(event, Metered):
-        return replace(run, metered=event)
-    if isinstance(event, Recalled):
-        return replace(run, recalled=event)
+    if isinstance(event, Metered | Recalled):
+        return replace(run, **{"metered" if isinstance(event, Metered) else "recalled": event})
     if isinstance(event, Finished):
         return replace(
             run, finished=True, samples_seen=event.samples, seconds=event.seconds,

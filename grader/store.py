@@ -55,9 +55,14 @@ class About(msgspec.Struct, frozen=True):
     trained: str  # when, ISO 8601, UTC
 
 
+# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
+_ABOUT = msgspec.json.Decoder(About)
+_EVENT = msgspec.json.Decoder(AnyEvent)
+
+
 @dataclass(frozen=True)
 class Kept:
-    """A training that is over: `events` ends with Finished, or Diverged, which leaves no weights."""
+    """A training that is over; `events` ends with Finished, or Diverged: then it has no weights."""
 
     folder: Path
     about: About
@@ -151,9 +156,9 @@ class Store:
         """Return what is kept, if it is there, whole, and as a training leaves it."""
         folder = self.folder(key)
         with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
-            about = msgspec.json.decode((folder / "about.json").read_bytes(), type=About)
+            about = _ABOUT.decode((folder / "about.json").read_bytes())
             told = _some(folder / "events.jsonl", _MOST_EVENTS)
-            kept = Kept(folder, about, msgspec.json.Decoder(AnyEvent).decode_lines(told))
+            kept = Kept(folder, about, _EVENT.decode_lines(told))
             if key_of(about.depends_on) == key and _is_whole(kept):
                 return kept
         return None

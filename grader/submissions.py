@@ -13,7 +13,7 @@ ENTRIES = pytest.StashKey[list[Entry]]()
 
 
 def named(config: pytest.Config) -> list[Entry]:
-    """Return the submissions that the options name; UsageError where nothing to grade lies there."""
+    """Return the submissions that the options name; UsageError where nothing lies there."""
     single, many = config.getoption("submission") or [], config.getoption("submissions")
     try:
         if len(single) == 1 and many is None:

@@ -18,6 +18,10 @@ _WORDS = 5  # lines in which the worker tells of a fault of the grader's, with s
 _OUTPUT = 200 << 20  # bytes; a progress event is 200 bytes, and a few come a second
 
 
+# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
+EVENT = msgspec.json.Decoder(AnyEvent)
+
+
 class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the box is told where the submission's own loop trains.
 
@@ -133,9 +137,8 @@ class _Clock:
 
 
 def _events(chunks: Iterator[bytes]) -> Iterator[AnyEvent]:
-    decoder = msgspec.json.Decoder(AnyEvent)
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            yield decoder.decode(line)
+            yield EVENT.decode(line)

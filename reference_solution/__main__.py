@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from grader import pipeline
 from grader import rubric as rubrics
 from grader.errors import GradingError
 from grader.events import AnyEvent, EpochDone, Started
 from grader.events import Progress as Step
-from grader.pipeline import Request, Run
+from grader.request import Request
+from grader.run import Run
 
 HERE = Path(__file__).resolve().parent
 
@@ -61,15 +63,20 @@ def main() -> int:
     rubric = rubrics.load()
     try:
         run = Run(Request(HERE, options.out, rubric, seed=options.seed, runs=1))
-        record = run.described()
-        if record.model is not None:
-            print(f"Total trainable parameters: {record.model.parameters:,}", flush=True)
+        pipeline.describe([run], 1, lambda run: None)
+        if run.record.model is not None:
+            print(f"Total trainable parameters: {run.record.model.parameters:,}", flush=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
-            record = run.trained(Log(progress))
+            log = Log(progress)
+            pipeline.train([run], None, lambda event, run, number: log(event))
     except GradingError as error:
         print(error, file=sys.stderr)
         return 1
+    if run.fault is not None:
+        print(run.fault, file=sys.stderr)
+        return 1
+    record = run.record
     if record.problem is not None or record.accuracy is None or record.model is None:
         print(record.problem, file=sys.stderr)
         return 1

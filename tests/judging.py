@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import msgspec
 
 from grader import rubric as rubrics
 from grader.checks import judge as checks_of
-from grader.errors import GradingError
+from grader.pipeline import describe
 from grader.record import Check, Record
 from grader.request import Request
 from grader.rubric import Rubric
@@ -51,8 +50,7 @@ def judge(
     sizes = msgspec.structs.replace(rubric.megabytes, describe=megabytes)
     rubric = msgspec.structs.replace(rubric, seconds=bounds, megabytes=sizes)
     run = Run(Request(submission, out, rubric, official=official))
-    with contextlib.closing(run), contextlib.suppress(GradingError):
-        run.described()
+    describe([run], 1, lambda run: None)
     checks = [c for c in checks_of(run.record, rubric) if c.id != "test_accuracy"]
     return Judged(run.record, {c.id: c.outcome for c in checks}, sum(c.points for c in checks))
 

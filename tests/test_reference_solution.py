@@ -7,9 +7,10 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from grader import pipeline
 from grader.events import Progress as Step
 from grader.events import Started
-from grader.record import Record, update
+from grader.record import update
 from grader.run import Run
 from reference_solution import __main__ as program
 from reference_solution.model import EPOCHS, Net, optimizer, scheduler
@@ -76,17 +77,15 @@ def test_the_target_is_announced_and_is_the_exit_status(
 ) -> None:
     """58 errors at the last epoch achieve the target, 61 do not."""
 
-    def described(run: Run) -> Record:
-        run.close()
-        run.record = update(run.record, model=facts())
-        return run.record
+    def describe(runs: list[Run], *_: object) -> None:
+        runs[0].record = update(runs[0].record, model=facts())
 
-    def finished(run: Run, on_event: program.Log) -> Record:
+    def train(runs: list[Run], *_: object) -> None:
         training, accuracy = trained(90, errors)
-        return update(run.record, training=training, accuracy=accuracy)
+        runs[0].record = update(runs[0].record, training=training, accuracy=accuracy)
 
-    monkeypatch.setattr(Run, "described", described)
-    monkeypatch.setattr(Run, "trained", finished)
+    monkeypatch.setattr(pipeline, "describe", describe)
+    monkeypatch.setattr(pipeline, "train", train)
     monkeypatch.setattr("sys.argv", ["reference_solution", "--out", str(tmp_path)])
     result = program.main()
     text = capsys.readouterr().out

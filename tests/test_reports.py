@@ -85,10 +85,10 @@ def lines() -> io.StringIO:
     """Give a stream that is no terminal, with a training shown on it."""
     stream = io.StringIO()
     with contextlib.redirect_stdout(stream), progress.shown() as show:
-        show(Started("cpu", 2, 2, 469, 7, {}), 1)
-        show(Progress(1, 10, 1280, 0.5, 0.1), 1)
-        show(epoch(1, 100), 1)
-        show(epoch(2, 60), 1)
+        show(Started("cpu", 2, 2, 469, 7, {}), "")
+        show(Progress(1, 10, 1280, 0.5, 0.1), "")
+        show(epoch(1, 100), "")
+        show(epoch(2, 60), "")
     return stream
 
 
@@ -101,10 +101,11 @@ def test_without_a_terminal_an_epoch_is_a_plain_line(lines: io.StringIO) -> None
     assert "\x1b" not in text
 
 
-EVENTS: list[tuple[AnyEvent, int]] = [
-    (Started("cpu", 1, 2, 469, 7, {}), 1), (Started("cpu", 1, 2, 469, 8, {}), 2),
-    (Progress(1, 10, 1280, 0.5, 0.1), 2), (epoch(1, 100), 2), (epoch(1, 90), 1),
-    (epoch(2, 60), 1), (Diverged(2, 3, "nan"), 2),
+ONE, TWO = "run 1/2", "run 2/2"
+EVENTS: list[tuple[AnyEvent, str]] = [
+    (Started("cpu", 1, 2, 469, 7, {}), ONE), (Started("cpu", 1, 2, 469, 8, {}), TWO),
+    (Progress(1, 10, 1280, 0.5, 0.1), TWO), (epoch(1, 100), TWO), (epoch(1, 90), ONE),
+    (epoch(2, 60), ONE), (Diverged(2, 3, "nan"), TWO),
 ]  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def test_what_ends_a_training_cannot_steer_the_terminal(
 ) -> None:
     """Words of a submission's own loop are shown, not obeyed."""
     with progress.shown() as show:
-        show(Failed("it raised \x1b[2J"), 1)
+        show(Failed("it raised \x1b[2J"), "")
 
     assert "\x1b" not in capsys.readouterr().out
 

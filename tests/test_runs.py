@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader import pool, runs
+from grader import pipeline, pool, runs
 from grader import record as records
 from grader import rubric as rubrics
 from grader.errors import GraderFault, LimitReached, SubmissionError, UsageFault
@@ -123,22 +123,23 @@ def raising(error: BaseException) -> Training:
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def described(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Give a described submission, to be trained three times."""
     out = tmp_path_factory.mktemp("runs")
     request = Request(EXAMPLES / "too_short.py", out, rubrics.load(), seed=1, runs=3)
-    with contextlib.closing(Run(request)) as run:
-        run.described()
-        yield run
+    run = Run(request)
+    pipeline.describe([run], 1, lambda run: None)
+    return run
 
 
 Trained = Callable[..., tuple[records.Record, records.Accuracy, BaseException | None]]
 
 
 @pytest.fixture
-def trained(described: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trained]:
+def trained(described: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trained]:
     """Give a function that trains three times, for pretence; it returns what was raised, too."""
     before = described.record
+    described.request = dataclasses.replace(described.request, store=tmp_path)
     monkeypatch.setattr(pool, "cores", lambda: 1)  # one after another, in order
 
     def train(
@@ -152,15 +153,15 @@ def trained(described: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trained
         monkeypatch.setattr(pool, "train", pretended)
         raised = None
         try:
-            described.trained(on_event)
-        except (GraderFault, KeyboardInterrupt) as error:
+            pipeline.train([described], None, lambda event, run, number: on_event(event, number))
+        except KeyboardInterrupt as error:
             raised = error
         record = records.load(described.begin() / "record.json")
         assert record.accuracy is not None
-        return record, record.accuracy, raised
+        return record, record.accuracy, raised or described.fault
 
     yield train
-    described.record = before
+    described.record, described.fault = before, None
     described._done.discard("train")
 
 

@@ -24,7 +24,7 @@ BLANK = events.Blank(asked=10, untrained=1, still=1, shuffled=1)
 
 
 def forgetful() -> nn.Module:
-    """A network with batch norm, and dropout that is drawn anew in every step."""
+    """Make a network with batch norm, and dropout that is drawn anew in every step."""
     return Net(
         lambda s, x: s.head(s.drop(F.max_pool2d(F.relu(s.bn(s.conv(x))), 2)).flatten(1)),
         conv=conv(1, 4), bn=nn.BatchNorm2d(4), drop=nn.Dropout(0.3),
@@ -33,15 +33,15 @@ def forgetful() -> nn.Module:
 
 
 def plan(**changes: Any) -> schema.Plan:
-    """A plan of four epochs whose images are turned at random, with changes to its recipe."""
+    """Make a plan of four epochs whose images are turned at random, with changes to its recipe."""
     made = plan_of(forgetful(), epochs=4, batch=32)
     turned = [schema.Affine((-9.0, 9.0)), *made.recipe.train_transform]
     recipe = msgspec.structs.replace(made.recipe, train_transform=turned, **changes)
     return msgspec.structs.replace(made, recipe=recipe)
 
 
-def optimizer(name: str, **options: Any) -> schema.Optimizer:
-    """An optimiser over all trainable tensors."""
+def optimizer(name: schema.OptimizerName, **options: Any) -> schema.Optimizer:
+    """Make an optimiser over all trainable tensors."""
     names = [t.name for t in plan().model.tensors if t.trainable]
     return schema.Optimizer(name, [schema.Group(names, {"lr": 0.01, **options})])
 
@@ -76,7 +76,7 @@ def ended_in(epoch: int, made: schema.Plan, kept: Checkpoint) -> None:
 
 
 def without_times(result: Result) -> list[events.EpochDone]:
-    """The epochs of a training, whatever time they took."""
+    """Return the epochs of a training, whatever time they took."""
     return [msgspec.structs.replace(done, seconds=0.0) for done in result.epochs]
 
 

@@ -48,6 +48,11 @@ class _Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notes: Annotated[list[Text], Meta(max_length=10)] = []
 
 
+# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
+_ANSWER = msgspec.json.Decoder(_Answer)
+_TRIAL = msgspec.json.Decoder(_Trial)
+
+
 class Box:
     """A fresh interpreter that loads PyTorch ahead of time, and then describes one Program."""
 
@@ -143,7 +148,7 @@ def received(answer: bytes | bytearray, ending: str, program: Program) -> Descri
             help="use a larger batch size, or fewer parameter groups with schedules of their own",
         )  # fmt: skip
     try:
-        message = msgspec.json.decode(frame, type=_Answer)
+        message = _ANSWER.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SubmissionError(
             "the submission's description is not valid",
@@ -169,7 +174,7 @@ def _tried(found: Description, answer: memoryview, ending: str, program: Program
     if program.train is None:  # whatever it says of a level
         return msgspec.structs.replace(found, level="rebuilt")
     try:
-        trial = msgspec.json.decode(answer[8:], type=_Trial)
+        trial = _TRIAL.decode(answer[8:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         name = program.train.function.source
         note = f"`{name}` was tried, and {ending}: the training is rebuilt from its recipe"

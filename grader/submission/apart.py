@@ -52,6 +52,9 @@ class _Error(msgspec.Struct, frozen=True):
 
 
 _Answer = Program | _Error
+# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
+_PROGRAM = msgspec.json.Decoder(Program)
+_ERROR = msgspec.json.Decoder(_Error)
 
 
 def read_apart(path: Path, *, model: str | None, recipe: RecipeChoice | None) -> Program:
@@ -102,8 +105,8 @@ def _fault(found: str) -> GraderFault:
 
 def _answer(data: bytes) -> Program:
     with contextlib.suppress(msgspec.DecodeError):
-        return msgspec.json.decode(data, type=Program)
-    told = msgspec.json.decode(data, type=_Error)
+        return _PROGRAM.decode(data)
+    told = _ERROR.decode(data)
     words = {"expected": told.expected, "found": told.found, "where": told.where}
     if told.kind == "memory":
         raise LimitReached.of("memory", told.message, help=told.help, **words)

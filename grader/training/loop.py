@@ -67,7 +67,8 @@ def train(
 
     Uses a GPU when there is one. `max_epochs` ends the run earlier than the recipe does. The same
     plan, seed, data, machine, PyTorch version and number of threads give the same weights bit
-    for bit, also where a `checkpoint` carries the run on from an epoch it got to before. Sets PyTorch's global generator, for the random operations a network may hold.
+    for bit, also where a `checkpoint` carries the run on from an epoch it got to before. Sets
+    PyTorch's global generator, for the random operations a network may hold.
 
     Events: Started, then Progress and EpochDone, and Recalled at the end, or Diverged if the loss
     stops being finite.
