@@ -20,6 +20,7 @@ from grader.isolation import PACKAGE, forget_current_folder
 from grader.options import OPTIONS, Option, path
 
 _INTERRUPTED = 2  # pytest.ExitCode.INTERRUPTED
+_FAULT = 3  # pytest.ExitCode.INTERNAL_ERROR
 _USAGE_ERROR = 4  # pytest.ExitCode.USAGE_ERROR, without importing pytest
 _CUT_SHORT = 128 + 13  # as a shell tells the signal SIGPIPE
 _USAGE = """grade PATH [PATH ...] [options]
@@ -34,6 +35,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.py --model Net2 --out marks
   grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
   grade class DIR                       a folder of submissions, or a download of them
+  grade regrade DIR --rubric FILE       new verdicts from kept results, in seconds
   grade compare A B                     two submissions beside each other
   grade doctor                          what protects this machine from submissions
 """
@@ -79,7 +81,7 @@ def run(arguments: list[str]) -> int:
 
     write_readably(sys.stdout)
     write_readably(sys.stderr)
-    commands = {"class": grade_class, "compare": compare, "doctor": doctor}
+    commands = {"class": grade_class, "compare": compare, "doctor": doctor, "regrade": regrade}
     command = commands.get(arguments[0]) if arguments else None
     try:
         return command(arguments[1:]) if command else grade(arguments)
@@ -194,6 +196,28 @@ def compare(arguments: Sequence[str]) -> int:
     except GradingError as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR
+    return 0
+
+
+def regrade(arguments: Sequence[str]) -> int:
+    """Judge the records in a folder again by another rubric; nothing is read or trained."""
+    parser = _Parser("grade regrade", description=regrade.__doc__)
+    parser.add_argument("folder", metavar="DIR", type=path, help="what --out named")
+    parser.add_argument("--rubric", metavar="FILE", type=path, help="default: the grader's own")
+    parser.add_argument("--lower", action="store_true", help="lower scores, too")
+    values = parser.parse_args(arguments)
+    from grader import rubric as rubrics
+    from grader.errors import GradingError, UsageFault
+    from grader.regrade import regraded
+    from grader.reports.changes import render
+
+    try:
+        rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
+        changes = list(regraded(values.folder, rubric, lower=values.lower))
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
+    print(render(changes))
     return 0
 
 

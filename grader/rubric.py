@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from pathlib import Path
@@ -103,6 +104,11 @@ class Rubric(Struct, frozen=True):
     def max_score(self) -> float:
         """All points there are."""
         return float(sum(self.points.values()))
+
+
+def sha256_of(rubric: Rubric) -> str:
+    """Return a digest of what a rubric says, however it is written."""
+    return hashlib.sha256(msgspec.json.encode(rubric)).hexdigest()
 
 
 def load(path: Path = DEFAULT) -> Rubric:

@@ -16,6 +16,7 @@ import msgspec
 
 from grader import pool, results, runs, steps, store
 from grader import record as records
+from grader import rubric as rubrics
 from grader.errors import (
     GraderFault,
     GradingError,
@@ -122,7 +123,7 @@ class Run:
             if sound and described.level == "rebuilt" and (whole or last.training is None):
                 self.plan = msgspec.json.decode(encoded, type=Plan)
                 self.record, self._done = described, {"describe"}
-                self.save()
+                records.save(described, folder)
                 return folder
         return None
 
@@ -382,7 +383,7 @@ def _first_record(request: Request) -> Record:
     digest = ""
     with contextlib.suppress(GraderFault):  # it cannot be read, which the first step will tell
         digest = sha256_of(path)
-    rubric = hashlib.sha256(msgspec.json.encode(request.rubric)).hexdigest()
+    rubric = rubrics.sha256_of(request.rubric)
     options = [
         request.model, request.recipe, request.seed, request.runs, request.official,
         request.data_dir and str(request.data_dir), store.source_of("."),

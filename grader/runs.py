@@ -46,21 +46,28 @@ def noted(run: TrainingRun, event: AnyEvent, limits: Limits) -> TrainingRun:
     if isinstance(event, Taken):
         return replace(run, kept=event.trained)
     if isinstance(event, EpochDone):
-        curve = [*run.curve[: event.epoch - 1], event.test_errors]
-        errors = curve[-1] if limits.judged_on == "last" else min(curve)
-        return replace(
-            run, curve=curve, errors=errors, tested=event.test_samples,
-            samples_seen=event.samples, seconds=run.seconds + event.seconds,
-        )  # fmt: skip
+        return judged(replace(
+            run, curve=[*run.curve[: event.epoch - 1], event.test_errors],
+            tested=event.test_samples, samples_seen=event.samples,
+            seconds=run.seconds + event.seconds,
+        ), limits)  # fmt: skip
     if isinstance(event, Metered | Recalled):
         return replace(run, **{"metered" if isinstance(event, Metered) else "recalled": event})
     if isinstance(event, Finished):
-        return replace(
+        return judged(replace(
             run, finished=True, samples_seen=event.samples, seconds=event.seconds,
             peak_memory=event.peak_memory, weights_sha256=event.weights_sha256,
-            passed=run.errors is not None and percent(run.errors, run.tested) >= limits.accuracy,
-        )  # fmt: skip
+        ), limits)  # fmt: skip
     return run
+
+
+def judged(run: TrainingRun, limits: Limits) -> TrainingRun:
+    """Return the run with the errors that count, and with whether they are few enough."""
+    if not run.curve:
+        return replace(run, passed=False) if run.finished else run
+    errors = run.curve[-1] if limits.judged_on == "last" else min(run.curve)
+    good = percent(errors, run.tested) >= limits.accuracy
+    return replace(run, errors=errors, passed=good if run.finished else run.passed)
 
 
 def in_full(training: Training | None, event: AnyEvent, recipe: Recipe) -> Training | None:

@@ -11,7 +11,7 @@ import pytest
 from grader import __version__, cli
 from grader.options import OPTIONS
 
-WITH_VALUE = [o.name for o in (*OPTIONS[1:], *cli._FILES) if o.value]
+WITH_VALUE = [o.name for o in (*OPTIONS[2:], *cli._FILES) if o.value]
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     listed = set(re.findall(r"^  (--[a-z-]+)", text, re.M))
 
-    assert {option.name for option in OPTIONS[1:]} <= listed
+    assert {option.name for option in OPTIONS[2:]} <= listed
     assert "Exit status:\n  0  all selected checks passed" in text
     assert cli.run(["net.py", "--help"]) == 0
     assert capsys.readouterr().out == text

@@ -206,7 +206,6 @@ REFUSED = {
     "ours and others": [*PYTEST, "{grader}", "sub"],
     "a package of its own": [*PYTEST, "--pyargs", "mine"],
     "several processes": [*PYTEST, "-n2"],
-    "two submissions": [*PYTEST, "--submission=other.py"],
 }
 
 
@@ -246,15 +245,17 @@ def test_a_run_without_installed_plugins_loads_ours(tmp_path: Path, form: str) -
 
 @pytest.mark.slow
 def test_a_file_is_never_read_for_arguments(tmp_path: Path) -> None:
-    """Pytest reads `@x.py` for more arguments; `grade` grades it, or refuses it behind a path."""
+    """Pytest reads `@x.py` for more arguments; `grade` grades it, or refuses it behind options."""
     crowd = Crowd(tmp_path)
     arguments = f"-o\npythonpath={crowd.folder}\n-o\naddopts=-p evil\n"
     for name in ("@x.py", "x.py"):
         (crowd.folder / name).write_text(arguments)
     alone = crowd.run("grade", "@x.py", "--collect-only", "-q")
-    behind = crowd.run("grade", "net.py", "@x.py", "--collect-only", "-q")
+    beside = crowd.run("grade", "net.py", "@x.py", "--collect-only", "-q")
+    behind = crowd.run("grade", "net.py", "--collect-only", "-q", "@x.py")
 
-    assert (alone.returncode, behind.returncode) == (0, pytest.ExitCode.USAGE_ERROR)
+    assert (alone.returncode, beside.returncode) == (0, 0)
+    assert behind.returncode == pytest.ExitCode.USAGE_ERROR
     assert not crowd.sprung
 
 
@@ -382,7 +383,13 @@ def test_the_checks_are_not_spread_over_processes() -> None:
 
 def test_a_check_that_does_not_exist_is_named() -> None:
     """`grader/checks::test_nothing` is wrong usage, with the names there are."""
-    command = [sys.executable, "-m", "pytest", "grader/checks::test_nothing", "--submission=x.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "grader/checks::test_nothing",
+        "--submission=README.md",
+    ]
     ran = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
     assert ran.returncode == pytest.ExitCode.USAGE_ERROR
     assert "there is no check test_nothing" in ran.stderr

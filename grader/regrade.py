@@ -1,0 +1,104 @@
+"""`grade regrade DIR`: judge records again by another rubric; nothing is read or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from grader import checks, runs
+from grader import record as records
+from grader.errors import UsageFault
+from grader.plan.assemble import request_defaults
+from grader.record import Record
+from grader.reports.changes import Change
+from grader.rubric import Rubric, sha256_of
+
+
+def regraded(folder: Path, rubric: Rubric, *, lower: bool) -> Iterator[Change]:
+    """Judge each record in the folders below `folder`, and write those that change.
+
+    No score is lowered unless `lower` says so. Raises UsageFault where there are no records, and
+    GraderFault where one cannot be read or written.
+    """
+    paths = sorted(folder.glob("*/record.json"))
+    if not paths:
+        raise UsageFault(
+            "there is nothing to grade again", expected="a folder that `grade` wrote results to",
+            found="no */record.json in it", where=str(folder), help="name the folder of --out",
+        )  # fmt: skip
+    for path in paths:
+        old = records.load(path)
+        change = _change(path.parent, old, rubric, lower=lower)
+        if not change.kept:
+            records.save(change.new, path.parent)
+        yield change
+
+
+def _change(folder: Path, old: Record, rubric: Rubric, *, lower: bool) -> Change:
+    if old.score is None:
+        return Change(folder, old, old, [], "it has no score; grade it again")
+    if needed := _untrained(old, rubric):
+        return Change(folder, old, old, [], needed)
+    new = _judged(old, rubric)
+    why = list(_differences(old, new))
+    assert new.score is not None
+    if new.score < old.score and not lower:
+        return Change(folder, old, new, why, "its score would be lowered (--lower lets it)")
+    return Change(folder, old, new, why)
+
+
+def _untrained(record: Record, rubric: Rubric) -> str:
+    """Say what has to be trained first, if anything has."""
+    limits, recipe, training = rubric.limits, record.recipe, record.training
+    if record.model is None or recipe is None or recipe.flaws or record.status == "partial":
+        return ""
+    if training is None:
+        small = record.model.parameters <= limits.trained_parameters
+        fit = record.problem is None and small
+        return "its network was too large to be trained; grade it again" if fit else ""
+    if record.accuracy is not None and len(record.accuracy.runs) != limits.runs:
+        return f"the rubric asks for {limits.runs} trainings; grade it again"
+    budget = limits.epochs - 1
+    declared = any(f.about == "epochs" and f.where != "default" for f in recipe.facts)
+    epochs = recipe.epochs if declared else int(request_defaults(budget)["epochs"])
+    if training.planned_epochs != min(epochs, budget):
+        return f"the rubric gives it {min(epochs, budget)} epochs; grade it again"
+    return ""
+
+
+def _judged(old: Record, rubric: Rubric) -> Record:
+    """Return the record with the verdicts of a rubric."""
+    limits = rubric.limits
+    accuracy = old.accuracy
+    if accuracy is not None:
+        again = [runs.judged(run, limits) for run in accuracy.runs]
+        accuracy = records.accuracy_of(again, limits.judged_on, limits.accuracy)
+    new = replace(
+        old, accuracy=accuracy, rubric_sha256=sha256_of(rubric), assignment=rubric.assignment,
+        max_score=rubric.max_score, inputs_sha256="",
+    )  # fmt: skip
+    known = {check.id for check in old.checks}
+    whole = old.status == "complete"
+    found = [check for check in checks.judge(new, rubric) if whole or check.id in known]
+    return replace(new, checks=found, score=sum(check.points for check in found))
+
+
+def _differences(old: Record, new: Record) -> Iterator[str]:
+    before = {check.id: check for check in old.checks}
+    after = {check.id: check for check in new.checks}
+    for name in before | after:
+        one, other = before.get(name), after.get(name)
+        if one is None or other is None:
+            known = one or other
+            assert known is not None
+            yield f"{known.title}: {'not asked any more' if other is None else 'asked for now'}"
+        elif one.outcome != other.outcome:
+            yield f"{one.title}: {_words(one.outcome)}, now {_words(other.outcome)}"
+        elif one.points != other.points:
+            yield f"{one.title}: {one.points:g} points, now {other.points:g}"
+
+
+def _words(outcome: str) -> str:
+    return outcome.replace("_", " ")

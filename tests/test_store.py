@@ -1,0 +1,149 @@
+"""Results of trainings that are kept: what is found again, what is not, and by whom."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+
+from grader import store
+from grader.events import AnyEvent, Diverged, Finished, Progress, Started
+from grader.store import About, Store
+from tests.making import epoch
+
+DECIDES: dict[str, Any] = {"content": "c", "seed": 1, "epochs": 2}
+KEY = store.key_of(DECIDES)
+TENSORS = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
+ABOUT = About(DECIDES, list(TENSORS), "ada.py", "2026-11-26T12:00:00Z")
+
+
+def told(content: bytes) -> list[AnyEvent]:
+    """Return the events of a short training that left these weights."""
+    digest = hashlib.sha256(content).hexdigest()
+    return [
+        Started("cpu", 1, 1, 469, 1, {}), Progress(1, 1, 128, 0.5, 0.1), epoch(1, 60),
+        Finished(60_000, 9.0, 1, digest),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Store:
+    """Give a store in which a training is kept."""
+    content = save(TENSORS)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(content)
+    made = Store(tmp_path / "store")
+    made.keep(KEY, ABOUT, told(content), weights)
+    return made
+
+
+def test_what_is_kept_is_found_again(kept: Store) -> None:
+    """All events but those of progress, the weights, and whose training it was."""
+    found = kept.find(KEY)
+
+    assert found is not None
+    assert found.about == ABOUT
+    assert [type(event).__name__ for event in found.events] == ["Started", "EpochDone", "Finished"]
+    assert found.weights.read_bytes() == save(TENSORS)
+    assert kept.find(store.key_of(DECIDES | {"seed": 2})) is None
+
+
+# The fixture is put back as it was after every example.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.parametrize("name", ["about.json", "events.jsonl", "weights.safetensors"])
+@given(data=st.data())
+def test_what_was_changed_is_not_found(name: str, data: st.DataObject, kept: Store) -> None:
+    """One other byte anywhere is noticed, or changes nothing; a missing file is noticed."""
+    whole = kept.find(KEY)
+    assert whole is not None
+    path = kept.folder(KEY) / name
+    content = path.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    byte = data.draw(st.integers(0, 255))
+    try:
+        path.write_bytes(content[:place] + bytes([byte]) + content[place + 1 :])
+        found = kept.find(KEY)
+        assert found is None or found.about.depends_on == DECIDES
+        assert found is None or name != "weights.safetensors" or content[place] == byte
+        path.write_bytes(content[:place])
+        assert name == "events.jsonl" or kept.find(KEY) is None
+        path.unlink()
+        assert kept.find(KEY) is None
+    finally:
+        path.write_bytes(content)
+
+
+def test_an_entry_under_a_foreign_key_is_not_found(kept: Store) -> None:
+    """A result cannot be passed off as that of another plan by renaming its folder."""
+    other = store.key_of({"content": "d"})
+    kept.folder(other).parent.mkdir(parents=True, exist_ok=True)
+    kept.folder(KEY).rename(kept.folder(other))
+
+    assert kept.find(other) is None
+
+
+def test_weights_get_the_names_of_those_who_ask(kept: Store, tmp_path: Path) -> None:
+    """The same network under other names gets its tensors by their places, and their digest."""
+    found = kept.find(KEY)
+    assert found is not None
+    *_, last = store.handed_out(found, ["first", "second"], tmp_path / "mine")
+    content = (tmp_path / "mine").read_bytes()
+
+    assert isinstance(last, Finished)
+    assert last.weights_sha256 == hashlib.sha256(content).hexdigest()
+    assert torch.equal(load(content)["first"], TENSORS["a"])
+    assert torch.equal(load(content)["second"], TENSORS["b"])
+
+
+def test_a_training_that_diverged_is_kept_without_weights(tmp_path: Path) -> None:
+    """It would diverge again."""
+    made = Store(tmp_path / "store")
+    made.keep(KEY, ABOUT, [Diverged(1, 2, "nan")], tmp_path / "none")
+    found = made.find(KEY)
+
+    assert found is not None
+    assert store.handed_out(found, [], tmp_path / "mine") == [Diverged(1, 2, "nan")]
+    assert not (tmp_path / "mine").exists()
+
+
+def test_one_at_a_time_works_on_a_key(tmp_path: Path) -> None:
+    """Another one waits until the first is done, or until it is told to stop."""
+    made, order, stop = Store(tmp_path), [], threading.Event()
+
+    def second() -> None:
+        with made.lease(KEY, lambda: False):
+            order.append("second")
+
+    with made.lease(KEY, lambda: False):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        stop.set()
+        with pytest.raises(CancelledError), Store(tmp_path).lease(KEY, stop.is_set):
+            order.append("never")
+        order.append("first")
+    waiting.join()
+
+    assert order == ["first", "second"]
+
+
+def test_the_key_holds_all_that_decides() -> None:
+    """Content, seed, epochs, threads and whose loop it is each make another result."""
+    first = store.what_decides("c", 1, 2, 1, own=False)
+    others = [
+        store.what_decides("d", 1, 2, 1, own=False), store.what_decides("c", 2, 2, 1, own=False),
+        store.what_decides("c", 1, 3, 1, own=False), store.what_decides("c", 1, 2, 2, own=False),
+        store.what_decides("c", 1, 2, 1, own=True),
+    ]  # fmt: skip
+
+    assert len({store.key_of(each) for each in [first, *others]}) == 6
+    assert first["versions"].keys() == {"torch", "numpy", "numba"}
+    assert msgspec.json.encode(first)
