@@ -36,6 +36,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
   grade class DIR                       a folder of submissions, or a download of them
   grade regrade DIR --rubric FILE       new verdicts from kept results, in seconds
+  grade store list                      results of trainings that are kept
   grade compare A B                     two submissions beside each other
   grade doctor                          what protects this machine from submissions
 """
@@ -81,7 +82,13 @@ def run(arguments: list[str]) -> int:
 
     write_readably(sys.stdout)
     write_readably(sys.stderr)
-    commands = {"class": grade_class, "compare": compare, "doctor": doctor, "regrade": regrade}
+    commands = {
+        "class": grade_class,
+        "compare": compare,
+        "doctor": doctor,
+        "regrade": regrade,
+        "store": store,
+    }
     command = commands.get(arguments[0]) if arguments else None
     try:
         return command(arguments[1:]) if command else grade(arguments)
@@ -218,6 +225,46 @@ def regrade(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
     print(render(changes))
+    return 0
+
+
+def store(arguments: Sequence[str]) -> int:
+    """Look at the results of trainings that are kept, carry them elsewhere, or remove some."""
+    parser = _Parser("grade store", description=store.__doc__)
+    parser.add_argument("--store", metavar="DIR", type=path, help="as for `grade`")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("list", help="a line for each result")
+    commands.add_parser("check", help="name those that are not whole; status 1 if there are any")
+    for name, words in (("export", "write all to a new zip"), ("import", "take over from a zip")):
+        commands.add_parser(name, help=words).add_argument("file", metavar="FILE", type=path)
+    prune = commands.add_parser("prune", help="remove old results, and those that are not whole")
+    prune.add_argument("--days", metavar="N", type=float, default=365, help="older (default: 365)")
+    values = parser.parse_args(arguments)
+    from grader import store_tools
+    from grader.errors import GradingError, UsageFault
+    from grader.store import Store, default_place
+
+    place = Store(values.store or default_place())
+    try:
+        match values.command:
+            case "list":
+                print(*store_tools.lines(place), f"in {place.place}", sep="\n")
+            case "check":
+                broken = store_tools.broken(place)
+                print(
+                    *(f"{key}: not whole" for key in broken), f"{len(broken)} not whole", sep="\n"
+                )
+                return int(bool(broken))
+            case "export":
+                print(f"{store_tools.exported(place, values.file)} written to {values.file}")
+            case "import":
+                new, refused = store_tools.imported(place, values.file)
+                print(f"{new} new, {refused} refused: not whole")
+            case "prune":
+                print(f"{store_tools.pruned(place, values.days)} removed")
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
     return 0
 
 
