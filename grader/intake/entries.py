@@ -49,8 +49,9 @@ class Entry:
 
     `people` are several for a group. `attempt` counts from 1. `late` is None where nobody said.
     `submitted` is in ISO 8601, without an offset where the download has none. `ids` holds what a
-    system wants back with feedback (docs/class.md). `same_as` are keys of entries with the same
-    content; `sha256` is that of `grader.submission.files.sha256_of`, empty where too much.
+    system wants back with feedback (docs/class.md). `sha256` is what
+    `grader.submission.files.sha256_of` returns for what is read: equal for equal submissions, empty
+    where nothing is read, or too much.
     """
 
     key: str
@@ -65,7 +66,6 @@ class Entry:
     submitted: str = ""
     ids: Mapping[str, str] = field(default_factory=dict)
     sha256: str = ""
-    same_as: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -9,37 +9,43 @@ import contextlib
 import os
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import IO
 
 from grader.intake.entries import File, Stray
 from grader.intake.names import safe_names
-from grader.submission import archive, bounds
+from grader.submission import bounds
+from grader.submission.archive import open_archive
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z")
 """Of these only .zip is read; of the others the student is told so."""
-MAX_LIST = 100 * 2**20  # bytes
+MAX_LIST = 100 * 2**20  # bytes of an archive's list of files
 _LONGEST = 1_000  # characters of a name in an archive
 _DEEPEST = bounds.MAX_DEPTH + 5  # folders inside each other
 _LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 
-Kind = Literal["file", "folder", "link", "other"]
-
 
 class Unreadable(Exception):
-    """The folder or the archive cannot be listed; the text says why."""
+    """A file, a folder or an archive cannot be read; the text says why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error)[:200] or type(error).__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One name in a folder or an archive. `path` is where it lies, or the archive that holds it."""
+    """One name in a folder or an archive. `path` is where it lies, or the archive that holds it.
+
+    `why_not` says why it can be neither a submission nor tell anything; empty for all others.
+    """
 
     name: str
-    kind: Kind
+    is_folder: bool
     path: Path
     inside: Inside | None = None
+    why_not: str = ""
 
     @property
     def place(self) -> str:
@@ -49,166 +55,159 @@ class Item:
     @property
     def suffix(self) -> str:
         """The ending of a file that tells what it is, in lower case; of a folder none."""
-        if self.kind == "folder":
-            return ""
         lower = self.name.lower()
-        return next((s for s in ARCHIVES if lower.endswith(s)), os.path.splitext(lower)[1])  # noqa: PTH122 - a name, not a path
+        ending = next((end for end in ARCHIVES if lower.endswith(end)), Path(lower).suffix)
+        return "" if self.is_folder else ending
+
+    @property
+    def stem(self) -> str:
+        """The name without the ending of a submission."""
+        return self.name[: len(self.name) - len(self.suffix)] if self.is_candidate else self.name
 
     @property
     def is_candidate(self) -> bool:
         """Whether it may be a submission by itself."""
-        return self.kind == "folder" or self.suffix in (*bounds.SUFFIXES, *ARCHIVES)
+        return self.is_folder or self.suffix in (*bounds.SUFFIXES, *ARCHIVES)
 
     def children(self) -> list[Item]:
-        """Return what lies in a folder. Raises Unreadable."""
-        if self.inside:
-            return self.inside.table.items(self.inside.parts)
-        return on_disk(self.path)
+        """Return what lies in a folder, by name. Raises Unreadable."""
+        return self.inside.children() if self.inside else on_disk(self.path)
 
     def read(self, most: int) -> bytes:
-        """Return the first bytes of a file. Raises what `zipfile` and files raise."""
-        if self.inside:
-            with self.inside.table.archive.open(self.inside.member) as stream:
+        """Return the first bytes of a file. Raises Unreadable."""
+        try:
+            with self.inside.opened() if self.inside else self.path.open("rb") as stream:
                 return stream.read(most)
-        with self.path.open("rb") as stream:
-            return stream.read(most)
+        except Exception as error:  # `zipfile` raises a dozen kinds for a damaged archive
+            raise Unreadable(error) from None
 
-    def files(self) -> list[tuple[str, Item]]:
-        """Return what would be read of a folder in an archive, or the file itself, with names."""
-        if not self.inside or self.kind != "folder":
-            return [(self.name, self)]
-        return list(self.inside.table.below(self.inside.parts))
+    def code(self, depth: int = 0) -> Iterator[tuple[str, Item]]:
+        """Return what is read of a folder, with names relative to it. Raises Unreadable."""
+        for item in self.children():
+            if item.is_folder and depth < bounds.MAX_DEPTH and not item.why_not:
+                yield from ((f"{item.name}/{name}", each) for name, each in item.code(depth + 1))
+            elif not item.is_folder and not item.why_not and bounds.may_hold_code(item.name):
+                yield item.name, item
 
 
-@dataclass(frozen=True)
+_Folders = dict[tuple[str, ...], dict[str, zipfile.ZipInfo | None]]
+"""What lies directly in each folder of an archive; None stands for a folder."""
+
+
+@dataclass(frozen=True, eq=False)
 class Inside:
-    """A place in an archive."""
+    """A place in an archive, and the archive; `strays` are members that are never looked at."""
 
-    table: Table
-    parts: tuple[str, ...]
+    archive: zipfile.ZipFile
+    path: Path
+    folders: _Folders
+    parts: tuple[str, ...] = ()
     member: str = ""
+    strays: list[Stray] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """The place as a person calls it."""
         return "/".join(self.parts)
 
+    def opened(self) -> IO[bytes]:
+        """Open a file; raises what `zipfile` does."""
+        return self.archive.open(self.member)
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """The members of an archive by the folders they lie in; None stands for a folder."""
-
-    path: Path
-    archive: zipfile.ZipFile
-    folders: dict[tuple[str, ...], dict[str, zipfile.ZipInfo | None]]
-    strays: list[Stray] = field(default_factory=list)
-
-    def items(self, parts: tuple[str, ...] = ()) -> list[Item]:
-        """Return what lies directly in a folder of the archive."""
+    def children(self) -> list[Item]:
+        """Return what lies in a folder, by name."""
         return [
-            Item(name, "file" if info else "folder", self.path,
-                 Inside(self, (*parts, name), info.filename if info else ""))
-            for name, info in sorted(self.folders.get(parts, {}).items())
-        ]  # fmt: skip
+            Item(
+                name, info is None, self.path, self._below(name, info), _why_not(name, info is None)
+            )
+            for name, info in sorted(self.folders.get(self.parts, {}).items())
+        ]
 
-    def below(self, top: tuple[str, ...], parts: tuple[str, ...] = ()) -> Iterator[tuple[str, Item]]:
-        """Return the scripts, notebooks and archives below a folder, with their names from it."""
-        for item in self.items(top + parts):
-            if item.kind == "folder":
-                if len(parts) < bounds.MAX_DEPTH and not bounds.is_ignored(item.name):
-                    yield from self.below(top, (*parts, item.name))
-            elif bounds.may_hold_code(item.name):
-                yield "/".join((*parts, item.name)), item
+    def _below(self, name: str, info: zipfile.ZipInfo | None) -> Inside:
+        parts, member = (*self.parts, name), info.filename if info else ""
+        return Inside(self.archive, self.path, self.folders, parts, member)
 
 
 def on_disk(folder: Path) -> list[Item]:
     """Return what lies in a folder, by name. Raises Unreadable."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+            return sorted((_item(entry) for entry in found), key=lambda item: item.path.name)
     except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from None
-    return [
-        Item(os.fsencode(entry.name).decode("utf-8", "replace"), _kind(entry), folder / entry.name)
-        for entry in entries
-    ]
+        raise Unreadable(error) from None
 
 
-def _kind(entry: os.DirEntry[str]) -> Kind:
-    if entry.is_symlink():
-        return "link"
-    if entry.is_dir(follow_symlinks=False):
-        return "folder"
-    return "file" if entry.is_file(follow_symlinks=False) else "other"
+def _item(entry: os.DirEntry[str]) -> Item:
+    name, is_folder = text(entry.name), entry.is_dir(follow_symlinks=False)
+    special = "" if is_folder or entry.is_file(follow_symlinks=False) else "no regular file"
+    why_not = "a symbolic link" if entry.is_symlink() else special or _why_not(name, is_folder)
+    return Item(name, is_folder, Path(entry.path), why_not=why_not)
 
 
-def in_archive(path: Path, opened: contextlib.ExitStack) -> Table:
+def text(name: str) -> str:
+    """Return a name of the file system as text, whatever bytes are in it."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _why_not(name: str, is_folder: bool) -> str:
+    if name.startswith("."):
+        return "hidden"
+    left = name.lower() in _LEFT_BY_SYSTEMS or (is_folder and bounds.is_ignored(name))
+    return "left by a system or a tool" if left else ""
+
+
+def in_archive(path: Path, opened: contextlib.ExitStack) -> Inside:
     """List an archive, for as long as `opened` is. Raises Unreadable."""
     try:
-        stream = opened.enter_context(path.open("rb"))
-        found = opened.enter_context(archive.open_archive(stream, MAX_LIST))
-    except Exception as error:  # `zipfile` raises a dozen kinds for what is no archive
-        raise Unreadable(str(error)[:200] or type(error).__name__) from None
-    table = Table(path, found, {(): {}})
-    infos = found.infolist()
-    if len(infos) > bounds.MAX_ENTRIES:
-        raise Unreadable(f"more than {bounds.MAX_ENTRIES:,} files")
-    for info in infos:
-        if why := _hostile(info) or _add(table.folders, info):
+        archive = opened.enter_context(
+            open_archive(opened.enter_context(path.open("rb")), MAX_LIST)
+        )
+    except Exception as error:  # as above, for what is no archive
+        raise Unreadable(error) from None
+    table = Inside(archive, path, {})
+    for info in archive.infolist():
+        parts = tuple(p for p in info.filename.replace("\\", "/").split("/") if p not in ("", "."))
+        if why := _hostile(info, parts) or _add(table.folders, info, parts):
             table.strays.append(Stray(f"{path}: {info.filename[:100]}", why))
     return table
 
 
-def _parts(info: zipfile.ZipInfo) -> tuple[str, ...]:
-    return tuple(part for part in info.filename.replace("\\", "/").split("/") if part not in ("", "."))
-
-
-def _hostile(info: zipfile.ZipInfo) -> str:
+def _hostile(info: zipfile.ZipInfo, parts: tuple[str, ...]) -> str:
     """Return why a member is never looked at, or nothing."""
-    name, parts = info.filename, _parts(info)
-    if len(name) > _LONGEST or len(parts) > _DEEPEST:
+    if len(info.filename) > _LONGEST or len(parts) > _DEEPEST:
         return "its name is too long, or it lies too deep"
-    if not parts or name[:1] in "/\\" or ".." in parts or ":" in parts[0]:
+    if not parts or info.filename[0] in "/\\" or ".." in parts or ":" in parts[0]:
         return "it would lie outside the archive"
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "a link, or no regular file"
-    return ""
+    is_regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+    return "" if is_regular else "a link, or no regular file"
 
 
-def _add(folders: dict[tuple[str, ...], dict[str, zipfile.ZipInfo | None]],
-         info: zipfile.ZipInfo) -> str:  # fmt: skip
+def _add(folders: _Folders, info: zipfile.ZipInfo, parts: tuple[str, ...]) -> str:
     """Put a member into the table; return why it could not be, or nothing."""
-    parts = _parts(info)
     for depth, part in enumerate(parts[:-1]):
         if folders.setdefault(parts[:depth], {}).setdefault(part, None) is not None:
             return "it lies in a file"
-    here, is_folder = folders.setdefault(parts[:-1], {}), info.is_dir()
-    if is_folder and here.get(parts[-1]) is None:
-        here[parts[-1]] = None
-    elif not is_folder and parts[-1] not in here:
-        here[parts[-1]] = info
-    else:
-        return "another one has the same name"
+    here = folders.setdefault(parts[:-1], {})
+    new = None if info.is_dir() else info
+    if here.setdefault(parts[-1], new) is not new:
+        return "something else has the same name"
     return ""
 
 
-def why_passed_over(item: Item) -> str:
-    """Return why an item can be neither a submission nor tell anything, or nothing."""
-    if item.kind in ("link", "other"):
-        return "a symbolic link" if item.kind == "link" else "neither a file nor a folder"
-    if item.name.startswith("."):
-        return "hidden"
-    if item.name.lower() in _LEFT_BY_SYSTEMS or (
-        item.kind == "folder" and bounds.is_ignored(item.name)
-    ):
-        return "left by a system or a tool"
-    return ""
+def copies(named: Sequence[tuple[str, Item]]) -> tuple[File, ...]:
+    """Return what is read of files and folders, under names that are safe.
 
-
-def copies(named: Iterable[tuple[str, Item]]) -> tuple[File, ...]:
-    """Return the files that make up a submission, under names that are safe."""
-    pairs = list(named)
+    Of a single folder the names are seen from inside it.
+    """
+    found: list[tuple[str, Item]] = []
+    for name, item in named:
+        above = "" if len(named) == 1 else f"{name}/"
+        with contextlib.suppress(Unreadable):
+            code = item.code() if item.is_folder else ()
+            found += [(above + below, each) for below, each in code]
+        if not item.is_folder:
+            found.append((name, item))
     return tuple(
         File(name, item.path, item.inside.member if item.inside else "")
-        for name, (_, item) in zip(safe_names(n for n, _ in pairs), pairs, strict=True)
+        for name, (_, item) in zip(safe_names(n for n, _ in found), found, strict=True)
     )

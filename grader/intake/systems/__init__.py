@@ -9,7 +9,7 @@ from grader.intake.systems import blackboard, brightspace, canvas, gradescope, m
 from grader.intake.systems.label import Label
 
 Labels = Callable[[Sequence[Item]], Mapping[str, Label]]
-"""Returns what the names of a folder tell, by name; those that are not the system's are left out."""
+"""Returns what the names of a folder tell, by name, as far as they are the system's."""
 
 SYSTEMS: Mapping[str, Labels] = {
     module.NAME: module.labels for module in (gradescope, moodle, blackboard, brightspace, canvas)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-import zipfile
 from collections.abc import Sequence
 
 from grader.intake.entries import Person
-from grader.intake.listing import Item
+from grader.intake.listing import Item, Unreadable
 from grader.intake.systems.label import Label, time_of
 
 NAME = "blackboard"
@@ -34,7 +33,7 @@ def _told(item: Item, match: re.Match[str]) -> Person | None:
     """Return whom the text names, if it is about whom its own name is."""
     if match["file"]:
         return None
-    with contextlib.suppress(OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+    with contextlib.suppress(Unreadable):
         told = _FIRST_LINE.match(item.read(_MOST).decode("utf-8-sig", "replace"))
         if told and match["head"].endswith(f"_{told['login']}"):
             return Person(name=told["name"], login=told["login"])

@@ -14,8 +14,8 @@ from grader.intake.systems.label import Label, time_of
 
 NAME = "brightspace"
 _NAME = re.compile(
-    r"(?P<numbers>\d+-\d+) ?- (?:(?P<id>[^\s-]*\d[^\s-]*) - )?(?P<name>.+?) ?- "
-    r"(?P<time>(?:\w+\.? \d{1,2}|\d{1,2} \w+\.?),? \d{4} \d{3,4}(?: ?[AP]M)?)(?: - (?P<file>.+))?",
+    r"(?P<folder>(?P<numbers>\d+-\d+) ?- (?:(?P<id>[^\s-]*\d[^\s-]*) - )?(?P<name>.+?) ?- "
+    r"(?P<time>(?:\w+\.? \d{1,2}|\d{1,2} \w+\.?),? \d{4} \d{3,4}(?: ?[AP]M)?))(?: - (?P<file>.+))?",
     re.DOTALL,
 )
 _LAYOUTS = ("%b %d %Y %I%M %p", "%B %d %Y %I%M %p", "%d %b %Y %H%M", "%d %B %Y %H%M",
@@ -32,7 +32,7 @@ def _label(match: re.Match[str]) -> Label:
     return Label(
         who=f"{numbers} {name}", slug=(name, numbers), attempt=time, file=match["file"] or "",
         people=(Person(id=match["id"] or "", name=name),), submitted=time,
-        ids={"numbers": numbers, "folder": match[0].removesuffix(f" - {match['file']}")},
+        ids={"numbers": numbers, "folder": match["folder"]},
     )  # fmt: skip
 
 

@@ -32,7 +32,9 @@ def labels(items: Sequence[Item]) -> dict[str, Label]:
     found = {name: m for name, m in found.items() if (m["name"] or "").lower() == (m["name"] or "")}
     files = [m["number"] for m in found.values() if m["number"]]
     people = {m["user"] for m in found.values() if m["user"]}
-    if len(set(files)) < len(files) or len({m["name"] for m in found.values()}) < min(2, len(people)):
+    if len(set(files)) < len(files) or len({m["name"] for m in found.values()}) < min(
+        2, len(people)
+    ):
         return {}
     return {name: _label(match) for name, match in found.items()}
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from grader.intake.entries import Person
-from grader.intake.listing import Item
+from grader.intake.listing import Item, Unreadable
 from grader.intake.systems.label import Label
 
 NAME = "gradescope"
@@ -34,12 +34,16 @@ _Path = tuple[str, ...]
 
 def labels(items: Sequence[Item]) -> dict[str, Label]:
     """Return what the metadata says of the names that lie beside it."""
-    metadata = next((i for i in items if i.name == METADATA and i.kind == "file"), None)
+    metadata = next((i for i in items if i.name == METADATA and not i.is_folder), None)
     if metadata is None:
         return {}
     names = {item.name for item in items}
     about: dict[str, dict[_Path, str]] = defaultdict(dict)
-    for path, value in scalars(metadata.read(_MOST)):
+    try:
+        data = metadata.read(_MOST)
+    except Unreadable:
+        return {}
+    for path, value in scalars(data):
         if path[0] in names:
             about[path[0]][path[1:]] = value
     found = {name: _label(name, facts) for name, facts in about.items()}
@@ -78,23 +82,27 @@ def scalars(data: bytes) -> Iterator[tuple[_Path, str]]:
     import yaml
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    anchors: dict[str, str] = {}
+    anchors: dict[str | None, str] = {}
     stack: list[_Level] = []
     try:
         for event in yaml.parse(data, Loader=loader):
             if isinstance(event, yaml.CollectionEndEvent):
                 stack.pop()
             elif isinstance(event, yaml.CollectionStartEvent):
-                key = stack[-1].next(None) if stack else None
+                key = stack[-1].next("") if stack else None
                 stack.append(_Level(isinstance(event, yaml.MappingStartEvent), key))
             elif isinstance(event, yaml.ScalarEvent | yaml.AliasEvent) and stack:
-                value = event.value if isinstance(event, yaml.ScalarEvent) else anchors.get(event.anchor, "")
-                if isinstance(event, yaml.ScalarEvent) and event.anchor:
-                    anchors[event.anchor] = value
+                if isinstance(event, yaml.ScalarEvent):
+                    anchors[event.anchor] = value = event.value
+                else:
+                    value = anchors.get(event.anchor, "")
                 key = stack[-1].next(value)
-                path = (*(level.key for level in stack[1:]), key)
-                if len(stack) <= _DEEPEST and None not in path:
-                    yield path, value
+                if len(stack) <= _DEEPEST:
+                    path = tuple(
+                        k for k in (*(each.key for each in stack[1:]), key) if k is not None
+                    )
+                    if len(path) == len(stack):
+                        yield path, value
     except (yaml.YAMLError, UnicodeError):
         return
 
@@ -106,12 +114,12 @@ class _Level:
         self.key = key
         self._is_mapping, self._pending, self._count = is_mapping, "", 0
 
-    def next(self, value: str | None) -> str | None:
+    def next(self, value: str) -> str | None:
         """Return the key of the node that comes now; None if that node is a key itself."""
         self._count += 1
         if not self._is_mapping:
             return str(self._count - 1)
         if self._count % 2:
-            self._pending = value or ""
+            self._pending = value
             return None
         return self._pending

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from grader.intake.entries import Person
@@ -28,10 +28,14 @@ class Label:
     ids: Mapping[str, str] = field(default_factory=dict)
     aside: str = ""
 
+    def at_attempt(self, number: int) -> Label:
+        """Return the same with the number of its attempt."""
+        return replace(self, number=number)
+
 
 def time_of(text: str, layout: str) -> str:
     """Return a time in ISO 8601, or nothing where the text has another layout."""
     try:
-        return datetime.strptime(text, layout).isoformat()  # noqa: DTZ007 - as the system wrote it
+        return datetime.strptime(text, layout).isoformat()
     except ValueError:
         return ""
