@@ -86,7 +86,7 @@ def safe_names(names: Iterable[str]) -> list[str]:
 
 
 def _safe_part(part: str) -> str:
-    part = _UNSAFE.sub("_", part).encode("utf-8", "replace").decode().rstrip(". ")
+    part = _UNSAFE.sub("_", part.encode("utf-8", "replace").decode()).rstrip(". ")
     stem, dot, suffix = part.rpartition(".")
     end = (dot + suffix if stem and len(suffix) < 10 else "").encode()
     start = part.encode()[: len(part.encode()) - len(end)]
@@ -96,6 +96,8 @@ def _safe_part(part: str) -> str:
 
 def _plain(text: str) -> str:
     """Return a text in lower case and without accents."""
+    if text.isascii():
+        return text.lower()
     parts = unicodedata.normalize("NFKD", text.encode("utf-8", "replace").decode())
     bare = "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
     return unicodedata.normalize("NFC", bare).casefold()
