@@ -430,6 +430,34 @@ def calls(students: int, place: Path) -> int:
     return sum(entry.callcount for entry in profile.getstats())
 
 
+def test_names_in_utf_8_that_do_not_say_so_are_read(tmp_path: Path) -> None:
+    """Some systems' tools leave out the mark."""
+    raw = zipped({"José Pérez_7_assignsubmission_file/net.py": NET})
+    for mark, at in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
+        raw = raw[: raw.index(mark) + at] + b"\0" + raw[raw.index(mark) + at + 1 :]
+    (tmp_path / "in.zip").write_bytes(raw)
+    (entry,) = gather([], tmp_path / "in.zip").entries
+
+    assert entry.person.name == "José Pérez"
+    with Unpacker(tmp_path / "out") as unpack:
+        assert contents(unpack(entry)) == {NET}
+
+
+def test_strays_inside_a_submission_are_its_own(tmp_path: Path) -> None:
+    """What a student's archive holds is looked at when it is read."""
+    intake = gather([], in_folder(tmp_path, {"a.zip": zipped({"../x.py": NET}), "b.py": NET}))
+
+    assert intake.strays == ()
+
+
+def test_hostile_members_of_a_download_in_a_folder_are_reported(tmp_path: Path) -> None:
+    """It is listed like a download that is named by itself."""
+    in_zip(tmp_path / "w.zip", SYSTEMS["moodle"](CLASS) | {"../x.py": NET})
+    intake = gather([], in_folder(tmp_path, {"b.py": NET}))
+
+    assert "it would lie outside the archive" in [stray.why for stray in intake.strays]
+
+
 @pytest.mark.slow
 def test_work_grows_with_the_class_and_no_faster(tmp_path: Path) -> None:
     """Twice as many students take twice the work; 5,000 of them take a few seconds."""

@@ -73,11 +73,6 @@ class Entry:
         """The first of the people, or one of whom nothing is known."""
         return self.people[0] if self.people else Person()
 
-    @property
-    def place(self) -> str:
-        """Where it was handed in, in words."""
-        return f"{self.path}: {self.inside}" if self.inside else str(self.path)
-
 
 @dataclass(frozen=True)
 class Stray:
@@ -90,7 +85,10 @@ class Stray:
 
 @dataclass(frozen=True)
 class Intake:
-    """All submissions in a stable order, what was passed over, and who handed nothing in."""
+    """All submissions by key, what was passed over, and who handed nothing in.
+
+    Names in it are as others wrote them: escape them before they are shown.
+    """
 
     entries: tuple[Entry, ...]
     strays: tuple[Stray, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from grader.errors import UsageFault
@@ -61,12 +61,13 @@ class Finding:
         check_path(path)
         before = len(self.drafts)
         try:
-            items = listing.on_disk(path) if path.is_dir() else self._archived(path, self.opened)
+            items, strays = listing.listed(path, self.opened)
         except Unreadable as error:
             raise UsageFault(
                 f"{path.name} is no collection of submissions", expected="a folder, or a .zip",
                 found=str(error), where=str(path), help="download it again, or give a folder",
             ) from None  # fmt: skip
+        self.strays += strays
         self._read(_unwrapped(items), "")
         if len(self.drafts) == before:
             raise UsageFault(
@@ -75,11 +76,6 @@ class Finding:
                 found=f"{len(items)} names, none of these", where=str(path),
                 help="give the folder in which the submissions lie",
             )  # fmt: skip
-
-    def _archived(self, path: Path, opened: contextlib.ExitStack) -> list[Item]:
-        archive = listing.in_archive(path, opened)
-        self.strays += archive.strays
-        return archive.children()
 
     def _read(self, items: Sequence[Item], where: str) -> None:
         """Add what lies in a folder; `where` is the name of a download inside the collection."""
@@ -91,32 +87,33 @@ class Finding:
                 self.strays.append(Stray(item.place, why))
             elif item.name in labels:
                 continue
-            elif not system and not where and (inner := self._download(item)):
-                self._read(inner, item.stem)
+            elif not system and not where and (found := self._download(item)):
+                self.strays += found[1]
+                self._read(found[0], item.stem)
             else:
                 note = f"its name is not one of {system.title()}'s" if system else ""
                 self._add_plain(item, "folder", (item.stem,), f"{where}/{item.name}", note)
         if system:
             self._add_download([i for i in left if i.name in labels], system, labels, where)
 
-    def _download(self, item: Item) -> list[Item]:
-        """Return what lies in a folder or an archive that is the download of several people.
+    def _download(self, item: Item) -> tuple[list[Item], list[Stray]] | None:
+        """List a folder or an archive if it is the download of several people, and nothing else.
 
-        Nothing otherwise. An archive inside an archive is not looked into.
+        An archive inside an archive is not looked into.
         """
         with contextlib.suppress(Unreadable), contextlib.ExitStack() as kept:
             if item.suffix == ".zip" and not item.inside:
-                items = self._archived(item.path, kept)
+                items, strays = listing.listed(item.path, kept)
             else:
-                items = item.children()
+                items, strays = (item.children() if item.is_folder else []), []
             items = _unwrapped(items)
             inner = [each for each in items if not each.why_not]
             _, labels = recognise(inner)
             people = {label.who for label in labels.values() if not label.aside}
             if len(people) > 1 and all(i.name in labels for i in inner if i.is_candidate):
                 self.opened.push(kept.pop_all())
-                return items
-        return []
+                return items, strays
+        return None
 
     def _add_plain(
         self, item: Item, system: str, parts: tuple[str, ...], identity: str, note: str = ""
@@ -163,7 +160,7 @@ def _of_person(
     named = [(labels[item.name].file or item.name, item) for item in graded]
     label = labels[graded[0].name]
     if label.attempt:
-        label = label.at_attempt(len(attempts))
+        label = replace(label, number=len(attempts))
     return Draft(system, label, keys, named, beside)
 
 

@@ -10,7 +10,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +24,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7
 MAX_LIST = 100 * 2**20  # bytes of an archive's list of files
 _LONGEST = 1_000  # characters of a name in an archive
 _DEEPEST = bounds.MAX_DEPTH + 5  # folders inside each other
+_SAYS_UTF_8 = 0x800  # bit of a member's flags
 _LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
@@ -96,14 +97,13 @@ _Folders = dict[tuple[str, ...], dict[str, zipfile.ZipInfo | None]]
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """A place in an archive, and the archive; `strays` are members that are never looked at."""
+    """A place in an archive, and the archive."""
 
     archive: zipfile.ZipFile
     path: Path
     folders: _Folders
     parts: tuple[str, ...] = ()
     member: str = ""
-    strays: list[Stray] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -156,27 +156,42 @@ def _why_not(name: str, is_folder: bool) -> str:
     return "left by a system or a tool" if left else ""
 
 
-def in_archive(path: Path, opened: contextlib.ExitStack) -> Inside:
-    """List an archive, for as long as `opened` is. Raises Unreadable."""
+def listed(path: Path, opened: contextlib.ExitStack) -> tuple[list[Item], list[Stray]]:
+    """Return what lies in a folder or an archive, and the members that are never looked at.
+
+    The archive stays open as long as `opened`. Raises Unreadable.
+    """
+    if path.is_dir():
+        return on_disk(path), []
     try:
         archive = opened.enter_context(
             open_archive(opened.enter_context(path.open("rb")), MAX_LIST)
         )
     except Exception as error:  # as above, for what is no archive
         raise Unreadable(error) from None
-    table = Inside(archive, path, {})
+    top, strays = Inside(archive, path, {}), []
     for info in archive.infolist():
-        parts = tuple(p for p in info.filename.replace("\\", "/").split("/") if p not in ("", "."))
-        if why := _hostile(info, parts) or _add(table.folders, info, parts):
-            table.strays.append(Stray(f"{path}: {info.filename[:100]}", why))
-    return table
+        name = _name(info)
+        parts = tuple(p for p in name.replace("\\", "/").split("/") if p not in ("", "."))
+        if why := _hostile(info, name, parts) or _add(top.folders, info, parts):
+            strays.append(Stray(f"{path}: {name[:100]}", why))
+    return top.children(), strays
 
 
-def _hostile(info: zipfile.ZipInfo, parts: tuple[str, ...]) -> str:
+def _name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a member; some tools write UTF-8 without saying so."""
+    if info.flag_bits & _SAYS_UTF_8:
+        return info.filename
+    with contextlib.suppress(UnicodeError):
+        return info.filename.encode("cp437").decode()
+    return info.filename
+
+
+def _hostile(info: zipfile.ZipInfo, name: str, parts: tuple[str, ...]) -> str:
     """Return why a member is never looked at, or nothing."""
-    if len(info.filename) > _LONGEST or len(parts) > _DEEPEST:
+    if len(name) > _LONGEST or len(parts) > _DEEPEST:
         return "its name is too long, or it lies too deep"
-    if not parts or info.filename[0] in "/\\" or ".." in parts or ":" in parts[0]:
+    if not parts or name[0] in "/\\" or ".." in parts or ":" in parts[0]:
         return "it would lie outside the archive"
     is_regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
     return "" if is_regular else "a link, or no regular file"

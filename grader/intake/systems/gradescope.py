@@ -51,15 +51,22 @@ def labels(items: Sequence[Item]) -> dict[str, Label]:
 
 
 def _label(key: str, facts: dict[_Path, str]) -> Label:
-    order = sorted({path[1] for path in facts if path[:1] == (":submitters",)}, key=int)
-    told = [[facts.get((":submitters", at, f":{what}"), "") for what in ("sid", "name", "email")]
-            for at in order]  # fmt: skip
-    people = tuple(Person(id=sid, name=name, email=email) for sid, name, email in told)
-    earlier = {path[1] for path in facts if path[:1] == (":history",)}
+    submitters: dict[str, dict[str, str]] = defaultdict(dict)
+    earlier = set()
+    for path, value in facts.items():
+        match path:
+            case (":submitters", at, what):
+                submitters[at][what] = value
+            case (":history", at, *_):
+                earlier.add(at)
+    people = tuple(
+        Person(id=told.get(":sid", ""), name=told.get(":name", ""), email=told.get(":email", ""))
+        for told in submitters.values()
+    )
     number = re.sub(r"\D", "", key)
     return Label(
-        who=key, slug=(people[0].name or people[0].email if people else "", number or key),
-        people=people, number=len(earlier) + 1, submitted=_time(facts.get((":created_at",), "")),
+        who=key, slug=(str(people[0]) if people else "", number or key), people=people,
+        number=len(earlier) + 1, submitted=_time(facts.get((":created_at",), "")),
         ids={"submission": key},
     )  # fmt: skip
 

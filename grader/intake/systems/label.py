@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from grader.intake.entries import Person
@@ -27,10 +27,6 @@ class Label:
     submitted: str = ""
     ids: Mapping[str, str] = field(default_factory=dict)
     aside: str = ""
-
-    def at_attempt(self, number: int) -> Label:
-        """Return the same with the number of its attempt."""
-        return replace(self, number=number)
 
 
 def time_of(text: str, layout: str) -> str:
