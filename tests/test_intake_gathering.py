@@ -358,6 +358,14 @@ def test_a_submission_whose_files_look_like_a_download_is_one(tmp_path: Path) ->
     assert [entry.key for entry in intake.entries] == ["ada", "bob"]
 
 
+def test_a_folder_that_holds_more_than_a_download_is_a_submission(tmp_path: Path) -> None:
+    """A student's copies of downloads, beside their own code, are not taken apart."""
+    tree = {f"ada/{name}": data for name, data in SYSTEMS["canvas"](CLASS).items()}
+    intake = gather([], in_folder(tmp_path, {"ada/net.py": NET, "bob.py": NET} | tree))
+
+    assert [entry.key for entry in intake.entries] == ["ada", "bob"]
+
+
 # Submissions named by themselves
 
 

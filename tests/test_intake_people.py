@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,14 @@ def test_names_that_tell_too_little_are_nobodys(tmp_path: Path, name: str) -> No
     assert entry.notes == (f"{name[:-3]} is not on the roster",)
 
 
+def test_a_part_of_a_name_is_no_name(tmp_path: Path) -> None:
+    """All words of a name of several words have to be there."""
+    roster = "name\nAda Maria Lovelace\nBob\n"
+    intake = plain(tmp_path, roster, "ada_lovelace_hw2.py", "bob_hw2.py", "bob/net.py")
+
+    assert [entry.person.name for entry in intake.entries] == ["", "Bob", ""]
+
+
 def test_an_id_counts_more_than_a_name(tmp_path: Path) -> None:
     """A student who changed their name is found."""
     roster = "sid,name\ns1001,Ada Byron\ns9,Bob Copy\n"
@@ -115,6 +124,14 @@ def test_a_number_of_one_system_is_not_that_of_another(tmp_path: Path) -> None:
 
     assert of(CLASS[0], intake).person.id == ""
     assert of(CLASS[5], intake).person.id == "99"
+
+
+def test_a_text_of_blackboard_that_names_somebody_else_is_not_believed(tmp_path: Path) -> None:
+    """The name of a file is Blackboard's."""
+    start = "Project 1_bcopy_attempt_2024-12-05-11-49-00"
+    tree = {f"{start}.txt": b"Name: Ada (alovelace)\n", f"{start}_net.py": NET}
+
+    assert gather([], in_folder(tmp_path, tree)).entries[0].person.login == "bcopy"
 
 
 def test_who_handed_nothing_in_is_reported(tmp_path: Path) -> None:
@@ -147,5 +164,20 @@ def late(place: Path, deadline: str) -> Entry:
 def test_a_deadline_of_ones_own_decides(
     tmp_path: Path, deadline: str, expected: bool | None
 ) -> None:
-    """Times with and without an offset are never compared."""
+    """Without one, or where the times cannot be compared, nothing is known."""
     assert late(tmp_path, deadline).late is expected
+
+
+def test_times_with_and_without_an_offset_are_not_compared(tmp_path: Path) -> None:
+    """The entry says so."""
+    assert "only one of them has an offset" in late(tmp_path, "2024-12-05T11:48Z").notes[0]
+
+
+def test_deadlines_of_a_group_may_be_written_differently(tmp_path: Path) -> None:
+    """One member's deadline has an offset, the other's has none."""
+    group = [dataclasses.replace(CLASS[0], partners=("Bob Copy",))]
+    roster = "name,deadline\nAda Lovelace,2024-12-01\nBob Copy,2024-12-01T00:00Z\n"
+    (tmp_path / "roster.csv").write_text(roster, encoding="utf-8")
+    path = in_zip(tmp_path / "in.zip", SYSTEMS["gradescope"](group))
+
+    assert gather([], path, tmp_path / "roster.csv").entries[0].late is None

@@ -56,8 +56,9 @@ class Matcher:
                 people.append(person)
                 notes.append(self._why(person if str(person) else Person(name=stem), rows))
         known = tuple(person for person in people if person != Person())
-        changed = dataclasses.replace(entry, people=known, notes=tuple(notes))
-        return dataclasses.replace(changed, late=_is_late(changed)), places
+        late, note = _lateness(entry, known)
+        notes += [note] if note else []
+        return dataclasses.replace(entry, people=known, late=late, notes=tuple(notes)), places
 
     def _why(self, person: Person, rows: Iterable[int]) -> str:
         several = ", ".join(
@@ -107,12 +108,18 @@ def _merged(known: Person, told: Person) -> Person:
     return Person(**dict(pairs))
 
 
-def _is_late(entry: Entry) -> bool | None:
-    """Return whether a submission came after its person's own deadline, if both are known."""
-    deadlines = [datetime.fromisoformat(p.deadline) for p in entry.people if p.deadline]
+def _lateness(entry: Entry, people: Iterable[Person]) -> tuple[bool | None, str]:
+    """Return whether a submission came after its people's own deadline, the last if several.
+
+    Without one it is what the download says. The text says why a deadline was not used.
+    """
+    deadlines = [datetime.fromisoformat(p.deadline) for p in people if p.deadline]
     if not deadlines or not entry.submitted:
-        return entry.late
-    when, deadline = datetime.fromisoformat(entry.submitted), max(deadlines)
-    if (when.tzinfo is None) != (deadline.tzinfo is None):
-        return entry.late
-    return when > deadline
+        return entry.late, ""
+    when = datetime.fromisoformat(entry.submitted)
+    if any((when.tzinfo is None) != (deadline.tzinfo is None) for deadline in deadlines):
+        return entry.late, (
+            f"handed in at {when}, with a deadline at {deadlines[0]}: not compared, since only one "
+            "of them has an offset from UTC"
+        )
+    return when > max(deadlines), ""

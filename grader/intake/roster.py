@@ -25,8 +25,9 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
            "idnumber", "matriculationnumber", "matrikelnummer", "id"),
     "participant": ("identifier", "participant"),
     "login": ("login", "loginid", "sisloginid", "username", "user", "netid", "account"),
-    "email": ("email", "emailaddress", "mail", "emailadresse"),
-    "name": ("name", "fullname", "student", "studentname", "displayname"),
+    "email": ("email", "emailaddress", "mail"),
+    "name": ("name", "fullname", "student", "studentname", "displayname",
+             "vollstandigername", "nomcomplet", "nombrecompleto"),  # Moodle's worksheet
     "first": ("firstname", "first", "givenname", "forename"),
     "last": ("lastname", "last", "surname", "familyname"),
     "section": ("section", "sections", "group", "class", "tutorial"),
