@@ -336,7 +336,7 @@ def test_a_folder_with_two_downloads_is_read_as_both(tmp_path: Path) -> None:
     systems = [entry.system for entry in intake.entries]
 
     assert [systems.count(s) for s in ("canvas", "moodle", "folder")] == [len(CLASS), len(CLASS), 1]
-    assert "Moodle in section b: 6 submissions" in intake.notes
+    assert "Moodle in section b.zip: 6 submissions" in intake.notes
 
 
 def test_the_same_students_in_two_downloads_keep_their_keys_apart(tmp_path: Path) -> None:
@@ -348,6 +348,17 @@ def test_the_same_students_in_two_downloads_keep_their_keys_apart(tmp_path: Path
     assert [entry.key for entry in intake.entries] == [
         "copybob-17-week1", "copybob-17-week2", "smithmaryann-16-week1", "smithmaryann-16-week2",
     ]  # fmt: skip
+
+
+def test_a_download_beside_what_was_unpacked_from_it_has_keys_of_its_own(tmp_path: Path) -> None:
+    """Everything is there twice, and the same files are reported."""
+    tree = SYSTEMS["canvas"](CLASS)
+    in_folder(tmp_path / "in" / "week1", tree)
+    in_zip(tmp_path / "in" / "week1.zip", tree)
+    intake = gather([], tmp_path / "in")
+
+    assert len({entry.key for entry in intake.entries}) == 2 * len(CLASS)
+    assert len([note for note in intake.notes if note.startswith("the same files")]) >= 4
 
 
 def test_a_submission_whose_files_look_like_a_download_is_one(tmp_path: Path) -> None:
@@ -413,13 +424,16 @@ def test_a_broken_archive_among_others_is_a_submission(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_text_have_keys(tmp_path: Path) -> None:
-    """A name of any bytes is a submission."""
+    """A name of any bytes is a submission, also beside one that is shown alike."""
     try:
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.py")).write_bytes(NET)
+        for raw in (b"\xff.py", b"\xfe.py"):
+            Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + raw)).write_bytes(NET)
     except OSError:
         pytest.skip("this file system takes text alone")
+    keys = {entry.key for entry in gather([], tmp_path).entries}
 
-    assert gather([], tmp_path).entries[0].key.startswith("submission-")
+    assert len(keys) == 2
+    assert all(key.startswith("submission-") for key in keys)
 
 
 def calls(students: int, place: Path) -> int:

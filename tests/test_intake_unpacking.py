@@ -36,7 +36,9 @@ def test_nothing_is_written_outside(members: list[tuple[str, int]], wrapped: boo
         (folder / "below").mkdir()
         before = everything(folder)
         with contextlib.suppress(UsageFault), Unpacker(folder / "below" / "mine") as unpack:
-            for entry in gather([], path).entries:
+            entries = gather([], path).entries
+            assert len({entry.key.casefold() for entry in entries}) == len(entries)
+            for entry in entries:
                 home = folder / "below" / "mine" / entry.key
                 assert unpack(entry) in (home, *home.iterdir())
         after = everything(folder)

@@ -89,10 +89,11 @@ class Finding:
                 continue
             elif not system and not where and (found := self._download(item)):
                 self.strays += found[1]
-                self._read(found[0], item.stem)
+                self._read(found[0], item.name)
             else:
                 note = f"its name is not one of {system.title()}'s" if system else ""
-                self._add_plain(item, "folder", (item.stem,), f"{where}/{item.name}", note)
+                raw = item.name if item.inside else item.path.name
+                self._add_plain(item, "folder", (item.stem,), f"{where}/{raw}", note)
         if system:
             self._add_download([i for i in left if i.name in labels], system, labels, where)
 
@@ -120,7 +121,7 @@ class Finding:
     ) -> None:
         key = slug(*parts)
         longer = slug(key, item.suffix.strip(".") or "folder")
-        keys = (key, longer, f"{longer}-{digest(identity)}")
+        keys = (key, longer, f"{longer}-{digest(identity, 12)}")
         notes = (note,) if note else ()
         self.drafts.append(Draft(system, Label("", ()), keys, [(item.name, item)], (), notes))
 
@@ -137,10 +138,11 @@ class Finding:
                 self.strays.append(Stray(item.place, label.aside))
         for who, attempts in people.items():
             key = slug(*labels[next(iter(attempts.values()))[0].name].slug)
-            keys = (key, slug(key, where), f"{key}-{digest(f'{where}/{system}/{who}')}")
+            inside = slug(key, where.removesuffix(".zip"))
+            keys = (key, inside, f"{key}-{digest(f'{where}/{system}/{who}', 12)}")
             self.drafts.append(_of_person(system, keys, attempts, labels))
-        inside = f" in {where}" if where else ""
-        self.notes.append(f"{system.title()}{inside}: {len(people)} submissions")
+        place = f" in {where}" if where else ""
+        self.notes.append(f"{system.title()}{place}: {len(people)} submissions")
 
 
 def _of_person(
@@ -151,7 +153,9 @@ def _of_person(
     *earlier, last = (attempts[at] for at in sorted(attempts))
     own = [item for item in last if not labels[item.name].aside] or last
     graded = [item for item in own if item.is_candidate] or own
-    beside = [(i, labels[i.name].aside or "not code") for i in last if i not in graded]
+    kept = set(graded)
+    rest = [item for item in last if item not in kept]
+    beside = [(item, labels[item.name].aside or "not code") for item in rest]
     beside += [
         (item, f"superseded: attempt {number} of {len(attempts)}")
         for number, items in enumerate(earlier, 1)

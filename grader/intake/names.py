@@ -44,10 +44,10 @@ def slug(*texts: str) -> str:
     return f"{short or 'submission'}-{digest(whole)}"
 
 
-def digest(text: str) -> str:
-    """Return six hexadecimal digits of a text's hash."""
-    whole = unicodedata.normalize("NFC", text).encode("utf-8", "replace")
-    return hashlib.sha256(whole).hexdigest()[:6]
+def digest(text: str, digits: int = 6) -> str:
+    """Return the first hexadecimal digits of a text's hash; any text has one."""
+    whole = unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(whole).hexdigest()[:digits]
 
 
 def unique_keys(candidates: Sequence[Sequence[str]]) -> list[str]:

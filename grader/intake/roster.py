@@ -7,6 +7,7 @@ Blackboard and Brightspace are read as they are.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import os
@@ -72,21 +73,16 @@ def _text(path: Path) -> str:
         with path.open("rb") as stream:
             data = stream.read(_MOST + 1)
     except OSError as error:
-        raise _wrong(
-            path, 0, "", error.strerror or str(error), "a CSV file", "check the path"
-        ) from None
-    if len(data) > _MOST or (
-        b"\0" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    ):
-        raise _wrong(path, 0, "", "no text, or far too much", "a CSV file",
-                     "export the list as CSV (UTF-8)")  # fmt: skip
+        found = error.strerror or str(error)
+        raise _wrong(path, 0, "", found, "a CSV file", "check the path") from None
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for coding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):  # what spreadsheets write
-        try:
-            return data.decode(coding)
-        except UnicodeDecodeError:
-            continue
-    raise _wrong(path, 0, "", "bytes that are no text", "UTF-8", "export the list as CSV (UTF-8)")
+    codings = ("utf-16",) if wide else ("utf-8-sig", "cp1252")  # what spreadsheets write
+    if len(data) <= _MOST and (wide or b"\0" not in data):
+        for coding in codings:
+            with contextlib.suppress(UnicodeDecodeError):
+                return data.decode(coding)
+    raise _wrong(path, 0, "", "no text, or far too much", "a CSV file",
+                 "export the list as CSV (UTF-8)")  # fmt: skip
 
 
 def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
