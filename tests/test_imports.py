@@ -11,6 +11,7 @@ GRADER = Path(__file__).parent.parent / "grader"
 ALLOWED = {
     "plan": {"plan", "errors"},
     "submission": {"submission", "plan", "errors", "process"},
+    "intake": {"intake", "submission", "errors"},
     "sandbox": {"sandbox", "submission", "plan", "errors", "process", "scratch"},
     # A training by the submission's own loop starts the box it runs in.
     "training": {
@@ -75,5 +76,13 @@ def test_a_record_is_judged_without_pytest() -> None:
     """The checks import neither pytest nor PyTorch."""
     code = (
         "import sys, grader.checks\nassert not {'torch', 'pytest', '_pytest'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_class_is_gathered_without_pytest() -> None:
+    """Listing submissions imports neither pytest nor PyTorch."""
+    code = (
+        "import sys, grader.intake\nassert not {'torch', 'pytest', '_pytest'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,38 +1,11 @@
-"""Placeholder until the package is merged."""
+"""From the paths an instructor gives to a list of submissions; see docs/class.md.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+Student code is neither run nor parsed here, and nothing is written but below a folder that the
+caller gives to `Unpacker`.
+"""
 
-from grader.errors import UsageFault
+from grader.intake.entries import Entry, File, Intake, Person, Stray
+from grader.intake.gathering import gather
+from grader.intake.unpacking import Unpacker
 
-
-@dataclass(frozen=True)
-class Entry:
-    key: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class Intake:
-    entries: list[Entry]
-
-
-def gather(submissions: Sequence[Path], collection: Path | None, roster: Path | None) -> Intake:
-    paths = [
-        *submissions,
-        *(
-            sorted(p for p in collection.iterdir() if not p.name.startswith("."))
-            if collection
-            else []
-        ),
-    ]
-    if not paths:
-        raise UsageFault("nothing is handed in", expected="x", found="y")
-    out = []
-    seen = set()
-    for p in paths:
-        key = p.stem if p.stem not in seen else p.name
-        seen.add(key)
-        out.append(Entry(key, p.absolute()))
-    return Intake(out)
+__all__ = ["Entry", "File", "Intake", "Person", "Stray", "Unpacker", "gather"]

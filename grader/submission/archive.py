@@ -49,8 +49,7 @@ def members(
     names and names that lead out of the archive are refused. Raises SubmissionError.
     """
     with _blamed(name):
-        archive = opened.enter_context(zipfile.ZipFile(_Start(stream)))
-        archive.fp = stream
+        archive = opened.enter_context(open_archive(stream))
         found = archive.infolist()
     wanted = {
         path: member
@@ -73,15 +72,22 @@ def members(
     return code
 
 
+def open_archive(stream: IO[bytes], longest: int = _MAX_LIST) -> zipfile.ZipFile:
+    """Open an archive whose list of files has at most so many bytes; raises what `zipfile` does."""
+    archive = zipfile.ZipFile(_Start(stream, longest))
+    archive.fp = stream
+    return archive
+
+
 class _Start:
     """A stream in which `zipfile` finds the list of files, unless that is too long to be parsed."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], longest: int) -> None:
         self.seek, self.tell = stream.seek, stream.tell
-        self._read = stream.read
+        self._read, self._longest = stream.read, longest
 
     def read(self, size: int = -1) -> bytes:
-        if size > _MAX_LIST:
+        if size > self._longest:
             raise zipfile.BadZipFile(f"a list of files of {size // 2**20} MB")
         return self._read(size)
 
