@@ -69,7 +69,7 @@ def plan_of(submission: Path) -> schema.Plan:
     request = Request(submission, Path(), rubrics.load())
     seconds, megabytes = request.rubric.seconds.describe, request.rubric.megabytes.describe
     with contextlib.closing(Box(seconds=seconds, megabytes=megabytes)) as box:
-        return make_plan(read(request), request, box)
+        return make_plan(read(request.submission, request), request, box)
 
 
 def held_out(data: Mnist) -> Mnist:

@@ -15,7 +15,7 @@ from grader.errors import GraderFault
 from grader.escape import escaped, safe
 from grader.guard import CHECKS, SELECTED
 from grader.record import Check
-from grader.submissions import ENTRIES
+from grader.submissions import INTAKE
 
 
 class Grading(Protocol):
@@ -96,7 +96,7 @@ class Checks(pytest.Directory):
         """Make the items: what needs no training first, then the training, then the rest."""
         names = self.config.stash[SELECTED]
         for stage in _ORDER:
-            for entry in self.config.stash[ENTRIES]:
+            for entry in self.config.stash[INTAKE].entries:
                 for requirement in REQUIREMENTS:
                     name = f"test_{requirement.id}" + (f"[{entry.key}]" if entry.key else "")
                     if requirement.needs == stage and (not names or {*_spelled(name)} & names):
@@ -111,7 +111,7 @@ class Collection:
     def __init__(self, config: pytest.Config) -> None:
         """Raise UsageError where the command line names a check that does not exist."""
         known = [f"test_{requirement.id}" for requirement in REQUIREMENTS]
-        keys = [f"{name}[{entry.key}]" for name in known for entry in config.stash[ENTRIES]]
+        keys = [f"{name}[{entry.key}]" for name in known for entry in config.stash[INTAKE].entries]
         if unknown := config.stash[SELECTED] - {*known, *keys}:
             raise pytest.UsageError(
                 f"there is no check {', '.join(sorted(unknown))}\n  expected: {', '.join(known)}"

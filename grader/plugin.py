@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from grader.items import GRADING, Collection
     from grader.session import Grading
-    from grader.submissions import ENTRIES, named
+    from grader.submissions import INTAKE, named
 
     config.addinivalue_line("markers", "trains: this check needs the network to be trained")
     guard.check_processes(config)
@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     option.tbstyle = "no" if option.tbstyle == "auto" else option.tbstyle
     option.reportchars = "" if option.reportchars == "fE" else option.reportchars
     config.args, option.pyargs = [str(guard.CHECKS)], False
-    config.stash[ENTRIES] = named(config)
+    config.stash[INTAKE] = named(config)
     config.pluginmanager.register(Collection(config), "grader-collection")
     if not option.collectonly:
         config.stash[GRADING] = Grading.start(config)

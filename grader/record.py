@@ -26,11 +26,23 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base: immutable and strict."""
 
 
+class Person(Struct, frozen=True):
+    """Who handed in, as far as it is known; texts are empty where nothing is."""
+
+    id: str = ""
+    name: str = ""
+    login: str = ""
+    section: str = ""
+    email: str = ""
+    deadline: str = ""
+
+
 class Submission(Struct, frozen=True):
     """What was graded; `sha256` is of the file, or of all files of a folder with their names.
 
-    `id` tells submissions of one name apart: it is made from the path. `key` names it among those
-    of a class.
+    `id` tells submissions of one name apart: it is made from the path. What follows is of a class:
+    `key` names the submission in it, and the rest is what the download, of which `system`, tells;
+    `ids` are for the feedback that goes back there.
     """
 
     name: str
@@ -38,6 +50,12 @@ class Submission(Struct, frozen=True):
     sha256: str
     id: str = ""
     key: str = ""
+    people: list[Person] = []
+    system: str = ""
+    attempt: int | None = None
+    late: bool | None = None
+    submitted: str = ""
+    ids: dict[str, str] = {}
 
 
 class Problem(Struct, frozen=True):

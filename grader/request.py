@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.intake import Entry
 from grader.rubric import Rubric
 from grader.submission.program import RecipeChoice
 
@@ -13,10 +15,10 @@ from grader.submission.program import RecipeChoice
 class Request:
     """How a submission is graded. `out` is the folder that gets one folder a submission.
 
-    `key` names the submission among those of a class, None for one by itself. `runs` is how often
+    `entry` is the submission as one of a class, None for one by itself; `unpack` puts it where it
+    can be read. `runs` is how often
     the network is trained, if not as often as the rubric says. `store` is where results of
-    trainings are kept, None for the user's own place; with `rerun` they are trained again, and
-    `threads` is with how many each.
+    trainings are kept, None for the user's own place; with `rerun` they are trained again.
     """
 
     submission: Path
@@ -30,4 +32,5 @@ class Request:
     runs: int | None = None
     store: Path | None = None
     rerun: bool = False
-    key: str | None = None
+    entry: Entry | None = None
+    unpack: Callable[[Entry], Path] = lambda entry: entry.path

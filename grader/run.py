@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from grader.errors import (
 )
 from grader.events import AnyEvent, Blank, EpochDone, Metered, Started, Taken
 from grader.files import write_atomically
+from grader.intake import Entry
 from grader.measure.asking import Measurer
 from grader.plan.assemble import request_defaults
 from grader.plan.content import content_of
@@ -106,7 +107,7 @@ class Run:
     def _taken_up(self, out: Path, *, whole: bool) -> Path | None:
         """Go on where a class run over the same submission, in the same way, was ended."""
         folder = results.find(out, self.record.submission)
-        if folder is None or self.request.key is None or self.request.rerun:
+        if folder is None or self.request.entry is None or self.request.rerun:
             return None
         with contextlib.suppress(GraderFault, OSError, msgspec.MsgspecError):
             last = records.load(folder / "record.json")
@@ -140,7 +141,7 @@ class Run:
             self.begin()
             self._describe(tools)
             self.save()
-            if self.request.key is not None:
+            if self.request.entry is not None:
                 write_atomically(self.begin() / DESCRIBED, records.encoded(self.record))
         return self.record
 
@@ -164,7 +165,9 @@ class Run:
             if self.request.official:
                 held.require()
         with self._problems_noted("read"):
-            self.program = steps.read(self.request)
+            entry, path = self.request.entry, self.request.submission
+            path = path if entry is None else self.request.unpack(entry)
+            self.program = steps.read(path, self.request)
             self._note_reading(self.program)
         if self.program is not None:
             with self._problems_noted("describe"):
@@ -298,7 +301,7 @@ class Run:
             )  # fmt: skip
         data_dir = str(request.data_dir.resolve()) if request.data_dir else None
         folder = self.begin()
-        side_by_side = self.runs > 1 or request.key is not None
+        side_by_side = self.runs > 1 or request.entry is not None
         jobs = [
             Job(
                 str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
@@ -377,20 +380,15 @@ class Run:
 
 
 def _first_record(request: Request) -> Record:
-    path = request.submission
-    name, number = results.identity(path)
-    text = os.fsencode(path).decode("utf-8", "replace")
-    digest = ""
-    with contextlib.suppress(GraderFault):  # it cannot be read, which the first step will tell
-        digest = sha256_of(path)
+    submission = _of_class(request.entry) if request.entry else _alone(request.submission)
     rubric = rubrics.sha256_of(request.rubric)
     options = [
         request.model, request.recipe, request.seed, request.runs, request.official,
         request.data_dir and str(request.data_dir), store.source_of("."),
     ]  # fmt: skip
-    inputs = msgspec.json.encode([digest, rubric, options])
+    inputs = msgspec.json.encode([submission.sha256, rubric, options])
     return Record(
-        submission=records.Submission(name, text, digest, number, request.key or ""),
+        submission=submission,
         assignment=request.rubric.assignment,
         rubric_sha256=rubric,
         inputs_sha256=hashlib.sha256(inputs).hexdigest(),
@@ -398,6 +396,28 @@ def _first_record(request: Request) -> Record:
         official=request.official,
         environment=_environment(),
     )  # fmt: skip
+
+
+def _alone(path: Path) -> records.Submission:
+    name, number = results.identity(path)
+    digest = ""
+    with contextlib.suppress(GraderFault):  # it cannot be read, which the first step will tell
+        digest = sha256_of(path)
+    return records.Submission(name, _text(path), digest, number)
+
+
+def _of_class(entry: Entry) -> records.Submission:
+    name, number = results.identity(entry.path / entry.inside)
+    people = [records.Person(**asdict(person)) for person in entry.people]
+    path = f"{_text(entry.path)}: {entry.inside}" if entry.inside else _text(entry.path)
+    return records.Submission(
+        name, path, entry.sha256, number, entry.key, people, entry.system, entry.attempt,
+        entry.late, entry.submitted, dict(entry.ids),
+    )  # fmt: skip
+
+
+def _text(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _protections(held: Held) -> records.Protections:

@@ -26,7 +26,7 @@ from grader.request import Request
 from grader.rubric import Rubric
 from grader.run import Run
 from grader.sandbox import doctor
-from grader.submissions import ENTRIES
+from grader.submissions import INTAKE, unpacker
 
 _GRACE = 120  # seconds a check may take beyond the bounds that end its work from inside
 
@@ -141,13 +141,15 @@ class Grading:
             mnist.verify(option("data_dir"))
             if option("official"):
                 doctor.held().require()
+            unpack = unpacker(config)
             graded = {
                 entry.key: Graded(Run(Request(
                     entry.path, option("out").absolute(), rubric, option("data_dir"),
                     option("model"), option("recipe"), option("seed"), option("official"),
-                    option("runs"), option("store"), option("rerun"), entry.key or None,
+                    option("runs"), option("store"), option("rerun"),
+                    entry if entry.key else None, unpack,
                 )))
-                for entry in config.stash[ENTRIES]
+                for entry in config.stash[INTAKE].entries
             }  # fmt: skip
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
@@ -311,6 +313,8 @@ class Grading:
             listed = [graded.run.record for graded in judged]
             table = class_table.render(listed, width=width, color=color)
             terminalreporter.write_line(table)
+            if not self.quiet and (remarks := self._remarks(width, color=color)):
+                terminalreporter.write_line(remarks)
             if not self.quiet:
                 terminalreporter.write_line(self._listed(listed))
         elif judged:
@@ -324,6 +328,11 @@ class Grading:
             elif not self.quiet and not self.is_class:
                 path = graded.run.begin() / "record.json"
                 terminalreporter.write_line(f"record: {safe(str(path))}")
+
+    def _remarks(self, width: int, *, color: bool) -> str:
+        intake = self.config.stash[INTAKE]
+        strays = [f"{stray.place}: {stray.why}" for stray in intake.strays]
+        return class_table.remarks(intake.notes, strays, width, color=color)
 
     def _listed(self, listed: list[Record]) -> str:
         """Write the table as a file too, and say where everything is."""

@@ -10,6 +10,7 @@ import ast
 import contextlib
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -36,9 +37,9 @@ def box(rubric: Rubric, stop: Callable[[], bool] = lambda: False) -> Box:
     return Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe, stop=stop)
 
 
-def read(request: Request) -> Program:
+def read(path: Path, request: Request) -> Program:
     """Parse the submission and keep the statements its model and recipe need; runs nothing."""
-    return read_apart(request.submission, model=request.model, recipe=request.recipe)
+    return read_apart(path, model=request.model, recipe=request.recipe)
 
 
 def make_plan(program: Program, request: Request, first: Box) -> Plan:

@@ -1,4 +1,4 @@
-"""`grade store`: look at the results of trainings that are kept, carry them elsewhere, remove some."""
+"""`grade store`: look at kept results of trainings, carry them elsewhere, remove some."""
 
 from __future__ import annotations
 

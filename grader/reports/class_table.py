@@ -11,10 +11,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from grader.escape import escaped
+from grader.escape import escaped, safe
 from grader.record import Record
-from grader.reports.text import rendered
+from grader.reports.text import Item, rendered
 
+_LISTED = 20  # things passed over that are named
 _STYLES = {"passed": "green", "failed": "", "none": "yellow"}
 
 
@@ -35,6 +36,15 @@ def render(records: Sequence[Record], *, width: int = 100, color: bool = False) 
     words = {"passed": "passed every check made", "failed": "did not", "none": "have no score"}
     ends = ", ".join(f"{counts[end]} {said}" for end, said in words.items() if counts[end])
     return rendered([table, Text(f"{len(records)} submissions: {ends}")], width=width, color=color)
+
+
+def remarks(notes: Sequence[str], passed_over: Sequence[str], width: int, *, color: bool) -> str:
+    """Return what was noticed about what was handed in, and what of it is not graded."""
+    items = [Item("note:", safe(note)) for note in notes]
+    items += [Item("passed over:", safe(each)) for each in passed_over[:_LISTED]]
+    if more := len(passed_over) - _LISTED:
+        items += [Item("passed over:", f"{more} more")] * (more > 0)
+    return rendered(items, width=width, color=color)
 
 
 def as_csv(records: Sequence[Record]) -> bytes:

@@ -153,6 +153,8 @@ class _Ends:
     def _print(self, run: str, text: str) -> None:
         if run in self.over:
             return
+        if not self.over:
+            print(file=self.console.file)  # pytest's line of dots ends here
         self.over.add(run)
         done = len(self.over)
         left = (time.monotonic() - self.began) / done * (self.trainings - done)
