@@ -27,10 +27,17 @@ _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
 _WRITTEN = ("plan.json", "weights*.safetensors", ".described.json")
 
 
+class _Whose(msgspec.Struct):
+    """Which submission a record is of; records of version 1 know no id."""
+
+    id: str = ""
+    path: str = ""
+
+
 class _Found(msgspec.Struct):
     """What has to be known of a record to tell whose it is, whatever its version."""
 
-    submission: dict[str, str]
+    submission: _Whose
     status: str = ""
     training: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -109,7 +116,7 @@ def _found_in(folder: Path, submission: Submission) -> _Found | None:
     """Return what is known of the record in a folder, if it is one of this submission."""
     with contextlib.suppress(OSError, msgspec.MsgspecError, RecursionError):
         found = msgspec.json.decode((folder / "record.json").read_bytes(), type=_Found)
-        ours = found.submission.get("id") or found.submission.get("path")
+        ours = found.submission.id or found.submission.path
         return found if ours in (submission.id, submission.path) else None
     return None
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -40,7 +41,7 @@ def render(records: Sequence[Record], *, width: int = 100, color: bool = False) 
 
 def remarks(notes: Sequence[str], passed_over: Sequence[str], width: int, *, color: bool) -> str:
     """Return what was noticed about what was handed in, and what of it is not graded."""
-    items = [Item("note:", safe(note)) for note in notes]
+    items: list[RenderableType] = [Item("note:", safe(note)) for note in notes]
     items += [Item("passed over:", safe(each)) for each in passed_over[:_LISTED]]
     if more := len(passed_over) - _LISTED:
         items += [Item("passed over:", f"{more} more")] * (more > 0)
