@@ -80,7 +80,7 @@ class Laboratory:
         self.model, self.batch, self.late, self._wide, self._seed = model, batch, late, wide, seed
         self._pictures = pictures
         graphs = {"train": model.train, "eval": model.eval, "frozen": frozen(model.train)}
-        graphs["settling"] = _settling(model.train)
+        graphs |= {"settling": _settling(model.train), "live": frozen(model.train, live=True)}
         self._graphs = {k: widened(graph) if wide else graph for k, graph in graphs.items()}
         self._names = [tensor.name for tensor in model.tensors]
         self._runnable = cache(lambda mode: Runnable(self._graphs[mode], self._names))
@@ -155,13 +155,21 @@ class Laboratory:
             raise SubmissionError("The output is not a row of scores for each image.")
         return output
 
-    def values(self, mode: str, draw: Draw, *, seed: int | None = None) -> dict[str, Any]:
-        """Return every result by its node's name, as it was when it was made."""
+    def values(
+        self, mode: str, draw: Draw, *, seed: int | None = None, drawn: set[str] | None = None
+    ) -> dict[str, Any]:
+        """Return every result by its node's name, as it was when it was made.
+
+        The names of nodes that draw random numbers are added to `drawn`.
+        """
         kept: dict[str, Any] = {self._graphs[mode].inputs[0]: draw.images}
 
         def keep(op: Operation) -> object:
+            state = torch.default_generator.get_state() if drawn is not None else None
             result = op()
             kept[op.node.name] = copied(result)
+            if drawn is not None and state is not None and _has_moved(state):
+                drawn.add(op.node.name)
             return result
 
         self.scores(mode, draw, keep, seed=seed)
@@ -346,6 +354,11 @@ def _settling(graph: schema.Graph) -> schema.Graph:
     norms = ("batch_norm", "instance_norm")
     nodes = [with_argument(n, "momentum", 1.0) if name_of(n) in norms else n for n in graph.nodes]
     return msgspec.structs.replace(graph, nodes=nodes)
+
+
+def _has_moved(state: torch.Tensor) -> bool:
+    """Tell whether random numbers were drawn since."""
+    return not torch.equal(state, torch.default_generator.get_state())
 
 
 def _cloned(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ from grader.measure.laboratory import Draw, Laboratory
 from grader.measure.running import parts
 
 _BANDS = 4  # horizontal, and as many vertical ones
+_ROUNDING = 1e-12  # of a value, which is no answer
 _WEIGHTS = range(6)  # choices of weights, numbered as draws
 _LEAST_WAY = 0.1  # bands between the outermost centres
 _CERTAIN = 4  # standard errors by which centres must differ; 30 and more are usual, chance makes 1
@@ -50,9 +51,11 @@ def _centres(laboratory: Laboratory, mode: str, draw: Draw) -> Iterator[tuple[st
             changed = laboratory.with_images(draw, _changed(images, axis, band, draw.seed))
             for name, value in _numbers(laboratory, mode, changed).items():
                 if value.shape == usual[name].shape:
-                    answer = (value - usual[name]).abs().nan_to_num(0, 0, 0).float()
-                    sums[name][axis, 0] += answer
-                    sums[name][axis, 1] += answer * band
+                    answer = (value - usual[name]).abs().nan_to_num(0, 0, 0)
+                    mean, least = answer.mean(), _ROUNDING * usual[name].abs().mean()
+                    if mean > least:  # each band has the same say
+                        sums[name][axis, 0] += (answer / mean).float()
+                        sums[name][axis, 1] += (answer / mean).float() * band
     for name, whole in sums.items():
         yield name, whole[:, 1] / whole[:, 0]
 

@@ -110,7 +110,7 @@ def _is_felt(
     slope = slopes.get(node.name)
     if slope is not None and bool((slope != 0).any()):
         return True
-    return laboratory.moves("train", at(node.name, exchanged), at(node.name, noisy))
+    return laboratory.moves("train", *(at([node.name], change) for change in (exchanged, noisy)))
 
 
 def _own_parameters(train: Drawing, node: Node, taken: set[str], *, is_layer: bool) -> list[str]:
