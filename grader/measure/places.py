@@ -21,9 +21,9 @@ _ROUNDING = 1e-12  # of a value, which is no answer
 _WEIGHTS = range(6)  # choices of weights, numbered as draws
 _LEAST_WAY = 0.1  # bands between the outermost centres
 _CERTAIN = 4  # standard errors by which centres must differ; 30 and more are usual, chance makes 1
-_FAR, _SMOOTH, _LONG = 0.3, 0.2, 7
+_FAR, _SMOOTH, _LONG = 0.3, 0.3, 7
 """Where every choice of weights turns the image anew: centres of at least so many places that lie
-so many bands apart, by steps that are small beside the whole way.
+so many bands apart, by steps that are small beside the whole way, for half of the choices or more.
 """
 
 
@@ -33,7 +33,7 @@ Places = dict[str, tuple[int, ...]]
 
 def places_of(laboratory: Laboratory, mode: str) -> Places:
     """Find the places of every value of a graph."""
-    centres: dict[str, list[torch.Tensor]] = defaultdict(list)  # [2, …] for each choice of weights
+    centres: dict[str, list[torch.Tensor]] = defaultdict(list)  # [4, …] for each choice of weights
     for index in _WEIGHTS:
         for name, centre in _centres(laboratory, mode, laboratory.draw(index)):
             centres[name].append(centre)
@@ -41,11 +41,15 @@ def places_of(laboratory: Laboratory, mode: str) -> Places:
 
 
 def _centres(laboratory: Laboratory, mode: str, draw: Draw) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield for each value the bands [row, column] its numbers look at; NaN for nowhere."""
+    """Yield for each value the bands [row, column, row, column] its numbers look at.
+
+    By how strongly they answer, and, where one band drowns all others, with the same say for each.
+    NaN for nowhere.
+    """
     images = draw.images[:2]
     few = laboratory.with_images(draw, images)
     usual = _numbers(laboratory, mode, few)
-    sums = {name: torch.zeros(2, 2, *value.shape) for name, value in usual.items()}
+    sums = {name: torch.zeros(4, 2, *value.shape) for name, value in usual.items()}
     for axis in (0, 1):
         for band in range(_BANDS):
             changed = laboratory.with_images(draw, _changed(images, axis, band, draw.seed))
@@ -53,9 +57,10 @@ def _centres(laboratory: Laboratory, mode: str, draw: Draw) -> Iterator[tuple[st
                 if value.shape == usual[name].shape:
                     answer = (value - usual[name]).abs().nan_to_num(0, 0, 0)
                     mean, least = answer.mean(), _ROUNDING * usual[name].abs().mean()
-                    if mean > least:  # each band has the same say
-                        sums[name][axis, 0] += (answer / mean).float()
-                        sums[name][axis, 1] += (answer / mean).float() * band
+                    if mean > least:
+                        both = torch.stack([answer, answer / mean]).float()
+                        sums[name][axis::2, 0] += both
+                        sums[name][axis::2, 1] += both * band
     for name, whole in sums.items():
         yield name, whole[:, 1] / whole[:, 0]
 
@@ -78,7 +83,7 @@ def _changed(images: torch.Tensor, axis: int, band: int, seed: int) -> torch.Ten
 
 
 def _wandering(centres: torch.Tensor) -> tuple[int, ...]:
-    """Return the dimensions along which centres [weights, 2, …] wander."""
+    """Return the dimensions along which centres [weights, 4, …] wander."""
     dims = range(2, centres.dim())
     return tuple(dim - 2 for dim in dims if centres.shape[dim] > 1 and _wanders(centres, dim))
 
@@ -92,10 +97,12 @@ def _wanders(centres: torch.Tensor, dim: int) -> bool:
     error = ((along - mean) ** 2).nanmean(0) / (seen - 1).clamp(min=1)
     certain = _spread(mean) > (_CERTAIN * (1 + 2 / mean.shape[1])) ** 2 * error.nanmean(1)
     steps = (along.diff(dim=2) ** 2).nanmean(2)
-    smooth = (steps < _SMOOTH * _spread(along)).float().mean(0) > 0.5
-    far = _way(along).nanmean(0) > _FAR
-    long = mean.shape[1] >= _LONG
-    return bool(((_way(mean) > _LEAST_WAY) & certain | far & smooth & long).any())
+    smooth = (steps < _SMOOTH * _spread(along)) & (_way(along) > _FAR)
+    told = (_spread(along) > 0).any(1)
+    turned = mean.shape[1] >= _LONG and 2 * int(smooth.any(1)[told].sum()) >= max(
+        int(told.sum()), 1
+    )
+    return turned or bool(((_way(mean) > _LEAST_WAY) & certain).any())
 
 
 def _spread(along: torch.Tensor) -> torch.Tensor:
