@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from grader.measure.laboratory import Changing, Laboratory
-from grader.measure.running import Hook, Operation, replaced
+from grader.measure.running import Hook, Operation, copied, replaced
 from grader.plan.schema import Node
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -64,7 +64,8 @@ def alike(names: Collection[str], change: Change, held: Collection[str] = ()) ->
             if node.name in names:
                 behind.update(held)
                 return replaced(node, result, change(usual[node.name]))
-            return replaced(node, result, usual[node.name]) if node.name in behind else result
+            held_at = node.name in behind
+            return replaced(node, result, copied(usual[node.name])) if held_at else result
 
         return hook
 

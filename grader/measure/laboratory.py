@@ -32,9 +32,9 @@ from grader.measure.running import (
     widened,
 )
 from grader.plan import schema
-from grader.plan.arguments import name_of, reference, with_argument
+from grader.plan.arguments import name_of, reads, reference, with_argument
 from grader.plan.drawing import title
-from grader.training.network import OPERATION_ERRORS, Network
+from grader.training.network import OPERATION_ERRORS, initial_state
 
 LEAST = 1e-4
 """The least change of the scores that counts, relative to their spread over the images.
@@ -44,6 +44,7 @@ Layers that act move them by a hundredth and more under some draw; rounding stay
 
 # How much noise is added to what training will change; at last the weights as they begin.
 _STRENGTHS = (1.0, 0.3, 0.1, 0.0)
+_KEPT = 4  # runs of which all values are kept
 DRAWS = range(len(_STRENGTHS))
 """The choices of weights and images, by number."""
 
@@ -79,6 +80,8 @@ class Laboratory:
     ) -> None:
         self.model, self.batch, self.late, self._wide, self._seed = model, batch, late, wide, seed
         self._pictures = pictures
+        self.counters: set[str] = set()  # tensors that training changes by more than a gradient
+        self._kept: dict[tuple[str, int, int | None], tuple[Draw, dict[str, Any]]] = {}
         graphs = {"train": model.train, "eval": model.eval, "frozen": frozen(model.train)}
         graphs |= {"settling": _settling(model.train), "live": frozen(model.train, live=True)}
         self._graphs = {k: widened(graph) if wide else graph for k, graph in graphs.items()}
@@ -160,8 +163,11 @@ class Laboratory:
     ) -> dict[str, Any]:
         """Return every result by its node's name, as it was when it was made.
 
-        The names of nodes that draw random numbers are added to `drawn`.
+        The names of nodes that draw random numbers are added to `drawn`. Nobody writes into them.
         """
+        key = (mode, id(draw), seed)
+        if drawn is None and key in self._kept:
+            return self._kept[key][1]
         kept: dict[str, Any] = {self._graphs[mode].inputs[0]: draw.images}
 
         def keep(op: Operation) -> object:
@@ -173,6 +179,9 @@ class Laboratory:
             return result
 
         self.scores(mode, draw, keep, seed=seed)
+        self._kept[key] = draw, kept
+        while len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
         return kept
 
     def with_state(self, draw: Draw, state: dict[str, torch.Tensor]) -> Draw:
@@ -243,7 +252,13 @@ class Laboratory:
     def _of_images(self, mode: str) -> set[str]:
         """Return the nodes whose results are others for other images, under some weights."""
         found: set[str] = set()
+        fed = set(self._graphs[mode].inputs)
+        for node in self.nodes(mode):
+            if not fed.isdisjoint(reads(node)):
+                fed.add(node.name)
         for index in DRAWS:
+            if found >= fed:
+                break
             draw = self.draw(index)
             others = self.with_images(draw, self.draw(index + 1).images)
             usual, changed = self.values(mode, draw), self.values(mode, others, seed=draw.seed)
@@ -270,7 +285,7 @@ class Laboratory:
             name: _shaken(tensor, _STRENGTHS[index % len(_STRENGTHS)], generator)
             if name in self.learning
             else tensor
-            for name, tensor in Network(self.model, generator).state.items()
+            for name, tensor in initial_state(self.model, generator).items()
         }
         first = index * self.batch % max(1, len(self._pictures) - self.batch + 1)
         images = self._pictures[first:][: self.batch]
@@ -291,11 +306,12 @@ class Laboratory:
             for name, tensor in draw.state.items()
             if not torch.equal(tensor, after[name]) and not tensor.is_complex()
         }
+        self.counters = moved - statistics
         return {
             name: after[name]
             if name in statistics
             else tensor + self.late
-            if name in moved and self.late
+            if name in self.counters and self.late
             else tensor
             for name, tensor in draw.state.items()
         }

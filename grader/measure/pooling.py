@@ -8,7 +8,6 @@ again, in training and in evaluation.
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,12 +52,14 @@ def poolings(bench: Bench, train: Drawing, evaluation: Drawing) -> tuple[list[Fi
     averages = list(_averages(bench.close, train, places))
     found = [_finding(train, a, _fault(bench, "train", train, a, places)) for a in averages]
     if any(f.counts for f in found):
-        alike = is_alike(train, evaluation)
-        there = places if alike else places_of(bench.close, "eval")
-        if not any(
-            not _fault(bench, "eval", evaluation, a, there)
-            for a in _averages(bench.close, evaluation, there)
-        ):
+        if is_alike(train, evaluation):
+            acting = (a for a, f in zip(averages, found, strict=True) if f.counts)
+            acts = any(not _idleness(bench, "eval", evaluation, a, places) for a in acting)
+        else:
+            there = places_of(bench.close, "eval")
+            others = _averages(bench.close, evaluation, there)
+            acts = any(not _fault(bench, "eval", evaluation, a, there) for a in others)
+        if not acts:
             why = "it is not used for the output in evaluation mode"
             found = [msgspec.structs.replace(f, counts=False, why=why) for f in found]
     whole = {_steps(train, a)[-1].name for a, f in zip(averages, found, strict=True) if f.counts}
@@ -76,45 +77,21 @@ def _averages(laboratory: Laboratory, drawing: Drawing, places: Places) -> Itera
     """
     runs = [_numbers(laboratory, _frozen(drawing), index) for index in DRAWS[1:3]]
     later = {name: place for place, name in enumerate(runs[0])}
-    known = _Known(runs[0])
     taken: set[str] = set()
     count = {name: _count(drawing, name, places) for name in runs[0]}
     for name in sorted(runs[0], key=lambda name: (-count[name], -later[name])):
         dims = places.get(name, ())
-        if count[name] < 2:
+        if count[name] < 2 or name not in runs[1]:
             continue
         mean, other = (run[name].mean(dims) for run in runs)
         if spread(mean.reshape(len(mean), -1) if mean.dim() else mean[None, None]) is None:
             continue
-        same = [n for n in known.like(mean) if later[n] > later[name] and n not in taken]
-        same = [n for n in same if _equal(mean, runs[0][n]) and _equal(other, runs[1][n])]
+        behind = (n for n in runs[0].keys() - taken if later[n] > later[name])
+        same = [n for n in behind if _equal(mean, runs[0][n]) and _equal(other, runs[1].get(n))]
+        same.sort(key=later.__getitem__)
         if same and same[0] in drawing.nodes:
             taken.update(same)
             yield Average(drawing.nodes[same[0]], name, dims, same)
-
-
-class _Known:
-    """Values by their size and a number made of all of theirs."""
-
-    def __init__(self, values: dict[str, torch.Tensor]) -> None:
-        self._keys: dict[int, list[tuple[float, str]]] = {}
-        for name, value in values.items():
-            self._keys.setdefault(value.numel(), []).append((self._key(value), name))
-        for keys in self._keys.values():
-            keys.sort()
-        self._order = {name: place for place, name in enumerate(values)}
-
-    def like(self, value: torch.Tensor) -> list[str]:
-        """Return the names of what may be the same numbers, in the order of the graph."""
-        keys, key = self._keys.get(value.numel(), []), self._key(value)
-        near = 1e-3 * float(value.abs().sum())
-        low = bisect.bisect_left(keys, (key - near, ""))
-        high = bisect.bisect_right(keys, (key + near, "\uffff"))
-        return sorted((name for _, name in keys[low:high]), key=self._order.__getitem__)
-
-    @staticmethod
-    def _key(value: torch.Tensor) -> float:
-        return float(value.double().reshape(-1) @ torch.linspace(1, 2, value.numel()).double())
 
 
 def _numbers(laboratory: Laboratory, mode: str, index: int) -> dict[str, torch.Tensor]:
@@ -127,7 +104,9 @@ def _numbers(laboratory: Laboratory, mode: str, index: int) -> dict[str, torch.T
     }
 
 
-def _equal(mean: torch.Tensor, value: torch.Tensor) -> bool:
+def _equal(mean: torch.Tensor, value: torch.Tensor | None) -> bool:
+    if value is None or value.numel() != mean.numel():
+        return False
     close = 1e-9 if value.dtype == torch.float64 else 1e-5
     gap = (mean.reshape(-1) - value.reshape(-1)).abs().max()
     return bool(gap <= close * mean.abs().max())
@@ -137,22 +116,25 @@ def _frozen(drawing: Drawing) -> str:
     return "frozen" if drawing.mode == "train" else drawing.mode
 
 
-def _fault(  # noqa: PLR0911 - one for each reason
-    bench: Bench, mode: str, drawing: Drawing, average: Average, places: Places
-) -> str:
+def _fault(bench: Bench, mode: str, drawing: Drawing, average: Average, places: Places) -> str:
     """Return why a mean of a map is no global average pooling that acts; empty if it is one."""
     name = average.node.name
-    changes = (exchanged, noisy)
     if name not in drawing.wired:
         return UNREAD
-    if any(dim not in average.dims for dim in places[average.map]):
-        return "it averages only a part of the map"
     if not _is_learned(bench.close, _frozen(drawing), average.map):
         return "it averages the image itself, before any layer that learns"
     share = _share(bench, _frozen(drawing), drawing, name, average.map, places=places)
     share = min(share, _picked(bench.close, drawing, average, places))
     if share <= LEAST_SHARE:
         return cut_to(share)
+    return _idleness(bench, mode, drawing, average, places)
+
+
+def _idleness(
+    bench: Bench, mode: str, drawing: Drawing, average: Average, places: Places
+) -> str:  # fmt: skip
+    """Return how it comes that a mean moves no score, or only by way of another map."""
+    changes = (exchanged, noisy)
     maps = {n for n, node in drawing.nodes.items() if places.get(n) and len(node.shape or ()) > 2}
     maps -= {*average.same}
     if bench.moves("pooling", mode, *(alike(average.same, change, maps) for change in changes)):
