@@ -17,6 +17,7 @@ from grader.plan.arguments import reads
 from grader.plan.schema import Node
 
 _RARE = 512  # draws, in one of which a mask is another one, if it is so in one of fifty
+_DROPPED = 16  # draws, in one of which a branch is not dropped, if that is so in two of five
 _TRIES = 128  # draws of a mask, of which the share of zeros is the mean
 
 
@@ -31,11 +32,23 @@ class Chance:
         self._draw, other = (laboratory.draw(index) for index in DRAWS[:2])
         drawn: set[str] = set()
         self.values = laboratory.values(mode, self._draw, drawn=drawn)
-        elsewhere = laboratory.values(mode, other, seed=self._draw.seed)
-        self.alone = {n for n, v in self.values.items() if not differs(v, elsewhere.get(n))}
+        self.alone = set(self.values)
+        for number in range(_DROPPED):  # a branch may be dropped whole, and then depends on nothing
+            one, elsewhere = (
+                laboratory.values(mode, draw, seed=self._draw.seed + number)
+                for draw in (self._draw, other)
+            )
+            self.alone -= {n for n, v in one.items() if differs(v, elsewhere.get(n))}
+            if not drawn & self.alone:
+                break
         self.sources = self.values.keys() - self.alone
         self.random = self._changed(1, self.values) if drawn else set()
-        for number in range(2, _RARE) if drawn & self.alone else ():
+        for node in laboratory.nodes(mode):
+            if not drawn.isdisjoint(reads(node)):
+                drawn.add(node.name)  # what is made of it
+        for number in range(2, _RARE):
+            if drawn & self.alone <= self.random:
+                break
             if not self._changed(number, ()) <= self.random:
                 self.random |= self._changed(number, self.values)
 

@@ -204,22 +204,28 @@ class Laboratory:
             return result
 
         for index in DRAWS[:2]:
-            draw = self.draw(index)
-            state = {
-                name: tensor.clone().requires_grad_(name in names and tensor.is_floating_point())
-                for name, tensor in draw.state.items()
-            }
-            leaves = {name: state[name] for name in names if state[name].requires_grad}
-            try:
-                scores = self.run(mode, draw, dict(state), watch)
-                goal = (scores * torch.randn_like(scores)).sum()
-                slopes = torch.autograd.grad(goal, list(leaves.values()), allow_unused=True)
-            except (SubmissionError, *OPERATION_ERRORS):
-                continue
-            for name, slope in zip(leaves, slopes, strict=True):
-                if slope is not None:
-                    found[name] = max(found.get(name, 0.0), float(slope.abs().max()))
+            for name, slope in (
+                self._gradients(mode, self.draw(index), names, watch) or {}
+            ).items():
+                found[name] = max(found.get(name, 0.0), float(slope.abs().max()))
         return found, list(ends)
+
+    def _gradients(
+        self, mode: str, draw: Draw, names: Collection[str], hook: Hook = plainly
+    ) -> dict[str, torch.Tensor] | None:
+        """Return the gradients that the scores have for tensors; None if there is no way back."""
+        state = {
+            name: tensor.clone().requires_grad_(name in names and tensor.is_floating_point())
+            for name, tensor in draw.state.items()
+        }
+        leaves = {name: state[name] for name in names if state[name].requires_grad}
+        try:
+            scores = self.run(mode, draw, dict(state), hook)
+            goal = (scores * torch.randn_like(scores)).sum()
+            slopes = torch.autograd.grad(goal, list(leaves.values()), allow_unused=True)
+        except (SubmissionError, *OPERATION_ERRORS):
+            return None
+        return {n: slope for n, slope in zip(leaves, slopes, strict=True) if slope is not None}
 
     def slopes(self, mode: str, name: str, of: Collection[str]) -> dict[str, torch.Tensor]:
         """Return how much each value called in `of` has a say in the value `name`, by gradients.
@@ -339,19 +345,10 @@ class Laboratory:
         return any(spread(self.scores("frozen", self.draw(index))) for index in DRAWS)
 
     def _with_gradient(self, draw: Draw, taught: set[str]) -> set[str]:
-        state = {
-            name: tensor.clone().requires_grad_(name in taught)
-            for name, tensor in draw.state.items()
-        }
-        leaves = {name: state[name] for name in taught}
-        try:
-            scores = self.run("train", draw, dict(state))
-            goal = (scores * torch.randn_like(scores)).sum()
-            slopes = torch.autograd.grad(goal, list(leaves.values()), allow_unused=True)
-        except (SubmissionError, *OPERATION_ERRORS):  # the training will say so in its words
+        slopes = self._gradients("train", draw, taught)
+        if slopes is None:  # the training will say so in its words
             return taught
-        pairs = zip(leaves, slopes, strict=True)
-        return {name for name, slope in pairs if slope is not None and bool((slope != 0).any())}
+        return {name for name, slope in slopes.items() if bool((slope != 0).any())}
 
 
 Changing = Callable[[Laboratory, str, int], Hook]
