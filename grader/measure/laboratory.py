@@ -81,7 +81,7 @@ class Laboratory:
         self.model, self.batch, self.late, self._wide, self._seed = model, batch, late, wide, seed
         self._pictures = pictures
         self.counters: set[str] = set()  # tensors that training changes by more than a gradient
-        self._kept: dict[tuple[str, int, int | None], tuple[Draw, dict[str, Any]]] = {}
+        self._kept: dict[tuple[str, int, int], tuple[Draw, dict[str, Any]]] = {}
         graphs = {"train": model.train, "eval": model.eval, "frozen": frozen(model.train)}
         graphs |= {"settling": _settling(model.train), "live": frozen(model.train, live=True)}
         self._graphs = {k: widened(graph) if wide else graph for k, graph in graphs.items()}
@@ -165,7 +165,7 @@ class Laboratory:
 
         The names of nodes that draw random numbers are added to `drawn`. Nobody writes into them.
         """
-        key = (mode, id(draw), seed)
+        key = (mode, id(draw), draw.seed if seed is None else seed)
         if drawn is None and key in self._kept:
             return self._kept[key][1]
         kept: dict[str, Any] = {self._graphs[mode].inputs[0]: draw.images}

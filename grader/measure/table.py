@@ -166,15 +166,16 @@ class _Counted:
     """A hook that counts, for one image, what each node costs."""
 
     images: int
+    counter: FlopCounterMode
     costs: dict[str, _Cost] = field(default_factory=dict)
 
     def __call__(self, op: Operation) -> object:
-        with FlopCounterMode(display=False) as counter:
-            result = op()
+        before = self.counter.get_total_flops()
+        result = op()
         known = {part.data_ptr() for part in parts(op.args)}
         made = [part for part in parts(result) if part.dim() and part.data_ptr() not in known]
         self.costs[op.node.name] = _Cost(
-            int(counter.get_total_flops()) // (2 * self.images),
+            int(self.counter.get_total_flops() - before) // (2 * self.images),
             made[0].numel() // self.images if made else 0,
         )
         return result
@@ -182,8 +183,9 @@ class _Counted:
 
 def _costs(laboratory: Laboratory) -> dict[str, _Cost]:
     draw = laboratory.draw(DRAWS[0])
-    counted = _Counted(len(draw.images))
-    laboratory.scores("frozen", draw, counted)
+    with FlopCounterMode(display=False) as counter:
+        counted = _Counted(len(draw.images), counter)
+        laboratory.scores("frozen", draw, counted)
     return counted.costs
 
 
