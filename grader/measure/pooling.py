@@ -189,6 +189,7 @@ def _picked(
         if name == average.map:
             break
         share = count / max(_count(drawing, name, places), 1)
+        share = max(share, values[average.map].numel() / max(value.numel(), 1))
         if share <= LEAST_SHARE and len(sample) > 1 and bool(torch.isin(sample, value).all()):
             shares.append(share)
     return min(shares)
