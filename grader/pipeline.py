@@ -37,7 +37,7 @@ from grader.sandbox.describe import Box
 from grader.submission.apart import read_apart
 from grader.submission.files import check_path, sha256_of
 from grader.submission.literals import fixed_in_code
-from grader.submission.program import Part, Program, RecipeChoice, Statement, Train
+from grader.submission.program import Program, RecipeChoice, Statement
 from grader.training.events import AnyEvent, Blank, EpochDone, Failed, Metered, Probed, Started
 from grader.training.supervise import Bounds, Job, Own
 
@@ -145,7 +145,9 @@ class Run:
             self._note_reading(self.program)
         if self.program is not None:
             with self._problems_noted("describe"):
-                self.plan = make_plan(self.program, self.request, self._box)
+                found = described(self.program, self.request, self._box)
+                self.program = msgspec.structs.replace(self.program, own=found.own)
+                self.plan = make_plan(found, self.program, self.request.rubric)
                 with blaming_data("the submission's description of itself"):
                     self.record = examine(self.record, self.plan)
                 self._note_own_training(self.program, self.plan)
@@ -161,21 +163,9 @@ class Run:
         self._update(set_aside=aside, notes=self.record.notes + program.notes)
 
     def _note_own_training(self, program: Program, plan: Plan) -> None:
-        """Add what its training brings along where the submission trains itself.
-
-        Take back what is not true there.
-        """
-        if program.train is None or plan.level == "rebuilt":
-            return
-        run = {f"{s.file}, line {s.line}" for m in program.train.modules for s in m.statements}
-        fixed = fixed_in_code(program.train)
-        averaging = ["averaged weights are not computed where the submission's own loop trains"]
-        self._update(
-            fixed=[*self.record.fixed, fixed] if fixed.count else self.record.fixed,
-            set_aside=[s for s in self.record.set_aside if s.where not in run],
-            notes=[note for note in self.record.notes if note not in program.train.settles]
-            + averaging * (plan.recipe.averaging is not None),
-        )
+        """Add what its training brings along where the submission trains itself."""
+        if plan.level == "sandboxed" and (fixed := fixed_in_code(program)).count:
+            self._update(fixed=[*self.record.fixed, fixed])
 
     def _update(self, **changes: object) -> None:
         self.record = records.update(self.record, **changes)
@@ -334,10 +324,10 @@ def read(request: Request) -> Program:
     return read_apart(request.submission, model=request.model, recipe=request.recipe)
 
 
-def make_plan(program: Program, request: Request, box: Box) -> Plan:
-    """Let the submission describe itself in the box; complete and check what it says.
+def described(program: Program, request: Request, box: Box) -> Description:
+    """Let the submission describe itself in the sandbox.
 
-    It does so again, in another box, where its transforms make images of another size than that
+    It does so again, in another one, where its transforms make images of another size than that
     which its network took first.
     """
     rubric = request.rubric
@@ -349,6 +339,11 @@ def make_plan(program: Program, request: Request, box: Box) -> Plan:
             if request.official:
                 another.protections().require()
             found = another.describe(program, defaults | {"input_shape": shape})
+    return found
+
+
+def make_plan(found: Description, program: Program, rubric: Rubric) -> Plan:
+    """Complete and check what a submission says of itself."""
     with blaming_data("the submission's description of itself"):
         return complete(found, program, rubric)
 
@@ -371,8 +366,8 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
     if plan.level == "sandboxed" and rubric.limits.rebuilt:
         note = "the rubric asks for the grader's own loop: the recipe is trained without the rest"
         plan = msgspec.structs.replace(plan, level="rebuilt", notes=[*plan.notes, note])
-    if plan.level == "sandboxed" and program.train is not None:
-        plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program.train))
+    if plan.level == "sandboxed":
+        plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program))
     validate_images(plan)
     try:
         validate(plan, budget)
@@ -382,22 +377,17 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
     return msgspec.structs.replace(plan, model=kept_short(drawn_together(in_order(plan.model))))
 
 
-def code_sha256(train: Train) -> str:
+def code_sha256(program: Program) -> str:
     """Hash what the submission's own training runs, without comments and places."""
-    parts = (train.function, *(train.arguments[name] for name in sorted(train.arguments)))
-    code = [
-        [[module.name, *map(_plain, module.statements)] for module in train.modules],
-        [[_plain(part), *map(_plain, part.setup), part.bindings] for part in parts],
-        train.roles, train.first_epoch,
-    ]  # fmt: skip
-    return hashlib.sha256(msgspec.json.encode(code, order="deterministic")).hexdigest()
+    code = [[module.name, *map(_plain, module.statements)] for module in program.modules]
+    return hashlib.sha256(msgspec.json.encode(code)).hexdigest()
 
 
-def _plain(code: Statement | Part) -> str:
+def _plain(statement: Statement) -> str:
     try:
-        return ast.unparse(ast.parse(code.source))
+        return ast.unparse(ast.parse(statement.source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code.source
+        return statement.source
 
 
 def examine(record: Record, plan: Plan) -> Record:
