@@ -92,7 +92,7 @@ def _text(files: Files, path: PurePosixPath) -> bytes:
 
 def _is_imported(path: PurePosixPath, words: dict[PurePosixPath, set[bytes]]) -> bool:
     """Tell whether another file imports this one by its name."""
-    name = _plain((path.parent.name if path.stem == "__init__" else path.stem).encode())
+    name = _plain((path.parent.name if path.stem == "__init__" else path.stem).encode("utf-8", "replace"))
     return any(name in found for other, found in words.items() if other != path)
 
 
