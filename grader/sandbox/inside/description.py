@@ -173,8 +173,8 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     brief = [f"{e['message'].partition(chr(10))[0][:200]} ({e['where']})" for e in told[:3]]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     notes = [f"did not run to its end here: {'; '.join(brief)}{more}"] if brief else []
-    if used := list(dict.fromkeys(USED)):
-        notes.append(f"not installed here, and left out: {', '.join(used[:5])}")
+    if USED:
+        notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
     return notes
 
 

@@ -35,8 +35,8 @@ FOREIGN = {
 class MissingPackage(ImportError):
     """Code that runs uses a package that is not installed here."""
 
-    def __init__(self, name: str) -> None:
-        self.package = name.partition(".")[0]
+    def __init__(self, name: str, where: str = "") -> None:
+        self.package, self.where = name.partition(".")[0], where
         if self.package in FOREIGN:
             told = f"this is {FOREIGN[self.package]}; the assignment asks for PyTorch"
             self.help = "write the network with PyTorch"
@@ -48,8 +48,8 @@ class MissingPackage(ImportError):
         super().__init__(told)
 
 
-USED: list[str] = []
-"""What was used of packages that are missing, where it stood for nothing."""
+USED: dict[str, str] = {}
+"""What was used of packages that are missing, where it stood for nothing, and on which line."""
 
 
 class Placeholder(types.ModuleType):
@@ -79,7 +79,7 @@ class Placeholder(types.ModuleType):
         """Note that it is used; raises MissingPackage where that cannot be nothing."""
         if self.__name__.partition(".")[0] in FOREIGN or _in_a_model():
             raise MissingPackage(self.__name__)
-        USED.append(self.__name__)
+        USED.setdefault(self.__name__, _line())
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> Any:
         """Raise MissingPackage: a class of it would be another."""
@@ -109,6 +109,17 @@ class Placeholder(types.ModuleType):
 
     __getitem__ = __deepcopy__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = _itself
     __rmul__ = __truediv__ = __or__ = __and__ = __neg__ = __matmul__ = _itself
+
+
+def _line() -> str:
+    """Return the innermost line of the submission, whose files have no absolute path."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith("<") and not os.path.isabs(file):  # noqa: PTH117 - no file
+            return f"{file}, line {frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 def _in_a_model() -> bool:

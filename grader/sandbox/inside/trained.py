@@ -249,7 +249,7 @@ def _untrained(namespace: Json, watch: Watch, failures: list[Failure]) -> tuple[
         if isinstance(failure.error, MissingPackage) and failure.error.package in FOREIGN:
             raise failure.error
     if missing:
-        raise MissingPackage(missing[0])
+        raise MissingPackage(missing[0], USED[missing[0]])
     for failure in failures:
         if not isinstance(failure.error, OSError | SystemExit | KeyboardInterrupt):
             raise failure.error
