@@ -96,7 +96,6 @@ def _describe(job: Json, files: set[str]) -> Json:
     from modules import hide
 
     hide()
-    sys.argv[1:] = []  # a submission that parses its command line gets its own defaults
     patches.apply()
     return description.describe(job["program"], job["defaults"], files)
 

@@ -75,7 +75,7 @@ class Digits(data.Dataset[Any]):
 
         if not -len(self) <= int(index) < len(self):
             raise IndexError(index)
-        images, labels = _made_up(self.kind)
+        images, labels = made_up(self.kind)
         place = int(index) % len(images)
         image: Any = Image.fromarray(images[place].numpy())
         label: Any = int(labels[place])
@@ -105,7 +105,7 @@ class Digits(data.Dataset[Any]):
 
     def _all(self) -> tuple[Any, Any]:
         if self._made is None:
-            images, labels = _made_up(self.kind)
+            images, labels = made_up(self.kind)
             times = -(-len(self) // len(images))
             shape = (times,) + (1,) * (images.dim() - 1)
             self._made = images.repeat(shape)[: len(self)], labels.repeat(times)[: len(self)]
@@ -116,7 +116,7 @@ def _applied(transform: Any, value: Any) -> Any:
     return value if transform is None else transform(value)
 
 
-def _made_up(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
+def made_up(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
     """Make a block of images and labels, once for each kind."""
     if kind not in _BLOCKS:
         own = torch.Generator().manual_seed(kind.size)

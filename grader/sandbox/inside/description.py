@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import lost
 import patches
 import torch
 from calling import Training
@@ -119,9 +120,15 @@ def run(
     sys.meta_path.append(RecordedFinder())
     submission = Submission(program["modules"], ends=(TooSlow,))
     watch = Watch(files, submission.loops, source)
-    watch.own = submission.names
+    watch.own, watch.ranges = submission.names, submission.ranges
     watch.install()
+    texts = [each["source"] for module in program["modules"] for each in module["statements"]]
+    sys.argv[1:] = patches.command_line(texts)
     submission.given = _loader_called
+    submission.builtins["open"] = lost.opened
+    lost.install()
+    for kind in (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler):
+        kind.load_state_dict = lost.without_the_lost(kind.load_state_dict)  # type: ignore[method-assign, attr-defined]
     if source is None:
         patches.note_calls(watch.called)
     notes = []
@@ -138,7 +145,7 @@ def run(
 
 def _loader_called(name: str) -> Any:
     """Make a loader for a name that speaks of one, where a file leaves out its data."""
-    if not re.search(r"load|_dl$|^dl$|dataset|_set$", name, re.I):
+    if not name.islower() or not re.search(r"load|_dl$|^dl$|dataset|_set$", name):
         return None
     train = not re.search(r"test|val|eval", name, re.I)
     digits = Datasets("torchvision.datasets").MNIST(train=train)
@@ -173,6 +180,9 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     brief = [f"{e['message'].partition(chr(10))[0][:200]} ({e['where']})" for e in told[:3]]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     notes = [f"did not run to its end here: {'; '.join(brief)}{more}"] if brief else []
+    if lost.LOST:
+        names = ", ".join(dict.fromkeys(lost.LOST))
+        notes.append(f"{names} was not handed in: the network starts from its initial weights")
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
     return notes

@@ -66,7 +66,6 @@ def _train(channel: Channel, job: Json, weights: bytes, files: set[str]) -> None
     from watch import weights_of
 
     hide()
-    sys.argv[1:] = []
     patches.apply()
     torch.manual_seed(job["seed"])
     meter = Meter(channel, job["program"]["own"], weights, weights_of)

@@ -107,6 +107,22 @@ class Placeholder(types.ModuleType):
     def _itself(self, *_: object) -> Self:
         return self
 
+    def _zero(self) -> int:
+        return 0
+
+    def _no(self, *_: object) -> bool:
+        return False
+
+    def __format__(self, spec: str) -> str:
+        """Show nothing."""
+        return ""
+
+    def __float__(self) -> float:
+        """Be no number that matters."""
+        return 0.0
+
+    __int__ = __index__ = _zero
+    __lt__ = __le__ = __gt__ = __ge__ = _no
     __getitem__ = __deepcopy__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = _itself
     __rmul__ = __truediv__ = __or__ = __and__ = __neg__ = __matmul__ = _itself
 
@@ -120,6 +136,17 @@ def _line() -> str:
             return f"{file}, line {frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+class Quiet(Placeholder):
+    """Stands for a package that shows or logs."""
+
+    def _use(self) -> None:
+        """Do nothing, wherever it is."""
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> Any:
+        """Let a class inherit from nothing."""
+        return ()
 
 
 def _in_a_model() -> bool:
@@ -158,9 +185,11 @@ class Submission:
         self.failures: list[Failure] = []
         self.bound: dict[str, tuple[str, str]] = {}  # text and place of what a name is bound by
         self.loops: dict[str, list[tuple[int, int]]] = {}
+        self.ranges: dict[tuple[str, int], types.CodeType] = {}  # how often a loop says it turns
         self._guarded: dict[str, list[tuple[int, int]]] = {}
         self._futures: dict[str, int] = {}
         self._ends = ends
+        self.builtins: Json = {}
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
         self._missing = PlaceholderFinder()
@@ -204,6 +233,7 @@ class Submission:
         tree = ast.parse(statement["source"])
         ast.increment_lineno(tree, statement["line"] - 1)
         self.loops.setdefault(file, []).extend(_lines_of(tree, _LOOPS))
+        self.ranges |= {(file, line): code for line, code in _ranges(tree)}
         self._guarded.setdefault(file, []).extend(_guarded(tree))
         future = self._futures.get(module.__name__, 0)
         code = compile(tree, file, "exec", flags=future, dont_inherit=True)
@@ -219,7 +249,7 @@ class Submission:
         is_package = name not in self.modules or self.modules[name]["package"]
         module.__package__ = name if is_package else name.rpartition(".")[0]
         module.__file__ = name.replace(".", "/") + ".py"
-        own = {"__import__": self.import_, "len": _length, "input": _no_input}
+        own = {"__import__": self.import_, "len": _length, "input": _no_input} | self.builtins
         vars(module)["__builtins__"] = {**vars(builtins), **own}
         if name == ENTRY:
             module.__name__ = "__main__"
@@ -273,6 +303,26 @@ _LOOPS = (ast.For, ast.While)
 def _lines_of(tree: ast.AST, kinds: tuple[type[ast.AST], ...]) -> list[tuple[int, int]]:
     found = [n for n in ast.walk(tree) if isinstance(n, kinds)]
     return [(n.lineno, n.end_lineno or n.lineno) for n in found]  # type: ignore[attr-defined]
+
+
+def _ranges(tree: ast.AST) -> Iterator[tuple[int, types.CodeType]]:
+    """Yield the lines of loops that go over a `range`, and code that gives its length."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For):
+            for call in ast.walk(node.iter):
+                name = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
+                plain = all(isinstance(inner, _PLAIN) for inner in ast.walk(call))
+                if name in ("range", "trange", "tnrange") and plain:
+                    assert isinstance(call, ast.Call)
+                    length = ast.Call(ast.Name("range", ast.Load()), call.args, [])
+                    code = ast.Expression(ast.copy_location(length, call))
+                    yield node.lineno, compile(ast.fix_missing_locations(code), "<range>", "eval")
+
+
+_PLAIN = (
+    ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.operator, ast.expr_context,
+    ast.keyword, ast.Subscript,
+)  # fmt: skip
 
 
 def _guarded(tree: ast.AST) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from capture import loss_json
-from data import Digits, Loader, unwrapped
+from data import KINDS, Digits, Loader, made_up, unwrapped
 from explain import explain
 from modules import Failure
 from recipe import Part, left_out, within_bounds
@@ -20,6 +20,7 @@ from schedules import Simulation, constant, optimizer_json, plateau_json, summar
 from tensors import CannotCapture
 from torch.optim import lr_scheduler
 from torch.utils import data
+from torch.utils._pytree import tree_leaves
 from trained import Training, broken
 from transforms import transforms_json
 from watch import NOWHERE, Call, Made, Place, Watch
@@ -82,9 +83,18 @@ class Observed:
         self.notes.append(left_out(key, place.text, told["message"], told["where"] or str(place)))
 
     def _epochs(self, loop: Place, said: Part | None) -> Any:
-        """Count the passes; where an error ended their loop, the file may say how many it makes."""
-        if (failure := broken(loop, self.failures, self.watch)) is None:
-            return len(self.training.passes)
+        """Count the passes; where their loop ended early, what it says, or the file, counts."""
+        count = len(self.training.passes)
+        declared = self.watch.turns.get(loop, 0)
+        failure = broken(loop, self.failures, self.watch)
+        if count < declared:
+            self.notes.append(
+                f"its loop of {declared} epochs was left after {count} of them here; all are taken "
+                f"over ({loop})"
+            )
+            return declared
+        if failure is None or declared:
+            return count
         if said is None:
             raise failure.error
         return said.thing
@@ -119,6 +129,9 @@ class Observed:
     def _transform(self, key: str, loader: Loader) -> None:
         held = list(_transforms_of(loader.dataset))
         if not held:
+            if key == "train_transform" and (steps := self._scaled()):
+                self._take(key, lambda: steps, self._place_of(loader))
+                self.facts[-1]["value"] = " → ".join(step["type"] for step in steps)
             return
         transform = held[0]
         place = self._dataset_place(loader)
@@ -131,6 +144,20 @@ class Observed:
         self.notes += notes
         if key in self.found:
             self.facts[-1]["value"] = " → ".join(step["type"] for step in self.found[key])
+
+    def _scaled(self) -> list[Json]:
+        """Return what became of the pixels of images that no transform has made."""
+        images = [t for b in self.training.batches for t in tree_leaves(b.content)][:1]
+        if not images or not isinstance(images[0], torch.Tensor) or images[0].shape[-1] % 28:
+            return []
+        least, most = float(images[0].min()), float(images[0].max())
+        slope = (most - least) * 255 / float(made_up(KINDS["MNIST"])[0].max())
+        if not slope > 0:
+            return []
+        if abs(slope - 1) < 0.02 and abs(least) < 0.01:
+            return [{"type": "to_float"}]
+        mean, std = round(-least / slope, 4) + 0.0, round(1 / slope, 6)
+        return [{"type": "to_float"}, {"type": "normalize", "mean": [mean], "std": [std]}]
 
     def _dataset_place(self, loader: Loader) -> Place:
         for dataset in unwrapped(loader.dataset):

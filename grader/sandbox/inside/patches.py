@@ -7,6 +7,7 @@ import contextlib
 import functools
 import importlib
 import os
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import torch.utils.checkpoint
 from modules import Placeholder
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torchvision.transforms import transforms
 
 _FOR_GOOD = contextlib.ExitStack()  # closed by nobody, for as long as this process lives
 
@@ -43,21 +45,46 @@ def apply() -> None:
     torch.set_num_threads(1)  # waking others takes longer than running four images
 
 
+_MODES = re.compile(r"mode|phase|action|command|cmd|task|run|stage|job", re.I)
+_TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
+_OTHERWISE = ("test", "eval", "evaluate", "predict", "inference", "infer", "demo", "validate")
+
+
 def _forgiving(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command line be parsed that lacks what it requires: that stays None."""
+    """Let a command line be parsed that asks for a training, and lacks what is required."""
 
     @functools.wraps(parse)
-    def parsed(self: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
+    def parsed(self: argparse.ArgumentParser, args: Any = None, *more: Any, **options: Any) -> Any:
         for action in self._actions:
             positional = not action.option_strings and action.nargs not in ("?", "*")
+            action.default = _to_train(action)
             if (action.required or positional) and action.default is None:
                 action.default = Unset(action.dest)
             action.required = False
             if not action.option_strings and action.nargs is None:
                 action.nargs = "?"
-        return parse(self, *args, **kwargs)
+        return parse(self, [] if args is None else args, *more, **options)
 
     return parsed
+
+
+def _to_train(action: argparse.Action) -> Any:
+    """Return what an option is when the file trains: its default, unless it says otherwise."""
+    words = [word for word in action.choices or () if str(word).lower() == "train"]
+    if isinstance(action, argparse._StoreTrueAction) and _TRAINS.fullmatch(action.dest):
+        return True
+    if str(action.default).lower() in _OTHERWISE or action.default is None:
+        if words:
+            return words[0]
+        if _MODES.search(action.dest) and (action.default is not None or action.required):
+            return "train"
+    return action.default
+
+
+def command_line(texts: list[str]) -> list[str]:
+    """Return the words of the command line by which a file trains that reads them by itself."""
+    words = (re.findall(r"sys\.argv.*==\s*['\"](-{0,2}train)['\"]", text) for text in texts)
+    return next(filter(None, words), [])[:1]
 
 
 def _no_gpu() -> None:
@@ -87,6 +114,9 @@ def _older() -> None:
             setattr(np, name, value)
     if not hasattr(torch, "set_deterministic"):
         vars(torch)["set_deterministic"] = _nothing()
+    torch.autograd.Variable = torch.autograd.variable.Variable = Variable  # type: ignore[misc, assignment]
+    normalize = transforms.Normalize.forward
+    transforms.Normalize.forward = _as_many(normalize)  # type: ignore[method-assign]
 
 
 def _alone() -> None:
@@ -142,6 +172,30 @@ class Unset:
 
 class UnsetOption(Exception):
     """The submission uses an option that the command line has to give."""
+
+
+class _OfTensors(type):
+    def __instancecheck__(cls, thing: object) -> bool:
+        return isinstance(thing, torch.Tensor)
+
+
+class Variable(metaclass=_OfTensors):
+    """Stands for what tensors were wrapped in once: gives the tensor itself."""
+
+    def __new__(cls, data: Any = None, requires_grad: bool = False, **options: Any) -> Any:
+        """Return the tensor."""
+        return data.requires_grad_() if requires_grad else data
+
+
+def _as_many(normalize: Callable[..., Any]) -> Callable[..., Any]:
+    """Normalise an image of one channel by the first of several means, as older versions did."""
+
+    def normalized(step: Any, image: Any) -> Any:
+        if len(step.mean) > 1 and image.dim() > 2 and image.shape[-3] == 1:
+            step.mean, step.std = list(step.mean)[:1], list(step.std)[:1]
+        return normalize(step, image)
+
+    return normalized
 
 
 class Scaler:

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any, Self
 
 import fitting
+import frames
 import torch
-from modules import Placeholder
+from modules import Placeholder, Quiet
 
 
 class Bar:
@@ -46,20 +47,9 @@ class Bar:
         """Do nothing."""
 
 
-class Quiet(Placeholder):
-    """Stands for a package that shows or logs."""
-
-    def _use(self) -> None:
-        """Do nothing, wherever it is."""
-
-    def __mro_entries__(self, bases: tuple[object, ...]) -> Any:
-        """Let a class inherit from nothing."""
-        return ()
-
-
 _QUIET = {
     "IPython", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib", "mlflow",
-    "neptune", "plotly", "seaborn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
+    "neptune", "pandas", "plotly", "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
     "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *fitting.NAMES,
 }  # fmt: skip
 
@@ -86,6 +76,8 @@ class QuietFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             vars(module).update({"tqdm": Bar, "tqdm_notebook": Bar, **spans})
         elif package in fitting.NAMES:
             fitting.fill(module)
+        elif package in ("pandas", "sklearn"):
+            frames.fill(module)
         elif package == "easydict":
             vars(module)["EasyDict"] = fitting.Kept
         elif module.__name__ == "wandb":

@@ -7,6 +7,7 @@ batches, all that is needed to do the same step again. What it means is for `tra
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import linecache
@@ -145,6 +146,8 @@ class Watch:
         self.own: set[str] = set()  # the submission's modules, by name
         self.modules: list[tuple[nn.Module, Place]] = []
         self.around: dict[int, list[Place]] = {}  # the loops that a module was made in
+        self.ranges: dict[tuple[str, int], Any] = {}  # code that gives the range of a loop
+        self.turns: dict[Place, int] = {}  # how often a loop says that it turns
         self.loaders: list[tuple[Loader, Place]] = []
         self.optimizers: list[Made] = []
         self.schedulers: list[Made] = []
@@ -387,7 +390,17 @@ class Watch:
                 if head <= start <= line <= end and not (depth == 0 and start == line)
             ]  # fmt: skip
             found = sorted(loops, key=lambda place: place.line) + found
+            self._count_turns(loops, frame)
         return found
+
+    def _count_turns(self, loops: list[Place], frame: FrameType) -> None:
+        for place in loops:
+            code = self.ranges.get((place.file, place.line))
+            if code is not None and place not in self.turns:
+                with contextlib.suppress(Exception):  # of names that are gone
+                    known = {"__builtins__": {"range": range, "len": len, "int": int}}
+                    scope = frame.f_globals | frame.f_locals | known
+                    self.turns[place] = len(eval(code, scope))  # noqa: S307 - in the sandbox
 
 
 def _replace(owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Any]) -> None:
