@@ -25,6 +25,7 @@ from grader.submission.source import Stmt, Unit, read_unit, script
 RESERVED = frozenset({"torch", "torchvision", "numpy"})
 
 
+_CLONE = re.compile(r"git\s+clone\b.*/([\w-]+?)(?:\.git)?/?\s*$")
 _MAX_NAMED = 20  # folders that an entry may add to `sys.path`
 _TOP = PurePosixPath()
 
@@ -91,9 +92,15 @@ class Library:
         found = [path for root in self.roots if (path := self._descend(root, parts)) is not None]
         if found:  # a plain folder counts only when no module of the name lies further on
             return next((path for path in found if path in self.files.table), found[0])
-        if parts[0] != self.files.name:
+        if parts[0] not in (self.files.name, *self._cloned):
             return None
         return self._descend(_TOP, parts[1:]) if len(parts) > 1 else self._package(_TOP)
+
+    @cached_property
+    def _cloned(self) -> set[str]:
+        """Repositories that the notebook fetches: the one that was handed in may be among them."""
+        texts = [command.text for command in self.entry.commands]
+        return {name for text in texts for name in _CLONE.findall(text)}
 
     def _descend(self, folder: PurePosixPath, parts: list[str]) -> PurePosixPath | None:
         """Follow a dotted name down from a folder: to a file, a package's `__init__`, a folder."""

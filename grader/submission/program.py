@@ -54,7 +54,8 @@ class Program(Struct, frozen=True):
     """All that the sandbox is given.
 
     `model` is the name a person chose by `--model`; `recipe` says whose recipe they asked for;
-    `own` which training it is, where the submission's own loop trains.
+    `own` which training it is, where the submission's own loop trains. `settings` are texts that
+    lie beside the code, by name, and `home` is the folder of the file that is run.
     """
 
     modules: list[Module]
@@ -63,6 +64,8 @@ class Program(Struct, frozen=True):
     own: OwnTraining | None = None
     set_aside: list[SetAside] = []
     notes: list[str] = []
+    settings: dict[str, str] = {}
+    home: str = ""
 
     @property
     def where(self) -> str:

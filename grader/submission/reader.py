@@ -60,7 +60,10 @@ def _program(path: PurePosixPath, files: Files) -> Program:
             help="build long tables or chains in a loop, and keep data in files of their own",
         ) from None
     broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
-    return Program(modules, set_aside=[*entry.commands, *broken, *left])
+    return Program(
+        modules, set_aside=[*entry.commands, *broken, *left], settings=files.settings(),
+        home=label_of(path.parent),
+    )  # fmt: skip
 
 
 def _refuse_broken(unit: Unit) -> None:

@@ -5,10 +5,13 @@ Runs in the sandbox. A made-up image has the mean and the deviation of MNIST's.
 
 from __future__ import annotations
 
+import functools
 import importlib.abc
 import importlib.machinery
+import inspect
+import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -130,6 +133,74 @@ def made_up(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 _BLOCKS: dict[Kind, tuple[torch.Tensor, torch.Tensor]] = {}
+
+
+def stand_in_for_own() -> None:
+    """Let data sets of the submission's own whose files are not there have made-up items."""
+    data.Dataset.__init_subclass__ = classmethod(_standing_in)  # type: ignore[assignment, method-assign]
+
+
+OWN: dict[str, str] = {}
+"""Classes of data sets that could not be read, and why."""
+
+
+def _standing_in(kind: type[Any], **options: Any) -> None:
+    super(data.Dataset, kind).__init_subclass__(**options)
+    if kind.__module__.startswith("torch") or issubclass(kind, (Digits, data.IterableDataset)):
+        return
+    made = vars(kind)
+    for name, wrap in (("__init__", _init), ("__len__", _len), ("__getitem__", _item)):
+        if inspect.isfunction(made.get(name)):
+            setattr(kind, name, functools.wraps(made[name])(wrap(made[name])))
+
+
+def _init(init: Callable[..., None]) -> Callable[..., None]:
+    def made(dataset: Any, *args: Any, **options: Any) -> None:
+        Loader.watch.dataset_made(dataset)
+        try:
+            init(dataset, *args, **options)
+        except Exception as error:  # most likely of a file that is not there
+            given = inspect.signature(init).bind_partial(dataset, *args, **options).arguments
+            words = [str(value) for value in given.values() if isinstance(value, str)]
+            test = given.get("train") is False or re.search("test|val", " ".join(words))
+            vars(dataset).setdefault("transform", given.get("transform"))
+            _lose(dataset, error, train=not test)
+
+    return made
+
+
+def _len(length: Callable[..., int]) -> Callable[..., int]:
+    def counted(dataset: Any) -> int:
+        try:
+            count = 0 if "_lost" in vars(dataset) else length(dataset)
+        except Exception as error:
+            _lose(dataset, error)
+            count = 0
+        if not count and "_lost" not in vars(dataset):
+            _lose(dataset, ValueError("it is empty here"))
+        return count or len(dataset._lost)
+
+    return counted
+
+
+def _item(item: Callable[..., Any]) -> Callable[..., Any]:
+    def got(dataset: Any, index: Any) -> Any:
+        if "_lost" not in vars(dataset):
+            try:
+                return item(dataset, index)
+            except (IndexError, StopIteration):
+                raise
+            except Exception as error:
+                _lose(dataset, error)
+        dataset._lost.transform = getattr(dataset, "transform", None)
+        return dataset._lost[index]
+
+    return got
+
+
+def _lose(dataset: Any, error: Exception, *, train: bool = True) -> None:
+    OWN.setdefault(type(dataset).__name__, f"{type(error).__name__}: {error}"[:200])
+    vars(dataset)["_lost"] = Datasets("torchvision.datasets").MNIST(train=train)
 
 
 class Datasets(types.ModuleType):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import lost
@@ -15,7 +16,7 @@ import patches
 import torch
 from calling import Training
 from capture import capture
-from data import Datasets, DatasetsFinder, Digits, Loader, unwrapped
+from data import OWN, Datasets, DatasetsFinder, Digits, Loader, stand_in_for_own, unwrapped
 from explain import explain
 from modules import ENTRY, USED, Failure, Submission
 from observed import Observed
@@ -127,6 +128,8 @@ def run(
     submission.given = _loader_called
     submission.builtins["open"] = lost.opened
     lost.install()
+    stand_in_for_own()
+    _put_beside(program)
     for kind in (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler):
         kind.load_state_dict = lost.without_the_lost(kind.load_state_dict)  # type: ignore[method-assign, attr-defined]
     if source is None:
@@ -141,6 +144,18 @@ def run(
     if any(isinstance(f.error, Enough) for f in submission.failures):
         notes.append("a loop without end was ended; what was seen until then counts")
     return submission, watch, notes
+
+
+def _put_beside(program: Json) -> None:
+    """Write the settings that were handed in: as seen from the top, and from the file that runs."""
+    home = program["home"]
+    for name, text in program["settings"].items():
+        inner = name.removeprefix(f"{home}/")
+        for place in dict.fromkeys([inner, name]):
+            with suppress(OSError):
+                os.makedirs(os.path.dirname(place) or ".", exist_ok=True)  # noqa: PTH103, PTH120
+                with open(place, "x", encoding="utf-8") as file:  # noqa: PTH123
+                    file.write(text)
 
 
 def _loader_called(name: str) -> Any:
@@ -183,6 +198,10 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     if lost.LOST:
         names = ", ".join(dict.fromkeys(lost.LOST))
         notes.append(f"{names} was not handed in: the network starts from its initial weights")
+    notes += [
+        f"made-up digits stand for the data set {name}, which could not be read here: {why}"
+        for name, why in OWN.items()
+    ]
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
     return notes

@@ -123,6 +123,7 @@ class Placeholder(types.ModuleType):
 
     __int__ = __index__ = _zero
     __lt__ = __le__ = __gt__ = __ge__ = _no
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __pow__ = __mod__ = __round__ = __abs__ = _itself
     __getitem__ = __deepcopy__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = _itself
     __rmul__ = __truediv__ = __or__ = __and__ = __neg__ = __matmul__ = _itself
 
@@ -190,6 +191,7 @@ class Submission:
         self._futures: dict[str, int] = {}
         self._ends = ends
         self.builtins: Json = {}
+        self.starred: tuple[str, str] | None = None  # another framework that gives its names
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
         self._missing = PlaceholderFinder()
@@ -220,7 +222,8 @@ class Submission:
         except NameError as error:
             made = self.given(error.name) if error.name else None
             if made is None or error.name is None:
-                self.failures.append(Failure(error, _bound(statement["source"])))
+                lost = self.starred and MissingPackage(*self.starred)
+                self.failures.append(Failure(lost or error, _bound(statement["source"])))
             else:  # a snippet that leaves out its data
                 vars(module)[error.name] = made
                 self._run(statement, module)
@@ -284,6 +287,8 @@ class Submission:
             if error.name is None or any(a <= frame.f_lineno <= b for a, b in ranges):
                 raise
             self._missing.names.add(error.name.partition(".")[0])
+            if error.name.partition(".")[0] in FOREIGN and "*" in (rest[2] or ()):
+                self.starred = error.name, _line()
             return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
 
 

@@ -47,6 +47,9 @@ def apply() -> None:
 
 _MODES = re.compile(r"mode|phase|action|command|cmd|task|run|stage|job", re.I)
 _TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
+_USAGE = re.compile(
+    r"len\(sys\.argv\)\s*(==\s*1|<=?\s*[12])\s*:\s*\n(.*\n){0,3}?.*(exit|print_help|usage)"
+)
 _OTHERWISE = ("test", "eval", "evaluate", "predict", "inference", "infer", "demo", "validate")
 
 
@@ -83,6 +86,8 @@ def _to_train(action: argparse.Action) -> Any:
 
 def command_line(texts: list[str]) -> list[str]:
     """Return the words of the command line by which a file trains that reads them by itself."""
+    if any(_USAGE.search(text) for text in texts):
+        return ["train"]
     words = (re.findall(r"sys\.argv.*==\s*['\"](-{0,2}train)['\"]", text) for text in texts)
     return next(filter(None, words), [])[:1]
 

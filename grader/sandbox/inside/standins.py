@@ -49,7 +49,7 @@ class Bar:
 
 _QUIET = {
     "IPython", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib", "mlflow",
-    "neptune", "pandas", "plotly", "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
+    "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
     "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *fitting.NAMES,
 }  # fmt: skip
 
