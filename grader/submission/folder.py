@@ -59,10 +59,14 @@ def choose_entry(files: Files) -> PurePosixPath:
     modelling = [path for path in paths if _MODEL.search(texts[path])] or paths
     words = {path: _imports(text) for path, text in texts.items()}
     roots = [path for path in modelling if not _is_imported(path, words)] or modelling
-    for sign in (_EXPLICIT, _LEARNS, _TRAINS, _HOLDS):
-        if signed := [path for path in roots if sign.search(texts[path])]:
-            roots = signed
-            break
+    whole = {path: [texts[other] for other in _needed(path, words)] for path in roots}
+    roots = [path for path in roots if any(map(_TORCH.search, whole[path]))] or roots
+    if explicit := [path for path in roots if _EXPLICIT.search(texts[path])]:
+        roots = explicit
+    else:
+        signs = (_LEARNS, _TRAINS, _HOLDS)
+        signed = ([p for p in roots if any(map(sign.search, whole[p]))] for sign in signs)
+        roots = next(filter(None, signed), roots)
     for name in NAMES:
         if len(roots) > 1 and (named := [p for p in roots if p.stem.lower() == name]):
             roots = named[:1]
@@ -78,6 +82,7 @@ def choose_entry(files: Files) -> PurePosixPath:
 
 
 _MODEL = re.compile(rb"\bnn\b|\bModule\b|\bSequential\b|\bimport\b")
+_TORCH = re.compile(rb"\btorch|lightning")
 _LEARNS = re.compile(rb"\.backward\(|\.fit\(")
 _TRAINS = re.compile(rb"\boptim\.[A-Z]\w*\(|(?<!def )\btrain\w*\(")
 _HOLDS = re.compile(rb"\bModule\b|\bSequential\b")
@@ -92,8 +97,25 @@ def _text(files: Files, path: PurePosixPath) -> bytes:
 
 def _is_imported(path: PurePosixPath, words: dict[PurePosixPath, set[bytes]]) -> bool:
     """Tell whether another file imports this one by its name."""
-    name = _plain((path.parent.name if path.stem == "__init__" else path.stem).encode("utf-8", "replace"))
+    name = _name(path)
     return any(name in found for other, found in words.items() if other != path)
+
+
+def _needed(path: PurePosixPath, words: dict[PurePosixPath, set[bytes]]) -> set[PurePosixPath]:
+    """Return a file and all that it imports by name, and these import."""
+    names = {other: _name(other) for other in words}
+    found, todo = {path}, [path]
+    while todo:
+        imports = words[todo.pop()]
+        more = {other for other, name in names.items() if name in imports} - found
+        found |= more
+        todo += more
+    return found
+
+
+def _name(path: PurePosixPath) -> bytes:
+    stem = path.parent.name if path.stem == "__init__" else path.stem
+    return _plain(stem.encode("utf-8", "replace"))
 
 
 def _imports(text: bytes) -> set[bytes]:

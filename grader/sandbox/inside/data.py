@@ -192,10 +192,21 @@ def _item(item: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             except Exception as error:
                 _lose(dataset, error)
-        dataset._lost.transform = getattr(dataset, "transform", None)
-        return dataset._lost[index]
+        image, label = dataset._lost[index]
+        return _turned(getattr(dataset, "transform", None), image), label
 
     return got
+
+
+def _turned(transform: Any, image: Any) -> Any:
+    """Transform an image, handed over as whatever the transform wants."""
+    pixels = np.array(image)
+    for kind in (image, pixels, pixels[:, :, None], torch.from_numpy(pixels)[None]):
+        try:
+            return _applied(transform, kind)
+        except (TypeError, ValueError, AttributeError):
+            continue
+    return image
 
 
 def _lose(dataset: Any, error: Exception, *, train: bool = True) -> None:

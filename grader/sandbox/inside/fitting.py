@@ -77,8 +77,8 @@ class LightningDataModule:
 
     @classmethod
     def from_argparse_args(cls, args: object, **options: Any) -> Any:
-        """Make one without the command line, which is empty."""
-        return cls(**options)
+        """Make one with the options of the command line that it takes."""
+        return from_arguments(cls, args, **options)
 
     def prepare_data(self) -> None:
         """Do nothing."""
@@ -101,8 +101,8 @@ class Trainer:
 
     @classmethod
     def from_argparse_args(cls, args: object, **options: Any) -> Any:
-        """Make one without the command line, which is empty."""
-        return cls(**options)
+        """Make one with the options of the command line that it takes."""
+        return from_arguments(cls, args, **options)
 
     def fit(
         self, model: Any, train_dataloaders: Any = None, val_dataloaders: Any = None,
@@ -145,6 +145,14 @@ class Trainer:
     test = validate = predict = tune = save_checkpoint = _nothing
 
 
+def from_arguments(kind: Any, args: Any, **options: Any) -> Any:
+    """Make an instance with those arguments of a command line that it names."""
+    named = {"max_epochs", "gradient_clip_val", "accumulate_grad_batches"}
+    named |= set(inspect.signature(kind.__init__).parameters)
+    given = vars(args) if hasattr(args, "__dict__") else dict(args)
+    return kind(**{k: v for k, v in given.items() if k in named} | options)
+
+
 def _is_module(thing: Any) -> bool:
     return hasattr(thing, "train_dataloader")
 
@@ -179,4 +187,7 @@ def fill(module: types.ModuleType) -> None:
     """Give a stand-in module what a submission imports from it."""
     known = (LightningModule, LightningDataModule, Trainer)
     vars(module).update({kind.__name__: kind for kind in known})
+    vars(module)["from_argparse_args"] = from_arguments
+    inner = types.SimpleNamespace(from_argparse_args=from_arguments)
+    vars(module)["utilities"] = types.SimpleNamespace(argparse=inner, rank_zero_only=lambda f: f)
     vars(module)["seed_everything"] = lambda seed=0, **_: torch.manual_seed(seed)

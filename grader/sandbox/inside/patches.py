@@ -42,6 +42,8 @@ def apply() -> None:
     )
     _alone()
     _older()
+    torch.onnx.export = _nothing()  # type: ignore[assignment]
+    os.environ.__class__ = Environment  # type: ignore[assignment]
     torch.set_num_threads(1)  # waking others takes longer than running four images
 
 
@@ -179,6 +181,19 @@ class UnsetOption(Exception):
     """The submission uses an option that the command line has to give."""
 
 
+class Environment(os._Environ):  # type: ignore[type-arg]
+    """The environment, in which what a submission expects of another machine is empty."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a variable."""
+        try:
+            return super().__getitem__(name)
+        except KeyError:
+            if os.path.isabs(sys._getframe(1).f_code.co_filename):  # noqa: PTH117 - no file
+                raise
+            return ""
+
+
 class _OfTensors(type):
     def __instancecheck__(cls, thing: object) -> bool:
         return isinstance(thing, torch.Tensor)
@@ -196,8 +211,9 @@ def _as_many(normalize: Callable[..., Any]) -> Callable[..., Any]:
     """Normalise an image of one channel by the first of several means, as older versions did."""
 
     def normalized(step: Any, image: Any) -> Any:
-        if len(step.mean) > 1 and image.dim() > 2 and image.shape[-3] == 1:
-            step.mean, step.std = list(step.mean)[:1], list(step.std)[:1]
+        means = np.ravel(step.mean)
+        if len(means) > 1 and getattr(image, "ndim", 0) > 2 and image.shape[-3] == 1:
+            step.mean, step.std = [float(means[0])], [float(np.ravel(step.std)[0])]
         return normalize(step, image)
 
     return normalized

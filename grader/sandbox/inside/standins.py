@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
+import engines
 import fitting
 import frames
 import torch
@@ -50,7 +51,7 @@ class Bar:
 _QUIET = {
     "IPython", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib", "mlflow",
     "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
-    "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *fitting.NAMES,
+    "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *engines.NAMES, *fitting.NAMES,
 }  # fmt: skip
 
 
@@ -76,6 +77,8 @@ class QuietFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             vars(module).update({"tqdm": Bar, "tqdm_notebook": Bar, **spans})
         elif package in fitting.NAMES:
             fitting.fill(module)
+        elif package in engines.NAMES:
+            engines.fill(module)
         elif package in ("pandas", "sklearn"):
             frames.fill(module)
         elif package == "easydict":

@@ -72,6 +72,7 @@ class Made:
     options: Json = field(default_factory=dict)
     groups: list[Json] = field(default_factory=list)
     moves: list[str] = field(default_factory=list)  # of a scheduler: "batch" or "pass"
+    before: int = 0  # modules that were there before it
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ class Watch:
     def _noting_optimizer(self, init: Callable[..., None]) -> Callable[..., None]:
         def noted(optimizer: Any, *args: Any, **options: Any) -> None:
             init(optimizer, *args, **options)
-            made = Made(optimizer, self._place(skip=optimizer))
+            made = Made(optimizer, self._place(skip=optimizer), before=len(self.modules))
             made.groups = [_without(group) for group in optimizer.param_groups]
             self.optimizers.append(made)
             model = self.model_of(optimizer)
@@ -351,11 +352,16 @@ class Watch:
     # What belongs together
 
     def model_of(self, optimizer: Any) -> nn.Module | None:
-        """Return the module that holds an optimiser's parameters and is part of no other."""
+        """Return the module that holds an optimiser's parameters and is part of no other.
+
+        Of those that were there when it was made: what wraps a trained network is another matter.
+        """
         mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        inner = {id(child) for module, _ in self.modules for child in module._modules.values()}
+        count = next((m.before for m in self.optimizers if m.thing is optimizer), None)
+        modules = self.modules[:count]
+        inner = {id(child) for module, _ in modules for child in module._modules.values()}
         found = None
-        for module, _ in self.modules:
+        for module, _ in modules:
             if id(module) not in inner and _holds(module, mine):
                 found = module
         return found
