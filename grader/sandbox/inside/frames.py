@@ -99,7 +99,7 @@ class Frame(Column):
     @property
     def index(self) -> Any:
         """The numbers of the rows."""
-        return np.arange(len(self))
+        return np.arange(len(self)).view(Column)
 
     def drop(self, labels: Any = None, axis: Any = 0, columns: Any = None, **options: Any) -> Any:
         """Return it without some columns; rows stay."""

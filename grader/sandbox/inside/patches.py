@@ -189,7 +189,8 @@ class Environment(os._Environ):  # type: ignore[type-arg]
         try:
             return super().__getitem__(name)
         except KeyError:
-            if os.path.isabs(sys._getframe(1).f_code.co_filename):  # noqa: PTH117 - no file
+            file = sys._getframe(1).f_code.co_filename
+            if file.startswith("<") or os.path.isabs(file):  # noqa: PTH117 - no file
                 raise
             return ""
 
