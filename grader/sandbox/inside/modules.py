@@ -313,7 +313,7 @@ def _lines_of(tree: ast.AST, kinds: tuple[type[ast.AST], ...]) -> list[tuple[int
 def _ranges(tree: ast.AST) -> Iterator[tuple[int, types.CodeType]]:
     """Yield the lines of loops that go over a `range`, and code that gives its length."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.For):
+        if isinstance(node, ast.For) and not _leaves_at_a_turn(node):
             for call in ast.walk(node.iter):
                 name = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
                 plain = all(isinstance(inner, _PLAIN) for inner in ast.walk(call))
@@ -322,6 +322,16 @@ def _ranges(tree: ast.AST) -> Iterator[tuple[int, types.CodeType]]:
                     length = ast.Call(ast.Name("range", ast.Load()), call.args, [])
                     code = ast.Expression(ast.copy_location(length, call))
                     yield node.lineno, compile(ast.fix_missing_locations(code), "<range>", "eval")
+
+
+def _leaves_at_a_turn(loop: ast.For) -> bool:
+    """Tell whether a loop ends at a turn that it names: `if epoch == 8: break`."""
+    name = getattr(loop.target, "id", "")
+    tests = [
+        node.test for node in ast.walk(loop)
+        if isinstance(node, ast.If) and any(isinstance(each, ast.Break) for each in node.body)
+    ]  # fmt: skip
+    return any(getattr(each, "id", "") == name for test in tests for each in ast.walk(test) if name)
 
 
 _PLAIN = (

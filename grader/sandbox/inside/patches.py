@@ -47,7 +47,7 @@ def apply() -> None:
     torch.set_num_threads(1)  # waking others takes longer than running four images
 
 
-_MODES = re.compile(r"mode|phase|action|command|cmd|task|run|stage|job", re.I)
+_MODES = re.compile(r"(\w+_)?(mode|phase|action|command|cmd|task|stage|job)", re.I)
 _TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
 _USAGE = re.compile(
     r"len\(sys\.argv\)\s*(==\s*1|<=?\s*[12])\s*:\s*\n(.*\n){0,3}?.*(exit|print_help|usage)"
@@ -81,7 +81,7 @@ def _to_train(action: argparse.Action) -> Any:
     if str(action.default).lower() in _OTHERWISE or action.default is None:
         if words:
             return words[0]
-        if _MODES.search(action.dest) and (action.default is not None or action.required):
+        if _MODES.fullmatch(action.dest) and (action.default is not None or action.required):
             return "train"
     return action.default
 
