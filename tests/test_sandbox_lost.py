@@ -130,7 +130,8 @@ MODES = [
     "import argparse\np = argparse.ArgumentParser()\n"
     "p.add_argument('what', choices=['test', 'train'])\nwanted = p.parse_args().what == 'train'",
     "import sys\nwanted = sys.argv[1] == 'train'",
-    "import sys, argparse\np = argparse.ArgumentParser()\np.add_argument('--mode', default='eval')\n"
+    "import sys, argparse\np = argparse.ArgumentParser()\n"
+    "p.add_argument('--mode', default='eval')\n"
     "if len(sys.argv) == 1:\n    p.print_help()\n    sys.exit()\n"
     "wanted = p.parse_args().mode == 'train'",
 ]

@@ -140,6 +140,12 @@ def received(answer: bytes | bytearray, ending: str, program: Program) -> Descri
         raise _told(message.error, program.where)
     if message.description is None:
         raise SubmissionError("the submission's description is empty", where=program.where)
+    if message.description.level == "sandboxed" and message.description.own is None:
+        raise Suspicious(
+            "the submission's description is not whole", expected="which training is its own",
+            found="a loop of its own, and none", where=program.where,
+            help="write to standard output only",
+        )  # fmt: skip
     return message.description
 
 

@@ -131,7 +131,7 @@ def run(
     stand_in_for_own()
     _put_beside(program)
     for kind in (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler):
-        kind.load_state_dict = lost.without_the_lost(kind.load_state_dict)  # type: ignore[method-assign, attr-defined]
+        kind.load_state_dict = lost.without_the_lost(kind.load_state_dict)  # type: ignore[method-assign]
     if source is None:
         patches.note_calls(watch.called)
     notes = []

@@ -30,9 +30,9 @@ LOST: list[str] = []
 def install() -> None:
     """Let files of MNIST's be found, and weights that are not there be none."""
     np.load = _known(np.load)
-    np.fromfile = _known(np.fromfile)  # type: ignore[assignment] # of many signatures
+    np.fromfile = _known(np.fromfile)
     np.loadtxt, np.genfromtxt = _known(np.loadtxt), _known(np.genfromtxt)
-    gzip.open = _known(gzip.open)  # type: ignore[assignment] # of many signatures
+    gzip.open = _known(gzip.open)
     torch.load = _load(torch.load)
     for name in ("exists", "isfile"):
         setattr(os.path, name, _there(getattr(os.path, name)))
@@ -41,7 +41,7 @@ def install() -> None:
 def opened(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
     """Do what `open` does, also for a file of MNIST's that is not there."""
     reads = isinstance(path, str | os.PathLike) and "r" in mode and "+" not in mode
-    return builtins.open(_place(path) if reads else path, mode, *args, **options)
+    return builtins.open(_place(path) if reads else path, mode, *args, **options)  # noqa: PTH123
 
 
 def _known(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +64,7 @@ def _place(path: Any) -> Any:
     name = os.path.basename(os.fspath(path))  # noqa: PTH119 - any path of another machine
     if name not in _MADE:
         place = os.path.join(tempfile.mkdtemp(), name)  # noqa: PTH118
-        with builtins.open(place, "wb") as file:
+        with builtins.open(place, "wb") as file:  # noqa: PTH123
             file.write(maker(name))
         _MADE[name] = place
     return _MADE[name]
@@ -74,7 +74,7 @@ def _maker(path: Any) -> Callable[[str], bytes] | None:
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         return None
     name = os.path.basename(os.fspath(path)).lower()  # noqa: PTH119
-    if name.endswith((".csv",)):
+    if name.endswith(".csv"):
         return _csv if table(name) is not None else None
     if name.startswith("mnist") and name.endswith((".npz", ".pkl.gz", ".pkl")):
         return _npz if name.endswith(".npz") else _pickle

@@ -117,7 +117,7 @@ class Meter:
 
         if self.model is None:
             self.model = watch.modules[self._own["model"]][0]
-            self.around = this.around
+            self.around = [*this.around, this.at]
             self._begin(load(self._weights))
         self._channel.say(b"p", self.content())
         while True:

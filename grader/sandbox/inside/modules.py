@@ -191,7 +191,7 @@ class Submission:
         self._futures: dict[str, int] = {}
         self._ends = ends
         self.builtins: Json = {}
-        self.starred: tuple[str, str] | None = None  # another framework that gives its names
+        self.starred: tuple[str, str] | None = None  # a missing module that gives its names
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
         self._missing = PlaceholderFinder()
@@ -287,7 +287,7 @@ class Submission:
             if error.name is None or any(a <= frame.f_lineno <= b for a, b in ranges):
                 raise
             self._missing.names.add(error.name.partition(".")[0])
-            if error.name.partition(".")[0] in FOREIGN and "*" in (rest[2] or ()):
+            if "*" in (rest[2] or ()):
                 self.starred = error.name, _line()
             return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
 

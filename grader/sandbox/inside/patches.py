@@ -42,8 +42,8 @@ def apply() -> None:
     )
     _alone()
     _older()
-    torch.onnx.export = _nothing()  # type: ignore[assignment]
-    os.environ.__class__ = Environment  # type: ignore[assignment]
+    torch.onnx.export = _nothing()
+    os.environ.__class__ = Environment
     torch.set_num_threads(1)  # waking others takes longer than running four images
 
 
@@ -121,9 +121,9 @@ def _older() -> None:
             setattr(np, name, value)
     if not hasattr(torch, "set_deterministic"):
         vars(torch)["set_deterministic"] = _nothing()
-    torch.autograd.Variable = torch.autograd.variable.Variable = Variable  # type: ignore[misc, assignment]
+    torch.autograd.Variable = torch.autograd.variable.Variable = Variable  # type: ignore[misc, assignment, attr-defined]
     normalize = transforms.Normalize.forward
-    transforms.Normalize.forward = _as_many(normalize)  # type: ignore[method-assign]
+    transforms.Normalize.forward = _as_many(normalize)
 
 
 def _alone() -> None:

@@ -50,8 +50,9 @@ class Bar:
 
 _QUIET = {
     "IPython", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib", "mlflow",
-    "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
-    "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *engines.NAMES, *fitting.NAMES,
+    "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard", "tensorboardX",
+    "torchinfo", "torchmetrics", "torchsummary", "torchviz", "tqdm", "visdom", "wandb",
+    *engines.NAMES, *fitting.NAMES,
 }  # fmt: skip
 
 

@@ -123,6 +123,7 @@ class Pass:
     loader: Loader
     number: int
     around: list[Place]
+    at: Place = NOWHERE  # its own loop
     batches: list[Batch] = field(default_factory=list)
     finished: bool = False
 
@@ -174,7 +175,7 @@ class Watch:
         earlier = sum(p.loader is loader for p in self.passes)
         if len(self.passes) >= _MOST_PASSES:
             raise Enough
-        this = Pass(loader, earlier, self._around())
+        this = Pass(loader, earlier, self._around(), self._here())
         self.passes.append(this)
         real = self._source(self, this) if self._source is not None else None
         for content in loader.batches(earlier, shown=not self.optimizers) if real is None else real:
@@ -398,6 +399,11 @@ class Watch:
             found = sorted(loops, key=lambda place: place.line) + found
             self._count_turns(loops, frame)
         return found
+
+    def _here(self) -> Place:
+        """Return the line that is under way."""
+        frame = next(self._frames(), None)
+        return NOWHERE if frame is None else Place(frame.f_code.co_filename, frame.f_lineno)
 
     def _count_turns(self, loops: list[Place], frame: FrameType) -> None:
         for place in loops:
