@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from grader import rubric as rubrics
 from grader.datasets.mnist import Mnist, load
-from grader.pipeline import Request, make_plan, read
+from grader.pipeline import Request, described, make_plan, read
 from grader.plan import schema
 from grader.plan.facts import facts_of
 from grader.sandbox.describe import Box
@@ -68,7 +68,8 @@ def plan_of(submission: Path) -> schema.Plan:
     request = Request(submission, Path(), rubrics.load())
     seconds, megabytes = request.rubric.seconds.describe, request.rubric.megabytes.describe
     with contextlib.closing(Box(seconds=seconds, megabytes=megabytes)) as box:
-        return make_plan(read(request), request, box)
+        program = read(request)
+        return make_plan(described(program, request, box), program, request.rubric)
 
 
 def held_out(data: Mnist) -> Mnist:

@@ -66,15 +66,16 @@ class Engine:
         """Go over the data again and again."""
         self.state.max_epochs = max_epochs
         self._tell("STARTED")
-        for epoch in range(1, max_epochs + 1):
-            self.state.epoch = epoch
-            self._tell("EPOCH_STARTED")
-            for batch in data:
-                self.state.iteration, self.state.batch = self.state.iteration + 1, batch
-                self._tell("ITERATION_STARTED")
-                self.state.output = self._process(self, batch)
-                self._tell("ITERATION_COMPLETED")
-            self._tell("EPOCH_COMPLETED")
+        with Loader.watch.fitting(max_epochs):
+            for epoch in range(1, max_epochs + 1):
+                self.state.epoch = epoch
+                self._tell("EPOCH_STARTED")
+                for batch in data:
+                    self.state.iteration, self.state.batch = self.state.iteration + 1, batch
+                    self._tell("ITERATION_STARTED")
+                    self.state.output = self._process(self, batch)
+                    self._tell("ITERATION_COMPLETED")
+                self._tell("EPOCH_COMPLETED")
         self._tell("COMPLETED")
         return self.state
 
@@ -159,17 +160,18 @@ class Net:
             policy(self.optimizer_, **rest)
             for policy, rest in map(_policy, self.callbacks or ()) if policy is not None
         ]  # fmt: skip
-        for _ in range(self.max_epochs):
-            self.module_.train()
-            for images, targets in loader:
-                self.optimizer_.zero_grad()
-                scores = self.module_(images)
-                if isinstance(self.criterion_, nn.NLLLoss):  # of probabilities, says skorch
-                    scores = torch.log(scores + 1e-8)
-                self.criterion_(scores, targets).backward()
-                self.optimizer_.step()
-            for scheduler in schedulers:
-                scheduler.step()
+        with Loader.watch.fitting(self.max_epochs):
+            for _ in range(self.max_epochs):
+                self.module_.train()
+                for images, targets in loader:
+                    self.optimizer_.zero_grad()
+                    scores = self.module_(images)
+                    if isinstance(self.criterion_, nn.NLLLoss):  # of probabilities, says skorch
+                        scores = torch.log(scores + 1e-8)
+                    self.criterion_(scores, targets).backward()
+                    self.optimizer_.step()
+                for scheduler in schedulers:
+                    scheduler.step()
         return self
 
     def __getattr__(self, name: str) -> Any:

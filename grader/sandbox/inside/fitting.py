@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from data import Loader
 from torch import nn
 
 NAMES = ("pytorch_lightning", "lightning", "lightning_fabric")
@@ -117,14 +118,15 @@ class Trainer:
         loader = data.train_dataloader() if _is_module(loader) else loader
         model.trainer = self
         optimizers, schedulers = _configured(model.configure_optimizers())
-        for epoch in range(self.max_epochs):
-            model.current_epoch = epoch
-            model.train()
-            for index, batch in enumerate(loader):
-                for optimizer in optimizers:
-                    self._step(model, optimizer, batch, index)
-                _move(schedulers, "step")
-            _move(schedulers, "epoch")
+        with Loader.watch.fitting(self.max_epochs):
+            for epoch in range(self.max_epochs):
+                model.current_epoch = epoch
+                model.train()
+                for index, batch in enumerate(loader):
+                    for optimizer in optimizers:
+                        self._step(model, optimizer, batch, index)
+                    _move(schedulers, "step")
+                _move(schedulers, "epoch")
 
     def _step(self, model: Any, optimizer: Any, batch: Any, index: int) -> None:
         result = model.training_step(batch, index)

@@ -142,8 +142,16 @@ class Observed:
 
         self._take(key, read, place)
         self.notes += notes
+        if key == "train_transform" and key in self.found:
+            self._unscaled(self.found[key])
         if key in self.found:
             self.facts[-1]["value"] = " → ".join(step["type"] for step in self.found[key])
+
+    def _unscaled(self, steps: list[Json]) -> None:
+        """Note where a transform leaves bytes as large as they are: `ToTensor` of an array."""
+        seen = self._scaled()
+        if len(seen) == 2 and seen[1]["std"][0] < 0.01 and steps[-1]["type"] == "to_float":
+            steps += seen[1:]
 
     def _scaled(self) -> list[Json]:
         """Return what became of the pixels of images that no transform has made."""

@@ -42,7 +42,10 @@ class Training:
     @property
     def drawn(self) -> list[Batch]:
         """All batches of its passes, but for a last one that was left in the middle."""
-        return [batch for p in self.passes for batch in p.batches]
+        return [
+            batch for p in self.passes for batch in p.batches
+            if p.finished or batch is not p.batches[-1] or batch.steps
+        ]  # fmt: skip
 
     @property
     def optimizers(self) -> list[Any]:

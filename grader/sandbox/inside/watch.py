@@ -150,6 +150,7 @@ class Watch:
         self.around: dict[int, list[Place]] = {}  # the loops that a module was made in
         self.ranges: dict[tuple[str, int], Any] = {}  # code that gives the range of a loop
         self.turns: dict[Place, int] = {}  # how often a loop says that it turns
+        self._fitting: list[Place] = []  # the call that has a loop of its own
         self.loaders: list[tuple[Loader, Place]] = []
         self.optimizers: list[Made] = []
         self.schedulers: list[Made] = []
@@ -166,6 +167,15 @@ class Watch:
         """Note a loader."""
         self.loaders.append((loader, self._place()))
 
+    @contextlib.contextmanager
+    def fitting(self, epochs: int) -> Iterator[None]:
+        """Note that a stand-in goes over the data so often."""
+        here = self._here()
+        self.turns[here] = epochs
+        self._fitting.append(here)
+        yield
+        self._fitting.pop()
+
     def dataset_made(self, dataset: Any) -> None:
         """Note where a data set is made."""
         self.datasets[id(dataset)] = self._place(skip=dataset)
@@ -175,7 +185,7 @@ class Watch:
         earlier = sum(p.loader is loader for p in self.passes)
         if len(self.passes) >= _MOST_PASSES:
             raise Enough
-        this = Pass(loader, earlier, self._around(), self._here())
+        this = Pass(loader, earlier, [*self._around(), *self._fitting], self._here())
         self.passes.append(this)
         real = self._source(self, this) if self._source is not None else None
         for content in loader.batches(earlier, shown=not self.optimizers) if real is None else real:
