@@ -284,7 +284,8 @@ class Submission:
         except ModuleNotFoundError as error:
             frame = sys._getframe(2)
             ranges = self._guarded.get(frame.f_code.co_filename, ())
-            if error.name is None or any(a <= frame.f_lineno <= b for a, b in ranges):
+            ours = error.name is not None and error.name.partition(".")[0] == "grader"
+            if error.name is None or ours or any(a <= frame.f_lineno <= b for a, b in ranges):
                 raise
             self._missing.names.add(error.name.partition(".")[0])
             if "*" in (rest[2] or ()):

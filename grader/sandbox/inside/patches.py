@@ -137,9 +137,6 @@ def _alone() -> None:
     torch.distributed.get_rank = lambda *_: 0
     torch.distributed.get_world_size = lambda *_: 1
     vars(torch.multiprocessing)["spawn"] = _spawned
-    for name in ("RANK", "LOCAL_RANK"):
-        os.environ.setdefault(name, "0")
-    os.environ.setdefault("WORLD_SIZE", "1")
 
 
 def _spawned(function: Callable[..., Any], args: tuple[Any, ...] = (), *_: Any, **__: Any) -> None:
@@ -192,7 +189,7 @@ class Environment(os._Environ):  # type: ignore[type-arg]
             file = sys._getframe(1).f_code.co_filename
             if file.startswith("<") or os.path.isabs(file):  # noqa: PTH117 - no file
                 raise
-            return ""
+            return {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.get(name, "")
 
 
 class _OfTensors(type):

@@ -1,7 +1,7 @@
 # A24 tells an error of megabytes in a frame of its own
 # fault: error
 # score: 0
-# told: is refused
+# told: description is not valid
 def attack():
     import os
     error = b'{"error":{"kind":"a","message":"' + b"x" * 30_000_000 + b'","where":"","help":""}}'

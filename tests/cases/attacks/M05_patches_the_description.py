@@ -1,8 +1,10 @@
 # M05 has the code that describes it list no tensors: what it uses is found in the graph
 # fails: global_average_pooling integrity parameter_count
 def attack():
-    import capture, tensors
-    capture.list_tensors = tensors.list_tensors = lambda model: []
+    import gc
+    for names in gc.get_objects():
+        if isinstance(names, dict) and callable(names.get("list_tensors")):
+            names["list_tensors"] = lambda model: []
     return nn.Parameter(torch.randn(30_000))
 
 
