@@ -238,3 +238,10 @@ def test_an_answer_of_millions_of_values_is_refused_before_it_is_decoded(
 
     assert caught.value.fault == "flooded"
     assert peak < 1_000_000
+
+
+def test_a_loop_of_its_own_that_nobody_can_find_is_refused() -> None:
+    """An answer that claims its own training, and does not say which, is none."""
+    answer = frame(json.dumps({"description": honest() | {"level": "sandboxed"}}).encode())
+    with pytest.raises(SubmissionError, match="is not whole"):
+        read(answer)

@@ -258,3 +258,20 @@ def test_the_file_that_runs_the_others_is_the_entry(tmp_path: Path) -> None:
     write(tmp_path, "src/fit.py", "\n".join([HEAD, net(), TRAIN, body]))
     write(tmp_path, "src/other.py", "import tensorflow as tf\nmodel.fit(1)\n")
     assert described_here(read_program(tmp_path)).epochs == 5
+
+
+def test_an_error_of_its_own_in_the_forward(tmp_path: Path) -> None:
+    """Shapes that do not fit are told in PyTorch's words, with the line, as the submission's."""
+    bad = net().replace("self.out(self.conv(x))", "self.out(x)")
+    text = "\n".join([HEAD, bad, TRAIN, DATA, FIT])
+    error = refusal(write(tmp_path, "work.py", text))
+    assert error.message.startswith("RuntimeError: Given groups=1")
+    assert error.where == "work.py, line 13"
+
+
+def test_a_module_that_gives_names_and_is_missing(tmp_path: Path) -> None:
+    """What `%run helpers.py` would have defined is told by that file's name."""
+    work = notebook(tmp_path, "%run helpers.py", HEAD + TRAIN + DATA, "model = make_net()")
+    error = refusal(work)
+    assert "'helpers' was not handed in" in error.message
+    assert error.where == "work.ipynb, cell 1, line 1"
