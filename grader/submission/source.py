@@ -31,8 +31,7 @@ class Stmt:
     """One statement with its place; `order` sorts statements as they run.
 
     `ran` is false in a notebook cell that was never executed. `guarded` marks what stands under
-    `if __name__ == "__main__":`. `opened` marks the head of a compound statement whose body is
-    looked at on its own.
+    `if __name__ == "__main__":`.
     """
 
     node: ast.stmt
@@ -40,12 +39,11 @@ class Stmt:
     order: tuple[int, ...]
     ran: bool = True
     guarded: bool = False
-    opened: bool = False
 
     @cached_property
     def names(self) -> Names:
         """What it binds and reads."""
-        return names_of(self.node)
+        return names_of(self.source)
 
     @property
     def where(self) -> str:
@@ -395,7 +393,7 @@ def _as_run(parts: list[tuple[int | None, list[Stmt]]]) -> list[Stmt]:
         keyed.append((reached, part))
     by_count = [s for _, part in sorted(keyed, key=lambda pair: pair[0]) for s in part]
     chosen = page if unbound_reads(page) < unbound_reads(by_count) else by_count
-    return [Stmt(s.node, s.text, (i,), s.ran, s.guarded, s.opened) for i, s in enumerate(chosen)]
+    return [Stmt(s.node, s.text, (i,), s.ran, s.guarded) for i, s in enumerate(chosen)]
 
 
 def unbound_reads(statements: Iterable[Stmt]) -> int:
