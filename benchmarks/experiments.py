@@ -33,7 +33,7 @@ from grader.plan import schema
 from grader.plan.facts import facts_of
 from grader.request import Request
 from grader.sandbox.describe import Box
-from grader.steps import make_plan, read
+from grader.steps import described, make_plan, read
 from grader.training.tuning import tune
 
 LOG = Path(__file__).with_name("experiments.jsonl")
@@ -69,7 +69,8 @@ def plan_of(submission: Path) -> schema.Plan:
     request = Request(submission, Path(), rubrics.load())
     seconds, megabytes = request.rubric.seconds.describe, request.rubric.megabytes.describe
     with contextlib.closing(Box(seconds=seconds, megabytes=megabytes)) as box:
-        return make_plan(read(request.submission, request), request, box)
+        program = read(submission, request)
+        return make_plan(described(program, request, box), program, request.rubric)
 
 
 def held_out(data: Mnist) -> Mnist:

@@ -171,7 +171,9 @@ class Run:
             self._note_reading(self.program)
         if self.program is not None:
             with self._problems_noted("describe"):
-                self.plan = steps.make_plan(self.program, self.request, tools.box)
+                found = steps.described(self.program, self.request, tools.box)
+                self.program = msgspec.structs.replace(self.program, own=found.own)
+                self.plan = steps.make_plan(found, self.program, self.request.rubric)
                 with blaming_data("the submission's description of itself"):
                     self._write_plan(self.plan)
                     self._measure(self.plan, tools.measurer)
@@ -196,21 +198,9 @@ class Run:
         self._update(set_aside=aside, notes=self.record.notes + program.notes)
 
     def _note_own_training(self, program: Program, plan: Plan) -> None:
-        """Add what its training brings along where the submission trains itself.
-
-        Take back what is not true there.
-        """
-        if program.train is None or plan.level == "rebuilt":
-            return
-        run = {f"{s.file}, line {s.line}" for m in program.train.modules for s in m.statements}
-        fixed = fixed_in_code(program.train)
-        averaging = ["averaged weights are not computed where the submission's own loop trains"]
-        self._update(
-            fixed=[*self.record.fixed, fixed] if fixed.count else self.record.fixed,
-            set_aside=[s for s in self.record.set_aside if s.where not in run],
-            notes=[note for note in self.record.notes if note not in program.train.settles]
-            + averaging * (plan.recipe.averaging is not None),
-        )
+        """Add what its training brings along where the submission trains itself."""
+        if plan.level == "sandboxed" and (fixed := fixed_in_code(program)).count:
+            self._update(fixed=[*self.record.fixed, fixed])
 
     def _update(self, **changes: object) -> None:
         self.record = records.update(self.record, **changes)

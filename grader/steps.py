@@ -29,7 +29,7 @@ from grader.request import Request
 from grader.rubric import Rubric
 from grader.sandbox.describe import Box
 from grader.submission.apart import read_apart
-from grader.submission.program import Part, Program, Statement, Train
+from grader.submission.program import Program, Statement
 
 
 def box(rubric: Rubric, stop: Callable[[], bool] = lambda: False) -> Box:
@@ -42,10 +42,10 @@ def read(path: Path, request: Request) -> Program:
     return read_apart(path, model=request.model, recipe=request.recipe)
 
 
-def make_plan(program: Program, request: Request, first: Box) -> Plan:
-    """Let the submission describe itself in the box; complete and check what it says.
+def described(program: Program, request: Request, first: Box) -> Description:
+    """Let the submission describe itself in the sandbox.
 
-    It does so again, in another box, where its transforms make images of another size than that
+    It does so again, in another one, where its transforms make images of another size than that
     which its network took first.
     """
     rubric = request.rubric
@@ -57,6 +57,11 @@ def make_plan(program: Program, request: Request, first: Box) -> Plan:
             if request.official:
                 another.protections().require()
             found = another.describe(program, defaults | {"input_shape": shape})
+    return found
+
+
+def make_plan(found: Description, program: Program, rubric: Rubric) -> Plan:
+    """Complete and check what a submission says of itself."""
     with blaming_data("the submission's description of itself"):
         return complete(found, program, rubric)
 
@@ -79,8 +84,8 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
     if plan.level == "sandboxed" and rubric.limits.rebuilt:
         note = "the rubric asks for the grader's own loop: the recipe is trained without the rest"
         plan = msgspec.structs.replace(plan, level="rebuilt", notes=[*plan.notes, note])
-    if plan.level == "sandboxed" and program.train is not None:
-        plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program.train))
+    if plan.level == "sandboxed":
+        plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program))
     validate_images(plan)
     try:
         validate(plan, budget)
@@ -90,22 +95,17 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
     return msgspec.structs.replace(plan, model=kept_short(drawn_together(in_order(plan.model))))
 
 
-def code_sha256(train: Train) -> str:
+def code_sha256(program: Program) -> str:
     """Hash what the submission's own training runs, without comments and places."""
-    parts = (train.function, *(train.arguments[name] for name in sorted(train.arguments)))
-    code = [
-        [[module.name, *map(_plain, module.statements)] for module in train.modules],
-        [[_plain(part), *map(_plain, part.setup), part.bindings] for part in parts],
-        train.roles, train.first_epoch,
-    ]  # fmt: skip
-    return hashlib.sha256(msgspec.json.encode(code, order="deterministic")).hexdigest()
+    code = [[module.name, *map(_plain, module.statements)] for module in program.modules]
+    return hashlib.sha256(msgspec.json.encode(code)).hexdigest()
 
 
-def _plain(code: Statement | Part) -> str:
+def _plain(statement: Statement) -> str:
     try:
-        return ast.unparse(ast.parse(code.source))
+        return ast.unparse(ast.parse(statement.source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code.source
+        return statement.source
 
 
 def examine(record: Record, plan: Plan, measured: Facts) -> Record:

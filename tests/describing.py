@@ -1,38 +1,50 @@
-"""Describes a Program in this process, as the box does: for facts that need no box of their own."""
+"""Describes a Program without a box, as the box does: for facts that need no box of their own."""
 
 from __future__ import annotations
 
-import linecache
+import atexit
+import functools
+import subprocess
 import sys
-import warnings
-from typing import Any
+from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from grader.plan.assemble import request_defaults
 from grader.plan.schema import Description
+from grader.sandbox.describe import INSIDE, describe, received
 from grader.submission.program import Program
-from tests.boxed import boxed
+
+_FORKING = Path(__file__).parent / "forking.py"
 
 
 def described_here(program: Program, max_epochs: int = 19) -> Description:
-    """Run a program's statements here and describe its model and recipe.
+    """Run a program in a fork of a process of this session's, and read what it says of itself.
 
-    Nothing of the box's protection holds, nor what it does to code that was written for a GPU.
+    Raises SubmissionError as the box does, of whose protection nothing holds here.
     """
-    job: dict[str, Any] = msgspec.to_builtins(program)
-    finders, before, arguments = list(sys.meta_path), set(sys.modules), sys.argv[1:]
-    sys.argv[1:] = []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old ways to write things
-            answer = boxed("description").describe(
-                job, request_defaults(max_epochs), boxed("explain").places(job)
-            )
-    finally:
-        sys.meta_path[:] = finders
-        sys.argv[1:] = arguments
-        for name in {module.name for module in program.modules} - before:
-            sys.modules.pop(name, None)
-        linecache.clearcache()
-    return msgspec.json.decode(msgspec.json.encode(answer), type=Description)
+    defaults = request_defaults(max_epochs)
+    if sys.platform == "win32":  # nothing can be forked
+        return describe(program, defaults, seconds=120, megabytes=4000)
+    jobs, answers = _forking()
+    job = msgspec.json.encode({"program": program, "defaults": defaults})
+    jobs.write(len(job).to_bytes(8, "big") + job)
+    jobs.flush()
+    length = answers.read(8)
+    content = answers.read(int.from_bytes(length, "big"))
+    return received(length + content if content else b"", "ended early", program)
+
+
+@functools.cache
+def _forking() -> tuple[IO[bytes], IO[bytes]]:
+    """Start the process that others are forked from."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", str(_FORKING), str(INSIDE)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    atexit.register(process.wait)
+    atexit.register(process.stdin.close)
+    return process.stdin, process.stdout

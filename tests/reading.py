@@ -1,20 +1,17 @@
-"""Writes small submissions and reads them; runs what came out as the box does."""
+"""Writes small submissions, reads them and runs what came out as the box does."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from grader.errors import SubmissionError
+from grader.plan.schema import Model
 from grader.submission import read_program
-from grader.submission.program import ENTRY, Part, Program
-from tests.boxed import boxed
+from grader.submission.program import ENTRY, Program
+from tests.describing import described_here
 
 HEAD = """\
 import torch
@@ -74,12 +71,12 @@ def script(folder: Path, *parts: str) -> Program:
 
 
 def refusal(path: Path, model: str | None = None) -> SubmissionError:
-    """Read something that must be refused, and return the error."""
+    """Read and run something that must be refused, and return the error."""
     try:
-        program = read_program(path, model=model)
+        model_found = found(read_program(path, model=model))
     except SubmissionError as error:
         return error
-    raise AssertionError(f"{path.name} was read as {program.class_name}")
+    raise AssertionError(f"{path.name} was read as {model_found.class_name}")
 
 
 def sources(program: Program, module: str = ENTRY) -> str:
@@ -88,28 +85,12 @@ def sources(program: Program, module: str = ENTRY) -> str:
     return "\n".join(statement.source for statement in found.statements)
 
 
-@contextmanager
-def _importable(program: Program) -> Iterator[dict[str, Any]]:
-    """Run a program as the box does, and give the names of its entry."""
-    box, described = boxed("modules"), msgspec.to_builtins(program)
-    before = dict(sys.modules)
-    sys.meta_path.append(box.PlaceholderFinder(described["placeholders"]))
-    try:
-        yield vars(box.Submission(described["modules"]).load(ENTRY))
-    finally:
-        sys.meta_path.pop()
-        for name in {m.name for m in program.modules} - set(before):
-            sys.modules.pop(name, None)
-
-
-def value(program: Program, part: Part, **given: Any) -> Any:
-    """Run the program and evaluate one of its parts."""
-    with _importable(program) as names:
-        return boxed("modules").evaluate(msgspec.to_builtins(part), names, given)
+def found(program: Program) -> Model:
+    """Run the program and return the model that it describes."""
+    return described_here(program).model
 
 
 def parameters(program: Program) -> int:
     """Count the parameters of the program's model."""
-    model = value(program, program.model)
-    model = model() if isinstance(model, type) else model
-    return sum(p.numel() for p in model.parameters())
+    tensors = found(program).tensors
+    return sum(math.prod(t.shape) for t in tensors if t.role == "parameter")

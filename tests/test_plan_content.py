@@ -114,7 +114,7 @@ def test_a_training_of_its_own_is_hashed_without_comments_and_places(tmp_path: P
     texts = [FILE + OWN, "# mine\n" + FILE + OWN.replace("    for", "    # go\n    for")]
     texts.append(FILE + OWN.replace("1.0", "2.0"))
     programs = [read_program(write(tmp_path, f"{n}.py", text)) for n, text in enumerate(texts)]
-    first, same, other = (code_sha256(program.train) for program in programs if program.train)
+    first, same, other = (code_sha256(program) for program in programs)
 
     assert first == same
     assert first != other

@@ -23,15 +23,10 @@ from grader.plan.schema import Description, Plan
 from grader.record import Record, Submission
 from grader.sandbox.describe import received
 from grader.steps import complete, examine
-from grader.submission.program import ENTRY, Module, Part, Program, Train
+from grader.submission.program import ENTRY, Module, Program
 from tests.capturing import Net, conv, model_of
 
-PROGRAM = Program([Module(ENTRY, [])], Part("Net()", "net.py, line 1"), "Net")
-
-
-TRAINS = msgspec.structs.replace(
-    PROGRAM, train=Train(Part("train", "net.py, line 9"), {}, {}, [Module(ENTRY, [])])
-)
+PROGRAM = Program([Module(ENTRY, [])])
 
 
 def read(answer: bytes) -> Description:
@@ -246,19 +241,8 @@ def test_an_answer_of_millions_of_values_is_refused_before_it_is_decoded(
     assert peak < 1_000_000
 
 
-def test_a_level_without_a_training_is_none() -> None:
-    """A description cannot claim a training of its own that the file does not hold."""
-    content = json.dumps({"description": honest() | {"level": "sandboxed"}}).encode()
-
-    assert read(frame(content)).level == "rebuilt"
-
-
-def test_a_second_frame_of_any_kind_is_no_fault(subtests: pytest.Subtests) -> None:
-    """What is said of a trial of the submission's own training may be nonsense of any depth."""
-    for content in (b"[" * 100_000, b'{"notes":' * 50_000, b'{"\xff": 1}', rb'{"level":"\ud800"}'):
-        with subtests.test(content=content[:20]):
-            first = frame(json.dumps({"description": honest()}).encode())
-            found = received(first + frame(content), "the process ended", TRAINS)
-
-            assert found.level == "rebuilt"
-            assert "was tried" in found.notes[-1]
+def test_a_loop_of_its_own_that_nobody_can_find_is_refused() -> None:
+    """An answer that claims its own training, and does not say which, is none."""
+    answer = frame(json.dumps({"description": honest() | {"level": "sandboxed"}}).encode())
+    with pytest.raises(SubmissionError, match="is not whole"):
+        read(answer)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from grader.errors import SubmissionError
 from grader.submission import read_program
-from tests.reading import HEAD, net, parameters, refusal, write
+from tests.reading import HEAD, found, net, parameters, refusal, write
 
 NET = HEAD + net() + "MODEL = Net(3)\n"
 PARTS = st.sampled_from(
@@ -122,9 +122,9 @@ def test_an_archive_inside_is_opened_where_nothing_else_is(tmp_path: Path) -> No
     with zipfile.ZipFile(path, "w") as made:
         made.writestr("old.zip", old)
         made.writestr("net.py", NET)
-    assert read_program(path).class_name == "Net"
+    assert found(read_program(path)).class_name == "Net"
     path.write_bytes(zipped([("old.zip", 0)], old))
-    assert read_program(path).class_name == "Old"
+    assert found(read_program(path)).class_name == "Old"
 
 
 @pytest.mark.parametrize("around", ["", "project/", "a/b/"])
@@ -138,7 +138,7 @@ def test_a_folder_that_holds_an_archive_alone(tmp_path: Path, around: str) -> No
         made.writestr(f"{around}run.py", HEAD + "from model import Net\nMODEL = Net(3)\n")
     program = read_program(folder)
     assert parameters(program) == 70
-    assert program.model.where == "run.py, line 7"
+    assert found(program).where == "run.py, line 7"
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

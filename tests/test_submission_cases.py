@@ -1,8 +1,7 @@
 """Submissions in the shapes that students write: each is read as its `expected.toml` says.
 
 `entry` is what is handed in (the only file, if it is not said; `.` is the folder), `model` stands
-for `--model`. Places are those a person would look at. Cases with `box = true` need what the box
-does to code that was written for a GPU or for a command line.
+for `--model`. Places are those a person would look at.
 """
 
 from __future__ import annotations
@@ -10,18 +9,14 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from grader.errors import SubmissionError
-from grader.plan.assemble import assemble, request_defaults
+from grader.plan.assemble import assemble
 from grader.plan.facts import facts_of
-from grader.plan.schema import Description, Plan
+from grader.plan.schema import Plan
 from grader.plan.validate import validate
-from grader.sandbox.describe import describe
 from grader.submission import read_program
-from grader.submission.program import Program
-from tests.boxed import boxed
 from tests.describing import described_here
 
 ROOT = Path(__file__).parent / "cases" / "reading"
@@ -30,11 +25,7 @@ EXPECTED = {
     for folder in sorted(ROOT.iterdir())
 }
 REFUSED = [name for name, expected in EXPECTED.items() if "error" in expected]
-READ = [
-    pytest.param(name, marks=pytest.mark.slow if expected.get("box") else [])
-    for name, expected in EXPECTED.items()
-    if name not in REFUSED
-]
+READ = [name for name in EXPECTED if name not in REFUSED]
 
 
 def handed_in(name: str) -> Path:
@@ -46,25 +37,12 @@ def handed_in(name: str) -> Path:
     return path
 
 
-def described(program: Program, *, box: bool) -> Description:
-    """Describe a program here or in a box; SubmissionError for what its author can mend."""
-    if box:
-        return describe(program, request_defaults(19), seconds=60, megabytes=3000)
-    try:
-        return described_here(program)
-    except Exception as error:  # of the submission's code, as in the box
-        told = boxed("explain").explain(
-            error, boxed("explain").places(msgspec.to_builtins(program))
-        )
-        raise SubmissionError(told["message"], where=told["where"]) from error
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_judged_is_refused_with_its_place(name: str) -> None:
     """What is wrong is said in words its author can act on, with the cell or the line."""
     expected = EXPECTED[name]
     with pytest.raises(SubmissionError) as caught:
-        described(read_program(handed_in(name)), box=False)
+        described_here(read_program(handed_in(name)))
 
     assert expected["error"] in caught.value.message
     assert caught.value.where == expected["where"]
@@ -75,7 +53,7 @@ def test_a_submission_is_read_as_expected(name: str) -> None:
     """The right model with the right number of parameters, and its own recipe with its places."""
     expected = EXPECTED[name]
     program = read_program(handed_in(name), model=expected.get("model"))
-    found = described(program, box=expected.get("box", False))
+    found = described_here(program)
     plan = assemble(found, 19)
     validate(plan, 19)
     facts = facts_of(plan.model)

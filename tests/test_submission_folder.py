@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from grader.submission import read_program
-from tests.reading import HEAD, TRAIN, net, notebook, parameters, refusal, write
+from tests.reading import HEAD, TRAIN, found, net, notebook, parameters, refusal, write
 
 MAKES = "model = Net(3)\noptimizer = optim.SGD(model.parameters(), lr=1)\n"
 
@@ -30,7 +30,7 @@ def test_the_importing_file_is_the_entry(tmp_path: Path) -> None:
     write(tmp_path, "model.py", HEAD + net())
     write(tmp_path, "anything.py", HEAD + "from model import Net\n" + MAKES)
     program = read_program(tmp_path)
-    assert program.model.where == "anything.py, line 7"
+    assert found(program).where == "anything.py, line 7"
     assert parameters(program) == 70
 
 
@@ -38,31 +38,30 @@ def test_the_training_file_is_the_entry(tmp_path: Path) -> None:
     """Of several files with a model the one that trains counts."""
     write(tmp_path, "draft.py", HEAD + net("Draft"))
     notebook(tmp_path, HEAD + net() + TRAIN, MAKES)
-    assert read_program(tmp_path).class_name == "Net"
+    assert found(read_program(tmp_path)).class_name == "Net"
 
 
 def test_a_telling_name_decides(tmp_path: Path) -> None:
     """Else the file's name decides, as documented."""
     write(tmp_path, "zeta.py", HEAD + net("Zeta"))
     write(tmp_path, "model.py", HEAD + net("Alpha"))
-    assert read_program(tmp_path).class_name == "Alpha"
+    assert found(read_program(tmp_path)).class_name == "Alpha"
 
 
 def test_the_file_that_says_it(tmp_path: Path) -> None:
     """`MODEL = …` in one file wins over training in another."""
     write(tmp_path, "train.py", HEAD + net() + MAKES)
     write(tmp_path, "mine.py", HEAD + net("Mine") + "MODEL = Mine\n")
-    assert read_program(tmp_path).class_name == "Mine"
+    assert found(read_program(tmp_path)).class_name == "Mine"
 
 
 def test_undecided_folders_are_listed(tmp_path: Path) -> None:
-    """Several trained models in several files are listed with their files."""
+    """Several files that train a model are listed."""
     write(tmp_path, "one.py", HEAD + net("One") + MAKES.replace("Net", "One"))
     write(tmp_path, "two.py", HEAD + net("Two") + MAKES.replace("Net", "Two"))
     error = refusal(tmp_path)
-    assert "one.py: One (line 13)" in error.found
-    assert "two.py: Two (line 13)" in error.found
-    assert "MODEL = Two(3)" in error.help
+    assert error.found == "one.py; two.py"
+    assert "MODEL = " in error.help
 
 
 def test_a_package_is_read_as_one(tmp_path: Path) -> None:
@@ -79,7 +78,7 @@ def test_tests_and_hidden_files_are_no_entries(tmp_path: Path) -> None:
     write(tmp_path, "net.py", HEAD + net())
     for name in ("test_net.py", ".ipynb_checkpoints/net.py", "tests/helper.py", "conftest.py"):
         write(tmp_path, name, HEAD + net("Hidden") + MAKES.replace("Net", "Hidden"))
-    assert read_program(tmp_path).class_name == "Net"
+    assert found(read_program(tmp_path)).class_name == "Net"
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -101,7 +100,7 @@ def test_archives_are_read(tmp_path: Path, prefix: str) -> None:
         },
     )
     program = read_program(path)
-    assert program.model.where == "main.py, line 7"
+    assert found(program).where == "main.py, line 7"
 
 
 def test_an_archive_in_an_archive(tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_an_archive_in_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(inner, "w") as made:
         made.writestr("net.py", HEAD + net())
     path = archive(tmp_path, {"hand-in.zip": inner.getvalue()})
-    assert read_program(path).class_name == "Net"
+    assert found(read_program(path)).class_name == "Net"
     deeper = io.BytesIO()
     with zipfile.ZipFile(deeper, "w") as made:
         made.writestr("hand-in.zip", inner.getvalue())
@@ -163,13 +162,3 @@ def _room(members: int = 10_000, size: int = 10**8) -> Callable[[object], None]:
         vars(room).update(members=members, size=size)
 
     return small
-
-
-def test_a_folder_that_takes_too_long_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Reading ends after its time, with a word on how far it came."""
-    write(tmp_path, "one.py", HEAD + net())
-    write(tmp_path, "two.py", HEAD + net("Other"))
-    monkeypatch.setattr("grader.submission.folder.MAX_SECONDS", -1)
-    assert "0 of 2 were" in refusal(tmp_path).found

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from grader.submission.literals import fixed_in_code
-from grader.submission.program import Train
 from tests.reading import script
 
 NET = "class Net(nn.Module):\n    def forward(self, x):\n        return x\nMODEL = Net()\n"
@@ -36,16 +35,9 @@ def numbers(count: int) -> list[float]:
     return [round(math.sin(i * i * 0.013), 6) for i in range(count)]
 
 
-def train_of(folder: Path, text: str) -> Train:
-    """Read a training."""
-    program = script(folder, NET, text)
-    assert program.train is not None, program.notes
-    return program.train
-
-
 def test_an_ordinary_loop_has_a_few_numbers(tmp_path: Path) -> None:
     """Docstrings, messages and rates are next to nothing."""
-    assert fixed_in_code(train_of(tmp_path, LOOP)).count < 10
+    assert fixed_in_code(script(tmp_path, NET, LOOP)).count < 10
 
 
 @pytest.mark.parametrize(
@@ -63,4 +55,4 @@ def test_a_table_of_weights_is_counted(tmp_path: Path, table: str) -> None:
     """In any notation."""
     text = LOOP.replace("    for i,", "    model.known = TABLE\n    for i,")
 
-    assert fixed_in_code(train_of(tmp_path, f"{table}\n{text}")).count > 256
+    assert fixed_in_code(script(tmp_path, NET, f"{table}\n{text}")).count > 256

@@ -11,7 +11,7 @@ import pytest
 
 from grader.errors import SubmissionError, UsageFault
 from grader.submission import read_program
-from tests.reading import HEAD, net, notebook, refusal, script, sources, write
+from tests.reading import HEAD, found, net, notebook, refusal, script, sources, write
 
 
 def test_commands_are_set_aside_with_their_place(tmp_path: Path) -> None:
@@ -30,22 +30,23 @@ def test_commands_are_set_aside_with_their_place(tmp_path: Path) -> None:
 def test_commands_do_not_move_lines(tmp_path: Path) -> None:
     """A statement below a command keeps the line it stands on."""
     program = read_program(write(tmp_path, "work.py", "!pip install x\n" + HEAD + net()))
-    assert program.modules[-1].statements[0].line == 3
-    assert program.model.where == "work.py, line 7"
+    lines = {s.source: s.line for s in program.modules[-1].statements}
+    assert lines["import torch"] == 2
+    assert found(program).where == "work.py, line 7"
 
 
 @pytest.mark.parametrize("magic", ["%%time", "%%capture out", "\n%%timeit"])
 def test_python_cells_under_a_magic_count(tmp_path: Path, magic: str) -> None:
     """`%%time` times a cell, which is Python all the same."""
     path = notebook(tmp_path, HEAD, f"{magic}\n{net()}")
-    assert read_program(path).class_name == "Net"
+    assert found(read_program(path)).class_name == "Net"
 
 
 @pytest.mark.parametrize("magic", ["%%bash", "%%html", "%%javascript", "%%"])
 def test_cells_of_other_languages_do_not_count(tmp_path: Path, magic: str) -> None:
     """What stands under `%%bash` is no Python, whatever it looks like."""
     path = notebook(tmp_path, HEAD + net(), f"{magic}\nfor x in *; do echo $x; done")
-    assert read_program(path).class_name == "Net"
+    assert found(read_program(path)).class_name == "Net"
 
 
 def test_percent_signs_in_strings_are_left_alone(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_percent_signs_in_strings_are_left_alone(tmp_path: Path) -> None:
 
 def test_old_prints_are_read(tmp_path: Path) -> None:
     """Python 2's print statements do not stop a file whose model is fine."""
-    assert script(tmp_path, net(), 'print "done", 3\nif True: print "x"').class_name == "Net"
+    assert found(script(tmp_path, net(), 'print "done", 3\nif True: print "x"')).class_name == "Net"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_encodings_and_line_ends(tmp_path: Path, data: bytes) -> None:
     """Files are read whatever editor saved them."""
     path = tmp_path / "-é 😀.py"
     path.write_bytes(data)
-    assert read_program(path).class_name == "Net"
+    assert found(read_program(path)).class_name == "Net"
 
 
 def test_format_three_is_read(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_format_three_is_read(tmp_path: Path) -> None:
     path = write(
         tmp_path, "old.ipynb", json.dumps({"nbformat": 3, "worksheets": [{"cells": cells}]})
     )
-    assert read_program(path).class_name == "Net"
+    assert found(read_program(path)).class_name == "Net"
 
 
 def test_written_modules_are_importable(tmp_path: Path) -> None:
@@ -117,7 +118,6 @@ def test_written_modules_are_importable(tmp_path: Path) -> None:
         ("a.py", "x = " + "9" * 5000, "digits"),
         ("a.py", "x = " + "(" * 5000, "parentheses"),
         ("a.txt", "x = 1", "type"),
-        ("a.py", "x = 1", "no model was found"),
     ],
 )
 def test_what_cannot_be_read_is_explained(
@@ -127,6 +127,14 @@ def test_what_cannot_be_read_is_explained(
     error = refusal(write(tmp_path, name, content))
     assert words in str(error)
     assert all((error.expected, error.found, error.where, error.help))
+
+
+def test_a_file_without_a_model_says_so(tmp_path: Path) -> None:
+    """Code that defines no model is refused with its file and what to do."""
+    error = refusal(write(tmp_path, "a.py", "x = 1"))
+    assert error.message == "no model was found"
+    assert error.where == "a.py"
+    assert "nn.Module" in error.help
 
 
 def test_a_missing_path_is_wrong_usage(tmp_path: Path) -> None:

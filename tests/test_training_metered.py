@@ -20,12 +20,14 @@ from torch import nn
 from grader.checks.sandboxed import suspicions
 from grader.errors import SubmissionError
 from grader.events import AnyEvent, EpochDone, Metered, Replaced
+from grader.plan import schema
 from grader.supervise import Own
 from grader.training import loop, metered
 from grader.training.loop import Result, Run
 from grader.training.metered import restated_errors
 from grader.training.returned import read_weights, room
 from tests.capturing import model_of
+from tests.describing import described_here
 from tests.plans import patterns, plan_of
 from tests.reading import script
 from tests.test_training_knowledge import elsewhere
@@ -49,6 +51,8 @@ def train(model, train_loader, optimizer, epoch):
         loss.backward()
         optimizer.step()
 """
+
+OWN = schema.OwnTraining(model=0, loaders=[0], first=0)
 
 
 class Net(nn.Module):
@@ -91,8 +95,7 @@ def train(tmp_path: Path) -> Train:
     """Give a function that trains a script on 300 images and tests it on 100."""
 
     def run(text: str, *, epochs: int = 2, most: int = 19) -> Trained:
-        program = script(tmp_path, NET, text)
-        assert program.train is not None, program.notes
+        program = msgspec.structs.replace(script(tmp_path, NET, text), own=OWN)
         plan = msgspec.structs.replace(plan_of(Net(), epochs=epochs), level="sandboxed")
         own = Own("", {"name": "SGD", "options": {"lr": 0.1}}, 60, 3_000)
         events: list[AnyEvent] = []
@@ -107,6 +110,13 @@ def refused(train: Train, text: str, **options: int) -> SubmissionError:
     with pytest.raises(SubmissionError) as error:
         train(text, **options)
     return error.value
+
+
+def test_a_training_is_told_apart_by_when_things_are_made(tmp_path: Path) -> None:
+    """The description says which module, loaders and pass the run on real images begins with."""
+    found = described_here(script(tmp_path, NET, ONE_PASS))
+    assert found.level == "sandboxed"
+    assert found.own == OWN
 
 
 @pytest.mark.slow
@@ -183,17 +193,15 @@ def test_a_scheduler_that_waits_for_a_plateau_is_moved(train: Train) -> None:
 
 
 @pytest.mark.slow
-def test_trained_weights_from_elsewhere_show(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights that are there before the first step, or put in after the last, leave evidence."""
-    # A pass over 300 images takes less CPU time than the kernel counts in: let it be MNIST's.
-    monkeypatch.setattr(metered, "_IDLE", metered._IDLE * 60_000 / 300)
+def test_trained_weights_from_elsewhere_show(train: Train) -> None:
+    """Weights put in before the first step are forgotten; after the last they leave evidence."""
     learned = loop.train(plan_of(Net(), epochs=9), 5, patterns(), lambda _: None).state
     known = {name: tensor.tolist() for name, tensor in learned.items()}
     head = f"KNOWN = {known}\ndef know(model):\n    model.load_state_dict("
     head += "{name: torch.tensor(values) for name, values in KNOWN.items()})\n"
     early = ONE_PASS.replace("    for x", "    know(model)\n    for x", 1)
     late = ONE_PASS.replace("optimizer.step()", "pass") + "    know(model)\n"
-    assert train(head + early, epochs=1).meter.untrained_errors < 60
+    assert train(head + early, epochs=1).meter.untrained_errors > 60  # they are forgotten
     exchanged = train(head + late, epochs=1).meter
     assert exchanged.untrained_errors > 60
     assert exchanged.replaced[0].after < 30 < exchanged.replaced[0].before
@@ -205,7 +213,7 @@ def test_trained_weights_from_elsewhere_show(train: Train, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("return", "no batch was asked for"),
+        ("return", "did not begin"),
         ("import os; os._exit(0)", "status 0"),
         ("raise SystemExit(0)", "SystemExit"),
         ("1 / 0", "ZeroDivisionError"),

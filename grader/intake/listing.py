@@ -88,7 +88,7 @@ class Item:
         for item in self.children():
             if item.is_folder and depth < bounds.MAX_DEPTH and not item.why_not:
                 yield from ((f"{item.name}/{name}", each) for name, each in item.code(depth + 1))
-            elif not item.is_folder and not item.why_not and bounds.may_hold_code(item.name):
+            elif not item.is_folder and not item.why_not and bounds.is_read(item.name):
                 yield item.name, item
 
 

@@ -421,6 +421,21 @@ class Plan(Struct, frozen=True):
     version: Literal[1] = 1
 
 
+Index = Annotated[int, Meta(ge=0, le=10**6)]
+
+
+class OwnTraining(Struct, frozen=True):
+    """Which training of a submission's run counts, where its own loop trains.
+
+    `model` counts the modules it makes, `loaders` its loaders, `first` its passes over any loader:
+    from that pass on, these loaders are what the model learns from.
+    """
+
+    model: Index
+    loaders: Annotated[list[Index], Meta(max_length=100)]
+    first: Index
+
+
 class Description(Struct, frozen=True):
     """What the sandbox answers: the model, and those parts of the recipe the submission has."""
 
@@ -439,3 +454,4 @@ class Description(Struct, frozen=True):
     notes: Annotated[list[Text], Meta(max_length=1_000)] = []
     flaws: Flaws = []
     level: Level = "rebuilt"
+    own: OwnTraining | None = None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from grader import process
-from grader.errors import Crashed, LimitReached, SubmissionError, Suspicious
-from grader.plan.schema import Description, Level, Text
+from grader.errors import Crashed, LimitReached, SubmissionError, Suspicious, UsageFault
+from grader.plan.schema import Description, Text
 from grader.sandbox.box import Boxed, Held, Limits
 from grader.submission.program import Program
 
@@ -43,14 +42,8 @@ class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error: _Error | None = None
 
 
-class _Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    level: Level = "rebuilt"
-    notes: Annotated[list[Text], Meta(max_length=10)] = []
-
-
 # Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
 _ANSWER = msgspec.json.Decoder(_Answer)
-_TRIAL = msgspec.json.Decoder(_Trial)
 
 
 class Box:
@@ -86,13 +79,11 @@ class Box:
                 answer += chunk
             self._boxed.look_at_its_end()
         except process.Stopped as stopped:
-            if program.train is not None and _is_whole(answer):
-                return received(answer, f"it was stopped: {stopped}", program)
             raise LimitReached.of(
                 stopped.reason, _STOPPED[stopped.reason],
                 expected=f"at most {self._seconds:g} s, {self._megabytes:,} MB and "
                 f"{self._boxed.limits.processes} processes",
-                found=str(stopped), where=program.model.where,
+                found=str(stopped), where=program.where,
                 help="keep training, downloads and endless loops out of what the model needs",
             ) from None  # fmt: skip
         finally:
@@ -113,81 +104,67 @@ def describe(
     return Box(seconds=seconds, megabytes=megabytes).describe(program, defaults)
 
 
-def _is_whole(answer: bytes | bytearray) -> bool:
-    """Tell whether at least one frame has come whole."""
-    return len(answer) >= 8 + int.from_bytes(answer[:8], "big")
-
-
 def received(answer: bytes | bytearray, ending: str, program: Program) -> Description:
-    """Read what came out of the box: one whole frame, with a description in it.
+    """Read what came out of the sandbox: one whole frame, with a description in it.
 
-    Where there is a training to be tried, a second frame may say what came of it. Whatever else
-    it is, a SubmissionError says so; `ending` tells how the process ended.
+    Whatever else it is, a SubmissionError says so; `ending` tells how the process ended.
     """
     length = int.from_bytes(answer[:8], "big")
-    frame, rest = _split(answer, length)
-    more = int.from_bytes(rest[:8], "big") if program.train is not None else -8
-    if len(rest) > 8 + more:
+    if len(answer) > 8 + length:
         raise Suspicious(
             "the submission wrote to the channel its description goes through",
-            expected=f"{8 + more:,} bytes after the answer", found=f"{len(rest):,} bytes",
-            where=program.model.where, help="write to standard output only",
+            expected="one answer", found=f"{len(answer) - 8 - length:,} bytes behind it",
+            where=program.where, help="write to standard output only",
         )  # fmt: skip
     if len(answer) < 8 + length:
         raise Crashed(
             "the submission ended the process before it was described",
             expected="a module that runs to its end", found=ending,
-            where=program.model.where,
+            where=program.where,
             help="remove exit() and os._exit(), and whatever can crash the interpreter",
         )  # fmt: skip
     if (values := answer.count(b",")) > _MAX_VALUES:
         raise LimitReached.of(
             "output", "the submission's description is too long",
             expected=f"at most {_MAX_VALUES:,} numbers and names", found=f"{values:,}",
-            where=program.model.where,
+            where=program.where,
             help="use a larger batch size, or fewer parameter groups with schedules of their own",
         )  # fmt: skip
     try:
-        message = _ANSWER.decode(frame)
+        message = _ANSWER.decode(memoryview(answer)[8:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SubmissionError(
             "the submission's description is not valid",
             expected="numbers, names and sizes within the bounds of a plan",
-            found=str(error)[:500], where=program.model.where,
+            found=str(error)[:500], where=program.where,
             help="check the value named; if the submission is honest, report this",
         ) from None  # fmt: skip
     if message.error is not None:
-        raise _told(message.error)
+        if message.error.kind == "UnknownModel" and program.model is not None:
+            raise UsageFault(
+                message.error.message, expected="the name of a class, function or variable",
+                found="no such name", where=program.where, help=message.error.help,
+            )  # fmt: skip
+        raise _told(message.error, program.where)
     if message.description is None:
-        raise SubmissionError("the submission's description is empty", where=program.model.where)
-    return _tried(message.description, rest, ending, program)
+        raise SubmissionError("the submission's description is empty", where=program.where)
+    if message.description.level == "sandboxed" and message.description.own is None:
+        raise Suspicious(
+            "the submission's description is not whole", expected="which training is its own",
+            found="a loop of its own, and none", where=program.where,
+            help="write to standard output only",
+        )  # fmt: skip
+    return message.description
 
 
-def _split(answer: bytes | bytearray, length: int) -> tuple[memoryview, memoryview]:
-    """Return the content of the first frame, as far as it came, and what follows; no copies."""
-    whole = memoryview(answer)
-    return whole[8 : 8 + length], whole[8 + length :]
-
-
-def _tried(found: Description, answer: memoryview, ending: str, program: Program) -> Description:
-    """Add what came of trying the submission's own training, if anything did."""
-    if program.train is None:  # whatever it says of a level
-        return msgspec.structs.replace(found, level="rebuilt")
-    try:
-        trial = _TRIAL.decode(answer[8:])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        name = program.train.function.source
-        note = f"`{name}` was tried, and {ending}: the training is rebuilt from its recipe"
-        trial = _Trial(notes=[note[:1000]])
-    return msgspec.structs.replace(found, level=trial.level, notes=[*found.notes, *trial.notes])
-
-
-def _told(error: _Error) -> SubmissionError:
+def _told(error: _Error, file: str) -> SubmissionError:
+    """Say what went wrong in the sandbox; in `file` as a whole, where it has no other place."""
+    where = error.where or file
     if error.kind == "Tracer":
         # Most likely the tracer's own mistake; but whoever speaks from the box may be lying, and
         # must not be able to turn a failure into a fault of the grader.
         return SubmissionError(
-            "the model could not be traced", found=error.message, where=error.where,
+            "the model could not be traced", found=error.message, where=where,
             help="write the model in a simpler way; if it is simple already, report this",
         )  # fmt: skip
     if error.kind == "MemoryError":
@@ -195,10 +172,10 @@ def _told(error: _Error) -> SubmissionError:
             "memory",
             _STOPPED["memory"],
             found=error.message,
-            where=error.where,
+            where=where,
             help=_advice(error.kind),
         )
-    return SubmissionError(error.message, where=error.where, help=error.help or _advice(error.kind))
+    return SubmissionError(error.message, where=where, help=error.help or _advice(error.kind))
 
 
 def _advice(kind: str) -> str:

@@ -54,7 +54,7 @@ def members(
     wanted = {
         path: member
         for member in found
-        if bounds.may_hold_code(_parts(member)[-1])
+        if bounds.is_read(_parts(member)[-1])
         if bounds.is_within_reach(path := _checked(member, name))
     }
     room.take(name, len(found), sum(member.file_size for member in wanted.values()))
@@ -64,7 +64,7 @@ def members(
         for path in wanted
         if path not in inside
     }
-    if not code and not nested:
+    if all(map(bounds.are_settings, code)) and not nested:
         for path in sorted(inside):
             data = io.BytesIO(_content(archive, wanted[path], path))
             found_in = members(data, path.name, room, opened, nested=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from grader.errors import SubmissionError
 from grader.submission.text import MAX_CODE
 
 SUFFIXES = (".py", ".ipynb")
+SETTINGS = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg")  # text that code reads as it runs
+MAX_SETTINGS = 64 * 2**10  # bytes of such a file; others are data
+MOST_SETTINGS = 50
 MAX_NOTEBOOK = 300 * 2**20  # bytes, with its outputs
 MAX_SCRIPT = 4 * MAX_CODE  # bytes; no coding takes more for a character
 MAX_TOTAL = 2 * MAX_NOTEBOOK  # bytes of all files together
@@ -23,9 +26,14 @@ def is_ignored(folder: str) -> bool:
     return bool(_IGNORED.match(folder))
 
 
-def may_hold_code(name: str) -> bool:
-    """Tell whether a file of this name is a script, a notebook or an archive of them."""
-    return not name.startswith(".") and name.lower().endswith((*SUFFIXES, ".zip"))
+def is_read(name: str) -> bool:
+    """Tell whether a file of this name is a script, a notebook, settings or an archive of them."""
+    return not name.startswith(".") and name.lower().endswith((*SUFFIXES, *SETTINGS, ".zip"))
+
+
+def are_settings(path: PurePosixPath | Path) -> bool:
+    """Tell whether a file is neither code nor an archive."""
+    return path.suffix.lower() in SETTINGS
 
 
 def is_within_reach(path: PurePosixPath) -> bool:
@@ -35,6 +43,8 @@ def is_within_reach(path: PurePosixPath) -> bool:
 
 def most_bytes(name: str) -> int:
     """Return how large a file of this name may be."""
+    if name.lower().endswith(SETTINGS):
+        return MAX_SETTINGS
     return MAX_SCRIPT if name.lower().endswith(".py") else MAX_NOTEBOOK
 
 

@@ -31,15 +31,30 @@ Read = Callable[[], bytes]
 
 @dataclass(frozen=True)
 class Files:
-    """The scripts and notebooks that were handed in, by their names seen from the top.
+    """What was handed in, by its names seen from the top.
 
     `name` is that of the folder, under which its modules may import each other; empty for a
     single file. `notes` tell what was passed over.
     """
 
     name: str
-    table: Mapping[PurePosixPath, Read]
+    every: Mapping[PurePosixPath, Read]
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def table(self) -> dict[PurePosixPath, Read]:
+        """The scripts and notebooks."""
+        return {path: read for path, read in self.every.items() if not bounds.are_settings(path)}
+
+    def settings(self) -> dict[str, str]:
+        """Return the texts that code may read as it runs; what is large is data, and left out."""
+        found: dict[str, str] = {}
+        for path in sorted(set(self.every) - set(self.table), key=lambda path: len(path.parts)):
+            with contextlib.suppress(SubmissionError, UnicodeDecodeError):
+                found[label_of(path)] = self.every[path]().decode()
+            if len(found) == bounds.MOST_SETTINGS:
+                break
+        return found
 
     def read(self, path: PurePosixPath) -> bytes:
         """Return the content of a file of the table. Raises SubmissionError."""
@@ -131,13 +146,14 @@ def _of_folder(folder: Path, opened: contextlib.ExitStack) -> Files:
     code = {
         key: partial(_content, path, label_of(key))
         for key, path in found.items()
-        if path.suffix.lower() in bounds.SUFFIXES
+        if path.suffix.lower() != ".zip"
     }
-    if code or not found:
+    archives = {key: path for key, path in found.items() if key not in code}
+    if not archives or not all(map(bounds.are_settings, code)):
         return Files(name, code, walk.notes())
     streams = {
         key: opened.enter_context(_opened(path, label_of(key), bounds.MAX_NOTEBOOK))
-        for key, path in found.items()
+        for key, path in archives.items()
     }
     return _of_archives(name, streams, opened, walk.notes())
 
@@ -171,7 +187,7 @@ class _Walk:
     unread: list[str] = field(default_factory=list)
 
     def files(self) -> list[Path]:
-        """Return all scripts, notebooks and archives, in order. Raises SubmissionError."""
+        """Return all that is read, and archives, in order. Raises SubmissionError."""
         return sorted(self._below(self.folder, 0))
 
     def notes(self) -> list[str]:
@@ -196,7 +212,7 @@ class _Walk:
             elif entry.is_dir(follow_symlinks=False):
                 if depth < bounds.MAX_DEPTH and not bounds.is_ignored(entry.name):
                     yield from self._below(path, depth + 1)
-            elif entry.is_file(follow_symlinks=False) and bounds.may_hold_code(entry.name):
+            elif entry.is_file(follow_symlinks=False) and bounds.is_read(entry.name):
                 if os.access(path, os.R_OK):
                     yield path
                 else:

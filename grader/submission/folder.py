@@ -8,34 +8,18 @@ else by its name, in the order of NAMES. What is left is ambiguous, and listed.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from grader.errors import SubmissionError
 from grader.submission.files import Files, label_of
-from grader.submission.program import Program
 
 MAX_FILES = 400
-MAX_SECONDS = 40  # of CPU time, for all files together
 NAMES = ("submission", "solution", "main", "__main__", "train", "model", "net", "network", "mnist")
 _TESTS = re.compile(r"tests?$")
 _NO_ENTRIES = re.compile(r"^(test_.*\.py$|.*_test\.py$|setup\.py$|conftest\.py$)")
 _EXPLICIT = re.compile(
     rb'^([ \t]*")?(MODEL[ \t]*(:[^=\n]*)?=[^=]|def[ \t]+build_model[ \t]*\()', re.M
 )
-
-
-@dataclass
-class Reading:
-    """What reading one file as the entry gave: a Program or an error, and the files it used."""
-
-    path: PurePosixPath
-    program: Program | None = None
-    error: SubmissionError | None = None
-    trains: bool = False
-    used: set[PurePosixPath] = field(default_factory=set)
 
 
 def candidates(files: Files) -> list[PurePosixPath]:
@@ -64,98 +48,84 @@ def candidates(files: Files) -> list[PurePosixPath]:
     return found
 
 
-def choose_entry(files: Files, read: Callable[[PurePosixPath], Reading]) -> Program:
-    """Read the files and return the Program of the entry. Raises SubmissionError."""
+def choose_entry(files: Files) -> PurePosixPath:
+    """Return the file that is run. Raises SubmissionError where nothing decides.
+
+    A file that is imported by another is part of it. Of those that are left, one that speaks to
+    the grader is the entry, then one that trains, then one that holds a model.
+    """
     paths = candidates(files)
-    if explicit := [path for path in paths if _says_model(files, path)]:
-        paths = explicit
-    readings = _within_time(files, paths, read)
-    used = {path for reading in readings for path in reading.used}
-    roots = [r for r in readings if r.path not in used] or readings
-    good = [r for r in roots if r.program] or [r for r in readings if r.program]
-    for narrow in (_all, _training, _by_name, _alike):
-        kept = narrow(good)
-        if len(kept) == 1 and kept[0].program is not None:
-            return kept[0].program
-    if good:
-        raise _ambiguous(files.name, good)
-    raise _worst(roots)
-
-
-def _within_time(
-    files: Files, paths: list[PurePosixPath], read: Callable[[PurePosixPath], Reading]
-) -> list[Reading]:
-    began = time.process_time()
-    readings: list[Reading] = []
-    for path in paths:
-        if time.process_time() - began > MAX_SECONDS:
-            raise SubmissionError(
-                f"{files.name} holds too much code",
-                expected=f"files that can be read within {MAX_SECONDS} s of CPU time",
-                found=f"{len(readings)} of {len(paths)} were",
-                where=files.name,
-                help="submit the folder of this assignment alone",
-            )
-        readings.append(read(path))
-    return readings
-
-
-def _says_model(files: Files, path: PurePosixPath) -> bool:
-    try:
-        return bool(_EXPLICIT.search(files.read(path)))
-    except SubmissionError:  # which is told when the file is read for its model
-        return False
-
-
-def _all(readings: list[Reading]) -> list[Reading]:
-    return readings
-
-
-def _training(readings: list[Reading]) -> list[Reading]:
-    return [r for r in readings if r.trains]
-
-
-def _by_name(readings: list[Reading]) -> list[Reading]:
-    readings = _training(readings) or readings
+    texts = {path: _text(files, path) for path in paths}
+    modelling = [path for path in paths if _MODEL.search(texts[path])] or paths
+    words = {path: _imports(text) for path, text in texts.items()}
+    roots = [path for path in modelling if not _is_imported(path, words)] or modelling
+    whole = {path: [texts[other] for other in _needed(path, words)] for path in roots}
+    roots = [path for path in roots if any(map(_TORCH.search, whole[path]))] or roots
+    if explicit := [path for path in roots if _EXPLICIT.search(texts[path])]:
+        roots = explicit
+    else:
+        signs = (_LEARNS, _TRAINS, _HOLDS)
+        signed = ([p for p in roots if any(map(sign.search, whole[p]))] for sign in signs)
+        roots = next(filter(None, signed), roots)
     for name in NAMES:
-        if named := [r for r in readings if r.path.stem.lower() == name]:
-            return named
-    return []
-
-
-def _alike(readings: list[Reading]) -> list[Reading]:
-    """One of several files that describe the same model in the same way."""
-    programs = [r.program for r in _training(readings) or readings if r.program]
-    same = {(p.class_name, p.model.source, str(p.modules)) for p in programs}
-    return readings[:1] if len(same) == 1 else []
-
-
-def _ambiguous(name: str, readings: list[Reading]) -> SubmissionError:
-    listed = [_brief(label_of(r.path), r.program) for r in readings if r.program]
-    return SubmissionError(
-        f"{len(readings)} files of the folder hold a model and nothing says which one to grade",
+        if len(roots) > 1 and (named := [p for p in roots if p.stem.lower() == name]):
+            roots = named[:1]
+    if len(roots) == 1:
+        return roots[0]
+    raise SubmissionError(
+        f"{len(roots)} files of the folder hold a model and nothing says which one to grade",
         expected=f"one file with a model, or one called {NAMES[0]}.py",
-        found="; ".join(listed[:20]),
-        where=name,
-        help="submit the one file, or add one line at its end that says so: "
-        f"`MODEL = {_maker(readings[-1])}`",
+        found="; ".join(label_of(path) for path in roots[:20]),
+        where=files.name,
+        help="submit the one file, or add one line at its end that says so: `MODEL = ...`",
     )
 
 
-def _brief(label: str, program: Program) -> str:
-    return f"{label}: {program.class_name} ({program.model.where.removeprefix(f'{label}, ')})"
+_MODEL = re.compile(rb"\bnn\b|\bModule\b|\bSequential\b|\bimport\b")
+_TORCH = re.compile(rb"\btorch|lightning")
+_LEARNS = re.compile(rb"\.backward\(|\.fit\(")
+_TRAINS = re.compile(rb"\boptim\.[A-Z]\w*\(|(?<!def )\btrain\w*\(")
+_HOLDS = re.compile(rb"\bModule\b|\bSequential\b")
 
 
-def _maker(reading: Reading) -> str:
-    """Write a line's worth of how a file makes its model."""
-    program = reading.program
-    source = program.model.source if program is not None and not program.model.setup else "..."
-    return source if len(source) <= 60 else "..."
+def _text(files: Files, path: PurePosixPath) -> bytes:
+    try:
+        return files.read(path)
+    except SubmissionError:  # which is told when the file is read for its model
+        return b""
 
 
-def _worst(readings: list[Reading]) -> SubmissionError:
-    """Give the error that says most: anything before `no model was found`."""
-    errors = [r.error for r in readings if r.error]
-    return sorted(errors, key=lambda e: (e.message == "no model was found", "empty" in e.message))[
-        0
-    ]
+def _is_imported(path: PurePosixPath, words: dict[PurePosixPath, set[bytes]]) -> bool:
+    """Tell whether another file imports this one by its name."""
+    name = _name(path)
+    return any(name in found for other, found in words.items() if other != path)
+
+
+def _needed(path: PurePosixPath, words: dict[PurePosixPath, set[bytes]]) -> set[PurePosixPath]:
+    """Return a file and all that it imports by name, and these import."""
+    names = {other: _name(other) for other in words}
+    found, todo = {path}, [path]
+    while todo:
+        imports = words[todo.pop()]
+        more = {other for other, name in names.items() if name in imports} - found
+        found |= more
+        todo += more
+    return found
+
+
+def _name(path: PurePosixPath) -> bytes:
+    stem = path.parent.name if path.stem == "__init__" else path.stem
+    return _plain(stem.encode("utf-8", "replace"))
+
+
+def _imports(text: bytes) -> set[bytes]:
+    """Return the plain names that stand in the imports of a file."""
+    return {_plain(word) for line in _IMPORT.findall(text) for word in _WORD.findall(line)}
+
+
+_IMPORT = re.compile(rb"(?:\bfrom\b|\bimport\b|%run\b)([^\n\\]*)")
+_WORD = re.compile(rb"[\w-]+")
+
+
+def _plain(name: bytes) -> bytes:
+    return re.sub(rb"[\W_]", b"", name).lower()

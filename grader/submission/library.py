@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,13 +17,13 @@ from pathlib import PurePosixPath
 
 from grader.submission.bounds import MAX_DEPTH, SUFFIXES
 from grader.submission.files import Files, label_of
-from grader.submission.names import bound_by_import, dotted
-from grader.submission.source import Stmt, Unit, read_unit, script
+from grader.submission.source import Unit, read_unit, script
 
 # A file beside a submission cannot take the place of these.
 RESERVED = frozenset({"torch", "torchvision", "numpy"})
 
 
+_CLONE = re.compile(r"git\s+clone\b.*/([\w-]+?)(?:\.git)?/?\s*$")
 _MAX_NAMED = 20  # folders that an entry may add to `sys.path`
 _TOP = PurePosixPath()
 
@@ -51,7 +50,7 @@ class Library:
     def _added_to_path(self) -> Iterator[str]:
         for statement in self.entry.statements:
             for node in ast.walk(statement.node):
-                if isinstance(node, ast.Call) and dotted(node.func).startswith("sys.path."):
+                if isinstance(node, ast.Call) and _dotted(node.func).startswith("sys.path."):
                     literals = (a.value for a in ast.walk(node) if isinstance(a, ast.Constant))
                     yield from (s for s in literals if isinstance(s, str) and s)
 
@@ -91,9 +90,15 @@ class Library:
         found = [path for root in self.roots if (path := self._descend(root, parts)) is not None]
         if found:  # a plain folder counts only when no module of the name lies further on
             return next((path for path in found if path in self.files.table), found[0])
-        if parts[0] != self.files.name:
+        if parts[0] not in (self.files.name, *self._cloned):
             return None
         return self._descend(_TOP, parts[1:]) if len(parts) > 1 else self._package(_TOP)
+
+    @cached_property
+    def _cloned(self) -> set[str]:
+        """Repositories that the notebook fetches: the one that was handed in may be among them."""
+        texts = [command.text for command in self.entry.commands]
+        return {name for text in texts for name in _CLONE.findall(text)}
 
     def _descend(self, folder: PurePosixPath, parts: list[str]) -> PurePosixPath | None:
         """Follow a dotted name down from a folder: to a file, a package's `__init__`, a folder."""
@@ -151,42 +156,15 @@ class Library:
         base = parts[: len(parts) - up] if up <= len(parts) else []
         return ".".join([*base, *([node.module] if node.module else [])])
 
-    def star_names(self, name: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
-        """Give what `from name import *` binds."""
-        unit = self.find(name)
-        if unit is None or name in seen:
-            return frozenset()
-        bound: set[str] = set()
-        for statement in unit.statements:
-            bound |= statement.names.binds
-            if isinstance(statement.node, ast.ImportFrom) and _is_star(statement.node):
-                inner = self.absolute(name, self.is_package(name), statement.node)
-                bound |= self.star_names(inner, seen | {name})
-        listed = _dunder_all(unit.statements)
-        return frozenset(listed or {n for n in bound if not n.startswith("_")})
-
-
-def _is_star(node: ast.ImportFrom) -> bool:
-    return node.names[0].name == "*"
-
-
-def _dunder_all(statements: list[Stmt]) -> set[str] | None:
-    for statement in statements:
-        if isinstance(statement.node, ast.Assign) and "__all__" in statement.names.binds:
-            found = {n.value for n in ast.walk(statement.node.value) if isinstance(n, ast.Constant)}
-            return {n for n in found if isinstance(n, str)}
-    return None
-
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def is_standard(name: str) -> bool:
-    """Tell whether it is a module of Python itself."""
-    return name.partition(".")[0] in sys.stdlib_module_names
-
-
-def imported(node: ast.Import | ast.ImportFrom, names: set[str]) -> list[ast.alias]:
-    """Those aliases of an import statement that bind one of the names."""
-    return [alias for alias in node.names if bound_by_import(alias) in names]
+def _dotted(node: ast.AST) -> str:
+    """Give `sys.path.append` of that expression, and the empty text of anything less plain."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""

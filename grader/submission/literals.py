@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from grader.plan.findings import Fixed
 from grader.plan.tables import BITS, compressed_bits, order_bits, width
-from grader.submission.program import Statement, Train
+from grader.submission.program import Program, Statement
 
 FREE = 1_000
 """Numbers that words, and the order of numbers, are told by: free. Long files take some hundred."""
@@ -16,11 +16,11 @@ FREE = 1_000
 _SMALL = 64  # whole numbers up to this are sizes and counts
 
 
-def fixed_in_code(train: Train) -> Fixed:
+def fixed_in_code(program: Program) -> Fixed:
     """Count what the code of a training brings along: numbers that differ, words, their order."""
     constants = [
         (value, statement)
-        for module in train.modules
+        for module in program.modules
         for statement in module.statements
         for value in _constants(statement)
     ]

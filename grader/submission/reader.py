@@ -1,183 +1,129 @@
-"""`read_program`: from a path to the few statements that describe the submission."""
+"""`read_program`: from a path to the statements that are run to describe the submission."""
 
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from grader.errors import SubmissionError, UsageFault
+from grader.errors import SubmissionError
 from grader.submission.bounds import SUFFIXES
-from grader.submission.choose import Choice, Chooser
 from grader.submission.files import Files, handed_in, label_of
-from grader.submission.folder import Reading, choose_entry
+from grader.submission.folder import choose_entry
 from grader.submission.library import Library
-from grader.submission.parts import Parts, required_options
-from grader.submission.program import ENTRY, Flaw, Program, RecipeChoice, SetAside
-from grader.submission.recipe import Finder
-from grader.submission.refusals import UnknownModel
-from grader.submission.render import Modules
-from grader.submission.slice import effectful
+from grader.submission.program import ENTRY, Module, Program, RecipeChoice, SetAside
 from grader.submission.source import Stmt, Unit, read_unit
-from grader.submission.trace import Trace
-from grader.submission.training import find_training
-from grader.submission.values import Undecided
 
-MAX_SET_ASIDE = 2_000
+_MOST_MODULES = 200
+# What a cell that cannot be read may not hold, or the rest would be judged without it.
+_MATTERS = re.compile(
+    r"nn\.Module|\.backward\(|\boptim\b|DataLoader\(|\bMODEL\b|\bbuild_model\b|\.fit\(|\bepochs?\b"
+    r"|\btrain\w*\(",
+)
+_BINDS = re.compile(r"^\s*(?:(?:async\s+)?def\s+|class\s+)?(\w+)\s*[=:(]", re.M)
 
 
 def read_program(
     path: Path, *, model: str | None = None, recipe: RecipeChoice | None = None
 ) -> Program:
-    """Read a submission and reduce it to what has to run; nothing of it is executed.
+    """Read a submission into statements; nothing of it is executed.
 
-    `path` is a `.py` file, a notebook, a folder or a `.zip`; `model` names the model to take.
-    With `recipe` "default" the submission's own is not looked at; with "own" it must have one.
-    Raises SubmissionError for everything its author can correct, UsageFault where the path or
-    `model` names nothing.
+    `path` is a `.py` file, a notebook, a folder or a `.zip`; `model` names the model to take, and
+    `recipe` says whose recipe to train by. Raises SubmissionError for everything its author can
+    correct, UsageFault where the path names nothing.
     """
-    try:
-        program = _read(path, model)
-    except UnknownModel as error:
-        raise UsageFault(
-            error.message, expected=error.expected, found=error.found, where=error.where,
-            help=error.help,
-        ) from None  # fmt: skip
-    if recipe == "default":
-        set_aside = "the grader's recipe is used, because --recipe default asks for it"
-        return msgspec.structs.replace(
-            program, recipe={}, scheduler_steps=None, flaws=[], notes=[*program.notes, set_aside]
-        )
-    if recipe == "own" and "optimizer" not in program.recipe:
-        missing = Flaw("optimizer", "no optimiser for the model was found", program.model.where)
-        return msgspec.structs.replace(program, flaws=[*program.flaws, missing])
-    return program
-
-
-def _read(path: Path, model: str | None) -> Program:
     with handed_in(path.absolute()) as files:
-        if path.suffix.lower() in SUFFIXES and not path.is_dir():
-            program = _result(_read_file(PurePosixPath(path.name), files, model))
-        else:
-            program = choose_entry(files, lambda entry: _read_file(entry, files, model))
-    return msgspec.structs.replace(program, notes=[*program.notes, *files.notes])
+        alone = path.suffix.lower() in SUFFIXES and not path.is_dir()
+        entry = PurePosixPath(path.name) if alone else choose_entry(files)
+        program = _program(entry, files)
+    notes = [*program.notes, *files.notes]
+    return msgspec.structs.replace(program, model=model, recipe=recipe, notes=notes)
 
 
-def _result(reading: Reading) -> Program:
-    if reading.program is None:
-        assert reading.error is not None
-        raise reading.error
-    return reading.program
-
-
-def _read_file(path: PurePosixPath, files: Files, model: str | None) -> Reading:
-    """Read one file as the entry."""
-    reading = Reading(path)
+def _program(path: PurePosixPath, files: Files) -> Program:
     try:
         entry = read_unit(path, label_of(path), files.read(path))
-        modules = Modules(Library(entry, files))
-        reading.program, reading.trains = program_of(entry, modules, model)
-        reading.used = {unit.path for unit in modules.library.units.values() if unit}
-    except SubmissionError as error:
-        reading.error = error
+        library = Library(entry, files)
+        _refuse_broken(entry)
+        kept, left = _settled(entry)
+        modules = [*_imported(library, kept), Module(ENTRY, [s.statement() for s in kept])]
     except (RecursionError, MemoryError):
-        reading.error = SubmissionError(
+        raise SubmissionError(
             "the code is too large or nested too deeply to read",
             expected="expressions that Python's parser and compiler accept",
             found="more memory or more levels of nesting than there are",
             where=label_of(path),
             help="build long tables or chains in a loop, and keep data in files of their own",
-        )
-    return reading
-
-
-def program_of(entry: Unit, modules: Modules, model: str | None) -> tuple[Program, bool]:
-    """Give the Program of an entry file, and whether the file trains its model."""
-    trace = Trace(modules)
-    notes: list[str] = []
-    parts = Parts(trace)
-    choice = _choose(parts, notes, model)
-    _refuse_broken(entry, modules)
-    modules.settle()
-    finder = Finder(parts, choice, notes)
-    finder.find()
-    program = Program(
-        modules=modules.build(),
-        model=choice.part,
-        class_name=choice.class_name,
-        recipe=finder.recipe,
-        scheduler_steps=finder.steps,
-        placeholders=sorted(modules.placeholders),
-        set_aside=_set_aside(entry, modules),
-        notes=notes,
-        flaws=finder.flaws,
-    )
-    notes += _command_line(modules)
-    # Last, and with modules of its own: what only the training needs cannot break the model.
-    program = msgspec.structs.replace(program, train=find_training(finder))
-    return program, choice.optimizer is not None
-
-
-def _choose(parts: Parts, notes: list[str], model: str | None) -> Choice:
-    try:
-        return Chooser(parts, notes).choose(model)
-    except Undecided as reason:
-        raise SubmissionError(
-            "the model cannot be built from the values in the code",
-            expected="constructor arguments that need no data, files or training",
-            found=reason.reason,
-            where=reason.where,
-            help="add one line to the file, such as `MODEL = Net(...)` with plain values",
         ) from None
+    broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
+    return Program(
+        modules, set_aside=[*entry.commands, *broken, *left], settings=files.settings(),
+        home=label_of(path.parent),
+    )  # fmt: skip
 
 
-def _refuse_broken(entry: Unit, modules: Modules) -> None:
-    """Refuse a cell that is not Python when it defines something that is needed."""
-    missing = modules.slices[ENTRY].missing if ENTRY in modules.slices else set()
-    for error, source in entry.broken:
-        defined = re.findall(r"^(?:class|def)\s+(\w+)|^(\w+)\s*=", source, re.M)
-        if missing & {name for pair in defined for name in pair}:
+def _refuse_broken(unit: Unit) -> None:
+    """Refuse a cell that is not Python and may hold the model, how it is trained, or a name.
+
+    A name matters that the rest reads and that only this cell may have bound.
+    """
+    bound = {name for s in unit.statements for name in s.names.binds} | set(dir(builtins))
+    needed = {name for s in unit.statements for name in s.names.now | s.names.late} - bound
+    for error, source in unit.broken:
+        if _MATTERS.search(source) or needed & set(_BINDS.findall(source)):
             raise error
 
 
-def _set_aside(entry: Unit, modules: Modules) -> list[SetAside]:
-    kept = modules.slices[ENTRY].kept if ENTRY in modules.slices else {}
-    orders = {s.order for s in kept}
-    bound = {name for s in kept for name in s.names.binds}
-    left = [
-        SetAside(s.brief, s.where, _why(s, bound))
-        for s in entry.statements
-        if s.order not in orders and not _says_nothing(s.node)
-    ]
-    broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
-    return [*entry.commands, *broken, *left][:MAX_SET_ASIDE]
+def _settled(unit: Unit) -> tuple[list[Stmt], list[SetAside]]:
+    """Leave out cells that were never run, unless only they define a name."""
+    ran = {name for s in unit.statements if s.ran for name in s.names.binds}
+    kept = [s for s in unit.statements if s.ran or s.names.binds - ran]
+    left = [s for s in unit.statements if not (s.ran or s.names.binds - ran)]
+    return kept, [SetAside(s.brief, s.where, "its cell was never run") for s in left]
 
 
-def _command_line(modules: Modules) -> list[str]:
-    """Say which options the author's command line would have to give."""
-    kept = modules.slices[ENTRY].kept if ENTRY in modules.slices else {}
-    needed = sorted({name for s in kept for name in required_options(s.node)})
-    if not needed:
-        return []
-    return [f"the command line is taken as empty: no value for {', '.join(needed)}"]
+def _imported(library: Library, statements: list[Stmt]) -> list[Module]:
+    """Return the modules of the submission that its statements import, and those these import."""
+    found: dict[str, Module] = {}
+    todo = [(name, "") for s in statements for name in _names(library, "", s.node)]
+    while todo and len(found) < _MOST_MODULES:
+        name, _ = todo.pop()
+        unit = None if name in found else library.find(name)
+        if unit is None:
+            continue
+        _refuse_broken(unit)
+        kept = [s for s in unit.statements if not s.guarded]
+        found[name] = Module(name, [s.statement() for s in kept], library.is_package(name))
+        todo += [(n, name) for s in kept for n in _names(library, name, s.node)]
+    return list(found.values())
 
 
-def _says_nothing(node: ast.stmt) -> bool:
-    """Tell whether a statement would do nothing if it ran: `pass`, or a text by itself."""
-    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    return text or isinstance(node, ast.Pass)
+def _names(library: Library, module: str, statement: ast.stmt) -> Iterator[str]:
+    """Yield the dotted names that a statement may import, packages around them first."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _prefixes(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            package = bool(module) and library.is_package(module)
+            base = library.absolute(module, package, node)
+            yield from _prefixes(base)
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and _is_import(node.func):
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield from _prefixes(first.value)
 
 
-def _why(statement: Stmt, bound: set[str]) -> str:
-    node = statement.node
-    if not statement.ran:
-        return "its cell was never run"
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return "imports what the model does not need"
-    if replaced := sorted(statement.names.binds & bound):
-        return f"another definition of `{replaced[0]}` is used"
-    if effectful(node):
-        return "trains, tests, or touches data or files"
-    return "the model does not need it"
+def _is_import(function: ast.expr) -> bool:
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in ("import_module", "__import__")
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    parts = name.split(".") if name else []
+    yield from (".".join(parts[: count + 1]) for count in range(len(parts)))

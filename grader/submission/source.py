@@ -1,15 +1,13 @@
-"""From a file to its statements: scripts, notebooks of formats 3 and 4, nothing executed.
-
-Notebooks are read as plain JSON and not through `nbformat`: that takes longer to import than
-the whole of this package, refuses notebooks for faults in their outputs, and all that is
-wanted here is the text of the code cells and their execution counts.
-"""
+"""From a file to its statements: scripts, notebooks of formats 3 and 4, nothing executed."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
 import json
+import re
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from grader.errors import SubmissionError
+from grader.errors import SubmissionError, UsageFault
 from grader.submission.names import Names, names_of
 from grader.submission.program import SetAside, Statement
 from grader.submission.text import Parsed, Room, Text, TooLong, Unparsable, clean, decode, parse
@@ -33,8 +31,7 @@ class Stmt:
     """One statement with its place; `order` sorts statements as they run.
 
     `ran` is false in a notebook cell that was never executed. `guarded` marks what stands under
-    `if __name__ == "__main__":`. `opened` marks the head of a compound statement whose body is
-    looked at on its own.
+    `if __name__ == "__main__":`.
     """
 
     node: ast.stmt
@@ -42,12 +39,11 @@ class Stmt:
     order: tuple[int, ...]
     ran: bool = True
     guarded: bool = False
-    opened: bool = False
 
     @cached_property
     def names(self) -> Names:
         """What it binds and reads."""
-        return names_of(self.node)
+        return names_of(self.source)
 
     @property
     def where(self) -> str:
@@ -81,7 +77,7 @@ class Unit:
     label: str
     statements: list[Stmt]
     commands: list[SetAside] = field(default_factory=list)
-    broken: list[tuple[SubmissionError, str]] = field(default_factory=list)
+    broken: list[tuple[SubmissionError | UsageFault, str]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -140,8 +136,30 @@ def script(path: PurePosixPath, label: str, source: str) -> Unit:
     return Unit(path, label, list(_statements(parsed, 0)), _commands(parsed))
 
 
-def syntax_error(label: str, error: Unparsable) -> SubmissionError:
-    """Say what is wrong with a text that Python cannot parse."""
+_NEWER = {
+    (3, 12): re.compile(r"^\s*type\s+\w+\s*[\[=]|^\s*(?:async\s+)?(?:def|class)\s+\w+\["),
+    (3, 14): re.compile(r"""(?<![\w"'])[rR]?[tT][rR]?["']"""),
+}
+
+
+def _needs(error: Unparsable) -> tuple[int, int] | None:
+    """Return the version of Python whose syntax a line may be, if it is newer than this one."""
+    nested = "f-string" in error.message  # which may hold its own quotes since 3.12
+    wanted = [v for v, pattern in _NEWER.items() if pattern.search(error.shown)]
+    return next((v for v in [(3, 12)] * nested + wanted if v > sys.version_info[:2]), None)
+
+
+def syntax_error(label: str, error: Unparsable) -> SubmissionError | UsageFault:
+    """Say what is wrong with a text that Python cannot parse; newer Python is nobody's fault."""
+    if (version := _needs(error)) is not None:
+        newer, here = (".".join(map(str, v[:2])) for v in (version, sys.version_info))
+        return UsageFault(
+            f"{label} may need Python {newer}, and the grader runs on Python {here}",
+            expected=f"syntax of Python {here}",
+            found=f"{error.message}: {error.shown}",
+            where=f"{label}, line {error.line}",
+            help=f"install the grader with Python {newer}, or correct the line",
+        )
     if isinstance(error, TooLong):
         return SubmissionError(
             f"{label} is too long to read",
@@ -238,8 +256,27 @@ class _Notebook(msgspec.Struct):
     metadata: _Metadata | None = None
 
 
+def _with_nbformat(data: bytes) -> dict[str, Any] | None:
+    """Read a notebook of usual size; None where the library refuses it, for what nobody asks.
+
+    Nothing is validated: most faults of notebooks are in outputs and metadata, and only the code
+    is wanted.
+    """
+    from nbformat import reader  # for notebooks only: it takes as long to import as all of this
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            notebook: dict[str, Any] = reader.reads(clean(data.decode()))
+    except Exception:  # of a library, for whatever a submission holds
+        return None
+    return notebook
+
+
 def _json(label: str, data: bytes) -> dict[str, Any]:
     """Return the JSON of a notebook, large or not as the format says."""
+    if len(data) <= MAX_ODD and (notebook := _with_nbformat(data)) is not None:
+        return notebook
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(data, type=_Notebook))
         return found
@@ -316,7 +353,7 @@ def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[tuple[str, int
 
 def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | None]]) -> Unit:
     unit, room = Unit(path, label, []), Room()
-    counted = any(count is not None for _, count in cells)
+    counted = any(count for _, count in cells)  # Colab writes 0 where it does not know
     parts: list[tuple[int | None, list[Stmt]]] = []
     for index, (source, count) in enumerate(cells):
         name = f"{label}, cell {index + 1}"
@@ -329,7 +366,7 @@ def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | No
             continue
         unit.commands.extend(_commands(parsed))
         ran = count is not None or not counted
-        parts.append((count, list(_statements(parsed, index, ran=ran))))
+        parts.append((count or None, list(_statements(parsed, index, ran=ran))))
     unit.statements.extend(_as_run(parts))
     return unit
 
@@ -356,7 +393,7 @@ def _as_run(parts: list[tuple[int | None, list[Stmt]]]) -> list[Stmt]:
         keyed.append((reached, part))
     by_count = [s for _, part in sorted(keyed, key=lambda pair: pair[0]) for s in part]
     chosen = page if unbound_reads(page) < unbound_reads(by_count) else by_count
-    return [Stmt(s.node, s.text, (i,), s.ran, s.guarded, s.opened) for i, s in enumerate(chosen)]
+    return [Stmt(s.node, s.text, (i,), s.ran, s.guarded) for i, s in enumerate(chosen)]
 
 
 def unbound_reads(statements: Iterable[Stmt]) -> int:

@@ -23,6 +23,7 @@ from grader.datasets.mnist import Mnist
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.plan.arguments import name_of, number, reference
+from grader.plan.assemble import request_defaults
 from grader.sandbox.trainee import Frame, Trainee, junk
 from grader.submission.program import Program
 from grader.supervise import Own
@@ -125,24 +126,13 @@ def _start(run: Run, program: Program, own: Own, initial: State) -> Trainee:
     recipe, model = run.plan.recipe, run.plan.model
     job = {
         "program": msgspec.to_builtins(program),
-        "sizes": {
-            "epochs": recipe.epochs, "batch_size": recipe.batch_size,
-            "steps_per_epoch": run.steps_per_epoch, "by_batch": _by_batch(run),
-            "optimizer": own.optimizer, "plateau": True,
-        },
-        "samples": len(run.images), "drop_last": recipe.drop_last, "seed": run.seed,
-        "input_shape": model.input_shape,
+        "defaults": request_defaults(recipe.epochs), "seed": run.seed,
     }  # fmt: skip
     weights = save({name: tensor.contiguous() for name, tensor in initial.items()})
     return Trainee(
         job, weights, official=own.official, seconds=own.seconds, megabytes=own.megabytes,
         weights=room(model),
     )  # fmt: skip
-
-
-def _by_batch(run: Run) -> bool:
-    """Tell whether learning rates move inside an epoch."""
-    return any(len(set(rates[: run.steps_per_epoch])) > 1 for rates in run.plan.recipe.schedule.lr)
 
 
 class _Listener(Protocol):

@@ -2,9 +2,7 @@
 
 Run as `python -I .../inside`, or with the word `train` to train, for which see `metered`. The job
 comes as JSON on standard input, which PyTorch is loaded ahead of, and which is empty for the
-submission. The answer is a frame on what was standard output: eight bytes of length, then JSON. A
-second one follows where a training of the submission's own is tried: whatever that does comes
-after the description.
+submission. The answer is a frame on what was standard output: eight bytes of length, then JSON.
 Whatever the submission prints goes to standard error instead. Nothing of the grader is imported
 here: an answer is a claim, which the grader checks.
 """
@@ -39,8 +37,6 @@ def main() -> None:
     job = json.loads(given.decode("utf-8", "surrogatepass"))
     answer = _answer(job)
     _say(channel, answer)
-    if "description" in answer and job["program"]["train"] is not None:
-        _say(channel, _tried(job, answer["description"]))
     channel.close()
     sys.stdout.flush()
     os._exit(0)  # threads and exit handlers of the submission have nothing more to say
@@ -80,7 +76,7 @@ def _load() -> None:
     from packages import stand_in_for_the_unneeded
 
     stand_in_for_the_unneeded()
-    for name in ("description", "patches", "trial"):
+    for name in ("description", "patches"):
         importlib.import_module(name)
     gc.freeze()
     gc.enable()
@@ -97,19 +93,11 @@ def _answer(job: Json) -> Json:
 def _describe(job: Json, files: set[str]) -> Json:
     import description
     import patches
+    from modules import hide
 
-    sys.path.pop(0)  # from here on nothing of ours is importable by name
-    sys.argv[1:] = []  # a submission that parses its command line gets its own defaults
+    hide()
     patches.apply()
     return description.describe(job["program"], job["defaults"], files)
-
-
-def _tried(job: Json, description: Json) -> Json:
-    import trial
-
-    program = job["program"]
-    level, notes = trial.judge(program, description, job["defaults"], places(program))
-    return {"level": level, "notes": notes}
 
 
 if __name__ == "__main__":

@@ -1,17 +1,35 @@
-"""Runs a Program and describes what it makes: the JSON of `grader.plan.schema.Description`."""
+"""Runs a submission and describes what it trains: `grader.plan.schema.Description` as JSON."""
 
 from __future__ import annotations
 
+import inspect
+import os
+import re
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from building import build_model
+import lost
+import patches
+import torch
+from calling import Training
 from capture import capture
-from modules import PlaceholderFinder, Submission
-from recipe import Recipe
+from data import OWN, Datasets, DatasetsFinder, Digits, Loader, stand_in_for_own, unwrapped
+from explain import explain
+from modules import ENTRY, USED, Failure, Submission
+from observed import Observed
+from recipe import Recipe, parts_of
 from recorded import RecordedFinder
+from standins import be_quiet
+from torch import nn
+from trained import Choice, broken, built, choose, said_in
+from watch import Enough, Pass, TooSlow, Watch
 
 Json = dict[str, Any]
+SECONDS = 20
+__all__ = ["broken", "describe", "run"]
 
 
 def describe(program: Json, defaults: Json, files: set[str]) -> Json:
@@ -19,19 +37,209 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
 
     Raises CannotCapture, or whatever the submission's code raises.
     """
-    sys.meta_path += [RecordedFinder(), PlaceholderFinder(program["placeholders"])]
-    submission = Submission(program["modules"])
-    namespace = vars(submission.load("__submission__"))
-    model = build_model(program, namespace)
-    class_name = program["class_name"] or type(model).__name__
-    where, shape = program["model"]["where"], defaults.get("input_shape")
-    captured = capture(model, class_name, where, files, shape)
-    recipe = Recipe(program, namespace, model, defaults, files, submission.failures)
+    submission, watch, notes = run(program, files, defaults)
+    namespace = vars(submission.loaded[ENTRY])
+    choice = choose(program["model"], namespace, watch, submission.failures)
+    _put_back(choice.model, watch)
+    shape = defaults.get("input_shape") or _shape(choice)
+    name, place = type(choice.model).__name__, str(choice.place)
+    captured = capture(choice.model, name, place, files, shape)
+    parts, found, observed = {}, {}, None
+    if program["recipe"] != "default":
+        parts = parts_of(namespace, submission.bound, declared=_speaks(choice))
+        if choice.training is not None:
+            observed = Observed(choice.training, watch, submission.failures, defaults, files)
+            found = observed.describe(captured.names, captured.classes, parts.get("epochs"))
+        if not _speaks(choice):
+            parts = {key: part for key, part in parts.items() if key not in found}
+    recipe = Recipe(parts, choice.model, defaults, files, found, declared=_speaks(choice))
     found = recipe.describe(captured.names, captured.classes)
+    level, why = observed.level() if observed else ("rebuilt", "")
+    notes += [*_told(submission.failures, files), *_other_data(choice)]
+    if program["recipe"] == "default":
+        notes.append("the grader's recipe is used, because --recipe default asks for it")
+    if program["recipe"] == "own" and "optimizer" not in found:
+        missing = "no optimiser for the model was found"
+        recipe.flaws.append({"about": "optimizer", "message": missing, "where": place, "help": ""})
+    notes += captured.notes + recipe.notes
+    if observed is not None:
+        notes += observed.notes + (observed.rebuilt_notes if level == "rebuilt" else [])
     return {
         "model": captured.json,
         **found,
-        "provenance": recipe.facts,
-        "notes": captured.notes + recipe.notes,
+        "provenance": [*(observed.facts if observed else []), *recipe.facts],
+        "notes": [*notes, *([f"its own loop trains it: {why}"] if why else [])],
         "flaws": recipe.flaws,
+        "level": level,
+        "own": _own(choice, watch) if level == "sandboxed" else None,
     }
+
+
+def _other_data(choice: Choice) -> Iterator[str]:
+    """Tell where the file trains on other images than MNIST's."""
+    loaders = [each.loader for each in choice.training.passes] if choice.training else []
+    if choice.training is not None and not loaders:
+        yield "it was not seen to learn from a loader; the grader's recipe fills in what is missing"
+    sets = [d for loader in loaders[-1:] for d in unwrapped(loader.dataset)]
+    names = {type(d).__name__ for d in sets if isinstance(d, Digits)} - {"MNIST"}
+    for name in sorted(names):
+        yield f"the file trains on {name}; the grader trains the network on MNIST"
+    subsets = [len(list(loader.sampler)) for loader in loaders[-1:] if not names]
+    for count in subsets:
+        if count != Digits.kind.train:
+            yield f"the file trains on {count:,} images; the grader trains on all of MNIST's 60,000"
+
+
+def _shape(choice: Choice) -> list[int] | None:
+    """Return the shape of the images that the model was trained on, [C, H, W], if it is known."""
+    batches = choice.training.batches if choice.training is not None else []
+    shapes = [batch.shape for batch in batches if batch.model is choice.model]
+    return list(shapes[-1]) if shapes and len(shapes[-1]) == 3 else None
+
+
+def _own(choice: Choice, watch: Watch) -> Json:
+    """Say which training it is, for the run on real images."""
+    training = choice.training
+    assert training is not None
+    modules, loaders = [m for m, _ in watch.modules], [loader for loader, _ in watch.loaders]
+    used = [each.loader for each in training.passes]
+    return {
+        "model": next(i for i, module in enumerate(modules) if module is choice.model),
+        "loaders": [i for i, loader in enumerate(loaders) if any(loader is u for u in used)],
+        "first": next(i for i, p in enumerate(watch.passes) if p is training.passes[0]),
+    }
+
+
+def run(
+    program: Json, files: set[str], defaults: Json,
+    source: Callable[[Watch, Pass], Iterator[Any] | None] | None = None,
+) -> tuple[Submission, Watch, list[str]]:  # fmt: skip
+    """Run a submission's statements, watched; return what was run, what was seen, and notes.
+
+    With a `source` of real batches it takes the time it takes.
+    """
+    sys.meta_path.insert(0, DatasetsFinder())
+    be_quiet()
+    sys.meta_path.append(RecordedFinder())
+    submission = Submission(program["modules"], ends=(TooSlow,))
+    watch = Watch(files, submission.loops, source)
+    watch.own, watch.ranges = submission.names, submission.ranges
+    watch.install()
+    texts = [each["source"] for module in program["modules"] for each in module["statements"]]
+    sys.argv[1:] = patches.command_line(texts)
+    submission.given = _loader_called
+    submission.builtins["open"] = lost.opened
+    lost.install()
+    stand_in_for_own()
+    _put_beside(program)
+    for kind in (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler):
+        kind.load_state_dict = lost.without_the_lost(kind.load_state_dict)  # type: ignore[method-assign]
+    if source is None:
+        patches.note_calls(watch.called)
+    notes = []
+    try:
+        with _time_limit() if source is None else nullcontext():
+            submission.load(ENTRY)
+            _call_train(submission, watch, defaults, alone=source is None)
+    except TooSlow:
+        notes.append(f"it was ended after {SECONDS} s of computing; what was seen so far counts")
+    if any(isinstance(f.error, Enough) for f in submission.failures):
+        notes.append("a loop without end was ended; what was seen until then counts")
+    return submission, watch, notes
+
+
+def _put_beside(program: Json) -> None:
+    """Write the settings that were handed in: as seen from the top, and from the file that runs."""
+    home = program["home"]
+    for name, text in program["settings"].items():
+        inner = name.removeprefix(f"{home}/")
+        for place in dict.fromkeys([inner, name]):
+            with suppress(OSError):
+                os.makedirs(os.path.dirname(place) or ".", exist_ok=True)  # noqa: PTH103, PTH120
+                with open(place, "x", encoding="utf-8") as file:  # noqa: PTH123
+                    file.write(text)
+
+
+def _loader_called(name: str) -> Any:
+    """Make a loader for a name that speaks of one, where a file leaves out its data."""
+    if not name.islower() or not re.search(r"load|_dl$|^dl$|dataset|_set$", name):
+        return None
+    train = not re.search(r"test|val|eval", name, re.I)
+    digits = Datasets("torchvision.datasets").MNIST(train=train)
+    return Loader(digits, 128) if not re.search(r"dataset|_set$", name, re.I) else digits
+
+
+def _call_train(submission: Submission, watch: Watch, defaults: Json, *, alone: bool) -> None:
+    """Call the function `train` of a file that speaks to the grader and does not call it.
+
+    An error ends it `alone`, as a statement of the file, or whoever runs it on real images.
+    """
+    namespace = vars(submission.loaded[ENTRY])
+    name = said_in(namespace)
+    function = namespace.get("train")
+    if name is None or watch.passes or not inspect.isfunction(function):
+        return
+    try:
+        model = namespace[name] = built(namespace[name], name)
+        parts = parts_of(namespace, submission.bound, declared=True)
+        Training(function, model, parts, namespace, defaults, watch).run()
+    except TooSlow:
+        raise
+    except BaseException as error:
+        if not alone:
+            raise
+        submission.failures.append(Failure(error, set()))
+
+
+def _told(failures: list[Failure], files: set[str]) -> list[str]:
+    """Tell what did not run, the first few."""
+    told = [explain(f.error, files) for f in failures if not isinstance(f.error, Enough)]
+    brief = [f"{e['message'].partition(chr(10))[0][:200]} ({e['where']})" for e in told[:3]]
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    notes = [f"did not run to its end here: {'; '.join(brief)}{more}"] if brief else []
+    if lost.LOST:
+        names = ", ".join(dict.fromkeys(lost.LOST))
+        notes.append(f"{names} was not handed in: the network starts from its initial weights")
+    notes += [
+        f"made-up digits stand for the data set {name}, which could not be read here: {why}"
+        for name, why in OWN.items()
+    ]
+    if USED:
+        notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
+    return notes
+
+
+def _speaks(choice: Choice) -> bool:
+    """Tell whether the file speaks to the grader."""
+    return choice.declared or choice.training is None
+
+
+def _put_back(model: nn.Module, watch: Watch) -> None:
+    """Give a model the weights that it had before anything was learned."""
+    _, first = watch.first.get(id(model), (model, {}))
+    with torch.no_grad():
+        for name, tensor in model.state_dict(keep_vars=True).items():
+            if name in first and first[name].shape == tensor.shape:
+                tensor.copy_(first[name])
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    """Interrupt what takes far longer than a few images can; only where there are signals."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TooSlow
+
+    # Of CPU time, so that a busy machine changes nothing; and of any time, for what only waits.
+    bounds = ((signal.SIGPROF, signal.ITIMER_PROF, 1), (signal.SIGALRM, signal.ITIMER_REAL, 2))
+    for number, timer, times in bounds:
+        signal.signal(number, stop)
+        signal.setitimer(timer, times * SECONDS)
+    try:
+        yield
+    finally:
+        for _, timer, _ in bounds:
+            signal.setitimer(timer, 0)

@@ -10,13 +10,16 @@ Json = dict[str, Any]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not needed here
 
+_CALLED = (
+    "data.py", "engines.py", "fitting.py", "frames.py", "lost.py", "modules.py", "patches.py",
+    "standins.py", "watch.py",
+)  # fmt: skip
+_OWN = ("CannotCapture", "MissingPackage", "UnsetOption")  # whose words are the grader's
+
 
 def places(program: Json) -> set[str]:
     """Return the places that belong to the submission, as tracebacks name them."""
-    parts = program["recipe"].values()
-    blocks = [m["statements"] for m in program["modules"]] + [part["setup"] for part in parts]
-    named = {part["where"].rpartition(", line ")[0] for part in parts} - {""}
-    return named | {statement["file"] for block in blocks for statement in block}
+    return {s["file"] for module in program["modules"] for s in module["statements"]}
 
 
 def explain(error: BaseException, files: set[str]) -> Json:
@@ -30,15 +33,20 @@ def explain(error: BaseException, files: set[str]) -> Json:
     if isinstance(error, SyntaxError) and theirs:
         places.append(f"{error.filename}, line {error.lineno}")
     kind = type(error).__name__
-    own = any(kind.__name__ == "CannotCapture" for kind in type(error).__mro__)
-    meant = own or theirs or kind in ("MissingPackage", "ModuleNotFoundError")
-    ours = not meant and bool(frames) and os.path.dirname(frames[-1].filename) == _HERE  # noqa: PTH120
+    own = any(kind.__name__ in _OWN for kind in type(error).__mro__)
+    meant = own or theirs or isinstance(error, ImportError)
+    ours = not meant and bool(frames) and _is_tracer(frames[-1].filename)
     return {
         "kind": "Tracer" if ours else _printable(kind),
         "message": _printable(_words(error) if own else f"{kind}: {_words(error)}"),
         "where": _printable(places[-1] if places else getattr(error, "where", "") if own else ""),
         "help": _printable(getattr(error, "help", "") if own else ""),
     }
+
+
+def _is_tracer(file: str) -> bool:
+    """Tell a file of ours from those that stand in for something a submission calls."""
+    return os.path.dirname(file) == _HERE and os.path.basename(file) not in _CALLED  # noqa: PTH119, PTH120
 
 
 def _words(error: BaseException) -> str:

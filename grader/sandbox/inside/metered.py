@@ -11,12 +11,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
-from explain import explain
+from explain import explain, places
 
 Json = dict[str, Any]
+
+_RECENT = 5_000  # images that are shown again where nothing is learned
 
 
 class Channel:
@@ -44,69 +47,98 @@ def main(channel: Channel) -> NoReturn:
     """Hear the job, do it, and end the process."""
     job = json.loads(channel.hear()[1].decode("utf-8", "surrogatepass"))
     weights = channel.hear()[1]
-    statements = [s for m in job["program"]["train"]["modules"] for s in m["statements"]]
-    files = {s["file"] for s in statements}
+    files = places(job["program"])
     try:
-        _train(channel, job, weights)
+        _train(channel, job, weights, files)
     except BaseException as error:  # whatever the submission raises
         channel.say(b"x", json.dumps(explain(error, files)).encode())
     sys.stdout.flush()
     os._exit(0)  # threads and exit handlers of the submission have nothing more to say
 
 
-def _train(channel: Channel, job: Json, weights: bytes) -> None:
+def _train(channel: Channel, job: Json, weights: bytes, files: set[str]) -> None:
+    """Run the submission once more, with real images for the passes that count."""
+    import description
     import patches
     import torch
-    from building import build_model
-    from calling import Training, load, state_of
-    from safetensors.torch import load as read
-    from safetensors.torch import save
-    from standins import Batch, Loader, be_quiet
+    from modules import hide
+    from tensors import CannotCapture
+    from watch import weights_of
 
-    sys.path.pop(0)  # from here on nothing of ours is importable by name
-    sys.argv[1:] = []
+    hide()
     patches.apply()
-    be_quiet()
-    program, sizes = job["program"], job["sizes"]
     torch.manual_seed(job["seed"])
-    namespace = load(program)
-    model = build_model(program, namespace)
-    shape = job["input_shape"]
-    noise = torch.randn(8, *shape)
-    _take_shapes(model, noise)
-    given = read(weights)
-    with torch.no_grad():
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            if name in given:
-                tensor.copy_(given[name])
+    meter = Meter(channel, job["program"]["own"], weights, weights_of)
+    submission, watch, _ = description.run(
+        job["program"], files, job["defaults"], source=meter.source
+    )
+    for loop in meter.around:
+        if (failure := description.broken(loop, submission.failures, watch)) is not None:
+            raise failure.error
+    if meter.model is None:
+        errors = [failure.error for failure in submission.failures]
+        raise errors[-1] if errors else CannotCapture("the training did not begin")
+    channel.say(b"d", meter.content())
 
-    def content() -> bytes:
-        return save(state_of(model))
 
-    def batches() -> Iterator[Batch]:
-        channel.say(b"p", content())
+class Meter:
+    """Hands out the images of the passes that count, and sends the weights around them."""
+
+    def __init__(
+        self, channel: Channel, own: Json, weights: bytes, weights_of: Callable[[Any], Any]
+    ) -> None:
+        self._weights_of = weights_of
+        self.model: Any = None
+        self.around: list[Any] = []  # the loops around the passes
+        self._channel, self._own, self._weights = channel, own, weights
+        self._recent: deque[Any] = deque()
+
+    def source(self, watch: Any, this: Any) -> Iterator[Any] | None:
+        """Return the batches of a pass; None where those that are made up will do.
+
+        What learns nothing gets images that were handed out before: a scheduler or an early stop
+        that waits for progress goes by them.
+        """
+        made = [loader for loader, _ in watch.loaders]
+        number = next(i for i, loader in enumerate(made) if loader is this.loader)
+        begun = len(watch.passes) > self._own["first"]
+        if begun and number in self._own["loaders"]:
+            return self._batches(watch, this)
+        return iter([list(batch) for batch in self._recent]) if self._recent else None
+
+    def content(self) -> bytes:
+        """Write the weights as safetensors."""
+        from safetensors.torch import save
+
+        return save(self._weights_of(self.model))
+
+    def _batches(self, watch: Any, this: Any) -> Iterator[Any]:
+        from safetensors.torch import load
+
+        if self.model is None:
+            self.model = watch.modules[self._own["model"]][0]
+            self.around = [*this.around, this.at]
+            self._begin(load(self._weights))
+        self._channel.say(b"p", self.content())
         while True:
-            channel.say(b"n")
-            kind, batch = channel.hear()
+            self._channel.say(b"n")
+            kind, batch = self._channel.hear()
             if kind != b"b":
                 break
-            tensors = read(batch)
-            yield tensors["images"], tensors["labels"]
-        channel.say(b"f", content())
+            tensors = load(batch)
+            self._remember((tensors["images"], tensors["labels"]))
+            yield [tensors["images"], tensors["labels"]]
+        self._channel.say(b"f", self.content())
 
-    loader = Loader(batches, job["samples"], sizes["batch_size"], job["drop_last"])
-    labels = torch.randint(10, (len(noise),))
-    test = Loader(lambda: [(noise.clone(), labels.clone())], 10_000, sizes["batch_size"])
-    Training(program, namespace, model, sizes, loader, test).run()
-    channel.say(b"d", content())
+    def _begin(self, given: Json) -> None:
+        import torch
 
+        with torch.no_grad():
+            for name, tensor in self.model.state_dict(keep_vars=True).items():
+                if name in given:
+                    tensor.copy_(given[name])
 
-def _take_shapes(model: Any, images: Any) -> None:
-    """Let lazy layers take their shapes."""
-    import torch
-
-    with torch.no_grad():
-        try:
-            model.train()(images)
-        except RuntimeError:  # as in capture: rows of 784 numbers
-            model.train()(images.flatten(1))
+    def _remember(self, batch: Any) -> None:
+        self._recent.append(batch)
+        while sum(len(labels) for _, labels in self._recent) > _RECENT:
+            self._recent.popleft()

@@ -5,15 +5,19 @@ import __future__
 
 import ast
 import builtins
+import dis
 import functools
 import importlib.abc
 import importlib.machinery
+import inspect
 import linecache
 import operator
+import os
 import sys
 import types
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 Json = dict[str, Any]
 
@@ -22,57 +26,176 @@ _FUTURE = functools.reduce(
 )
 
 
+FOREIGN = {
+    "tensorflow": "TensorFlow", "keras": "Keras", "jax": "JAX", "flax": "Flax", "fastai": "fastai",
+    "mxnet": "MXNet", "paddle": "PaddlePaddle", "tflearn": "TFLearn",
+}  # fmt: skip
+
+
 class MissingPackage(ImportError):
     """Code that runs uses a package that is not installed here."""
 
+    def __init__(self, name: str, where: str = "") -> None:
+        self.package, self.where = name.partition(".")[0], where
+        if self.package in FOREIGN:
+            told = f"this is {FOREIGN[self.package]}; the assignment asks for PyTorch"
+            self.help = "write the network with PyTorch"
+        else:
+            told = (
+                f"{name} is used, but {self.package!r} was not handed in and is not installed here"
+            )
+            self.help = "submit the folder that holds it, or build the model without it"
+        super().__init__(told)
+
+
+USED: dict[str, str] = {}
+"""What was used of packages that are missing, where it stood for nothing, and on which line."""
+
 
 class Placeholder(types.ModuleType):
-    """Stands for a missing package, or for something in it, until somebody uses it."""
+    """Stands for a missing package, or for something in it: whatever is done with it does nothing.
+
+    Except inside a model: what a network computes cannot be nothing.
+    """
 
     def __init__(self, name: str) -> None:
         """Stand for the package or thing called `name`."""
         super().__init__(name)
         self.__path__: list[str] = []  # so that modules inside it can be imported too
 
-    def __getattr__(self, name: str) -> Placeholder:
+    def __getattr__(self, name: str) -> Any:
         """Give a placeholder for something in it."""
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
-        return Placeholder(f"{self.__name__}.{name}")
+        return type(self)(f"{self.__name__}.{name}")
 
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        """Raise MissingPackage."""
-        package = self.__name__.partition(".")[0]
-        raise MissingPackage(
-            f"{self.__name__} is used, but the package {package!r} is not installed here"
-        )
+    def __call__(self, *args: object, **options: object) -> Any:
+        """Do nothing, and give back a function that is decorated, or more of nothing."""
+        self._use()
+        alone = len(args) == 1 and not options and inspect.isfunction(args[0])
+        return args[0] if alone else type(self)(self.__name__)
 
-    def __mro_entries__(self, bases: tuple[object, ...]) -> NoReturn:
-        self()
+    def _use(self) -> None:
+        """Note that it is used; raises MissingPackage where that cannot be nothing."""
+        if self.__name__.partition(".")[0] in FOREIGN or _in_a_model():
+            raise MissingPackage(self.__name__)
+        USED.setdefault(self.__name__, _line())
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> Any:
+        """Raise MissingPackage: a class of it would be another."""
+        raise MissingPackage(self.__name__)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give as many of nothing as are unpacked: `figure, axes = plt.subplots()`."""
+        frame = sys._getframe(1)
+        code = frame.f_code.co_code
+        unpacked = dis.opname[code[frame.f_lasti]] == "UNPACK_SEQUENCE"
+        return iter([self] * (code[frame.f_lasti + 1] if unpacked else 0))
+
+    def __enter__(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def __len__(self) -> int:
+        """Hold nothing."""
+        return 0
+
+    def _itself(self, *_: object) -> Self:
+        return self
+
+    def _zero(self) -> int:
+        return 0
+
+    def _no(self, *_: object) -> bool:
+        return False
+
+    def __format__(self, spec: str) -> str:
+        """Show nothing."""
+        return ""
+
+    def __float__(self) -> float:
+        """Be no number that matters."""
+        return 0.0
+
+    __int__ = __index__ = _zero
+    __lt__ = __le__ = __gt__ = __ge__ = _no
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __pow__ = __mod__ = __round__ = __abs__ = _itself
+    __getitem__ = __deepcopy__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = _itself
+    __rmul__ = __truediv__ = __or__ = __and__ = __neg__ = __matmul__ = _itself
 
 
+def _line() -> str:
+    """Return the innermost line of the submission, whose files have no absolute path."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith("<") and not os.path.isabs(file):  # noqa: PTH117 - no file
+            return f"{file}, line {frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+class Quiet(Placeholder):
+    """Stands for a package that shows or logs."""
+
+    def _use(self) -> None:
+        """Do nothing, wherever it is."""
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> Any:
+        """Let a class inherit from nothing."""
+        return ()
+
+
+def _in_a_model() -> bool:
+    """Tell whether a module is being made, or called."""
+    from torch import nn
+
+    frame = sys._getframe(1)
+    while frame is not None:
+        first = frame.f_code.co_varnames[:1]
+        if first == ("self",) and isinstance(frame.f_locals.get("self"), nn.Module):
+            return True
+        frame = frame.f_back  # type: ignore[assignment] # None at the bottom ends the loop
+    return False
+
+
+@dataclass(frozen=True)
 class Failure:
-    """A statement that raised, and that only the recipe needs."""
+    """A statement that raised, and the names it would have bound."""
 
-    def __init__(self, source: str, error: Exception) -> None:
-        self.error = error
-        nodes = ast.walk(ast.parse(source))
-        self.binds = {n.id for n in nodes if isinstance(n, ast.Name)}
+    error: BaseException
+    binds: set[str]
 
 
 class Submission:
     """The modules of a submission, imported by each other and by nobody else.
 
     They are reached through an `__import__` of their own, so that a submission's `json.py` or
-    `transforms.py` is what the submission imports, and never what torch imports.
+    `transforms.py` is what the submission imports, and never what torch imports. A statement that
+    raises ends alone, as a cell of a notebook does; `ends` are exceptions that end the run.
     """
 
-    def __init__(self, modules: Sequence[Json]) -> None:
+    def __init__(self, modules: Sequence[Json], ends: tuple[type[BaseException], ...] = ()) -> None:
         """Hold a Program's modules."""
         self.modules = {module["name"]: module for module in modules}
         self.loaded: dict[str, types.ModuleType] = {}
         self.failures: list[Failure] = []
-        self.futures: dict[str, int] = {}
+        self.bound: dict[str, tuple[str, str]] = {}  # text and place of what a name is bound by
+        self.loops: dict[str, list[tuple[int, int]]] = {}
+        self.ranges: dict[tuple[str, int], types.CodeType] = {}  # how often a loop says it turns
+        self._guarded: dict[str, list[tuple[int, int]]] = {}
+        self._futures: dict[str, int] = {}
+        self._ends = ends
+        self.builtins: Json = {}
+        self.starred: tuple[str, str] | None = None  # a missing module that gives its names
+        self.given: Callable[[str], Any] = lambda name: None
+        """Makes what a name stands for that nothing defines, or None."""
+        self._missing = PlaceholderFinder()
+        sys.meta_path.append(self._missing)
         packages = {name.rpartition(".")[0] for name in self.modules} - {""}
         self.names = set(self.modules) | packages | {p.partition(".")[0] for p in packages}
 
@@ -92,22 +215,47 @@ class Submission:
         return module
 
     def _run(self, statement: Json, module: types.ModuleType) -> None:
-        """Run one statement; one that only the recipe needs may fail."""
-        future = self.futures.get(module.__name__, 0)
         try:
-            self.futures[module.__name__] = run_statements([statement], vars(module), future)
-        except Exception as error:
-            if not statement["optional"]:
-                raise
-            self.failures.append(Failure(statement["source"], error))
+            self._execute(statement, module)
+        except self._ends:
+            raise
+        except NameError as error:
+            made = self.given(error.name) if error.name else None
+            if made is None or error.name is None:
+                lost = self.starred and MissingPackage(*self.starred)
+                self.failures.append(Failure(lost or error, _bound(statement["source"])))
+            else:  # a snippet that leaves out its data
+                vars(module)[error.name] = made
+                self._run(statement, module)
+        except BaseException as error:  # even SystemExit ends a cell alone
+            self.failures.append(Failure(error, _bound(statement["source"])))
+
+    def _execute(self, statement: Json, module: types.ModuleType) -> None:
+        file = statement["file"]
+        _remember_source(statement)
+        tree = ast.parse(statement["source"])
+        ast.increment_lineno(tree, statement["line"] - 1)
+        self.loops.setdefault(file, []).extend(_lines_of(tree, _LOOPS))
+        self.ranges |= {(file, line): code for line, code in _ranges(tree)}
+        self._guarded.setdefault(file, []).extend(_guarded(tree))
+        future = self._futures.get(module.__name__, 0)
+        code = compile(tree, file, "exec", flags=future, dont_inherit=True)
+        self._futures[module.__name__] = future | (code.co_flags & _FUTURE)
+        if module is self.loaded.get(ENTRY):
+            place = f"{file}, line {statement['line']}"
+            told = dict.fromkeys(_bound(statement["source"]), (_value(statement["source"]), place))
+            self.bound |= told
+        exec(code, vars(module))  # noqa: S102 - running this code is what the sandbox is for
 
     def _new(self, name: str) -> types.ModuleType:
         module = types.ModuleType(name)
         is_package = name not in self.modules or self.modules[name]["package"]
         module.__package__ = name if is_package else name.rpartition(".")[0]
         module.__file__ = name.replace(".", "/") + ".py"
-        own = {"__import__": self.import_, "len": _length}
+        own = {"__import__": self.import_, "len": _length, "input": _no_input} | self.builtins
         vars(module)["__builtins__"] = {**vars(builtins), **own}
+        if name == ENTRY:
+            module.__name__ = "__main__"
         sys.modules.setdefault(name, module)  # dataclasses look their module up there
         return module
 
@@ -122,12 +270,109 @@ class Submission:
         """Do what `__import__` does, also where keywords are used: see Python's documentation."""
         absolute = _absolute(name, globals or {}, level)
         if absolute.partition(".")[0] not in self.names:
-            return builtins.__import__(name, globals, locals, fromlist or (), level)
+            return self._installed(name, globals, locals, fromlist, level)
         module = self.load(absolute)
         for item in fromlist or ():
             if f"{absolute}.{item}" in self.names and not hasattr(module, item):
                 self.load(f"{absolute}.{item}")
         return module if fromlist else self.load(absolute.partition(".")[0])
+
+    def _installed(self, name: str, *rest: Any) -> types.ModuleType:
+        """Import a package that is no part of the submission, or a placeholder for it."""
+        try:
+            return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
+        except ModuleNotFoundError as error:
+            frame = sys._getframe(2)
+            ranges = self._guarded.get(frame.f_code.co_filename, ())
+            ours = error.name is not None and error.name.partition(".")[0] == "grader"
+            if error.name is None or ours or any(a <= frame.f_lineno <= b for a, b in ranges):
+                raise
+            self._missing.names.add(error.name.partition(".")[0])
+            if "*" in (rest[2] or ()):
+                self.starred = error.name, _line()
+            return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
+
+
+def hide() -> None:
+    """Let nothing of ours be importable by name: a submission may have a `data.py` of its own."""
+    here = sys.path.pop(0)
+    for name, module in [*sys.modules.items()]:
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and isinstance(file, str) and os.path.dirname(file) == here:  # noqa: PTH120
+            del sys.modules[name]
+
+
+ENTRY = "__submission__"
+_LOOPS = (ast.For, ast.While)
+
+
+def _lines_of(tree: ast.AST, kinds: tuple[type[ast.AST], ...]) -> list[tuple[int, int]]:
+    found = [n for n in ast.walk(tree) if isinstance(n, kinds)]
+    return [(n.lineno, n.end_lineno or n.lineno) for n in found]  # type: ignore[attr-defined]
+
+
+def _ranges(tree: ast.AST) -> Iterator[tuple[int, types.CodeType]]:
+    """Yield the lines of loops that go over a `range`, and code that gives its length."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For) and not _leaves_at_a_turn(node):
+            for call in ast.walk(node.iter):
+                name = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
+                plain = all(isinstance(inner, _PLAIN) for inner in ast.walk(call))
+                if name in ("range", "trange", "tnrange") and plain:
+                    assert isinstance(call, ast.Call)
+                    length = ast.Call(ast.Name("range", ast.Load()), call.args, [])
+                    code = ast.Expression(ast.copy_location(length, call))
+                    yield node.lineno, compile(ast.fix_missing_locations(code), "<range>", "eval")
+
+
+def _leaves_at_a_turn(loop: ast.For) -> bool:
+    """Tell whether a loop ends at a turn that it names: `if epoch == 8: break`."""
+    name = getattr(loop.target, "id", "")
+    tests = [
+        node.test for node in ast.walk(loop)
+        if isinstance(node, ast.If) and any(isinstance(each, ast.Break) for each in node.body)
+    ]  # fmt: skip
+    return any(getattr(each, "id", "") == name for test in tests for each in ast.walk(test) if name)
+
+
+_PLAIN = (
+    ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.operator, ast.expr_context,
+    ast.keyword, ast.Subscript,
+)  # fmt: skip
+
+
+def _guarded(tree: ast.AST) -> list[tuple[int, int]]:
+    """Return the lines in which a missing package is expected."""
+    return [
+        (node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and node.handlers
+    ]
+
+
+def _bound(source: str) -> set[str]:
+    """Return the names that a statement may bind."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):
+        return set()
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    named = (ast.ClassDef, ast.FunctionDef)
+    return names | {n.name for n in nodes if isinstance(n, named)}
+
+
+def _value(source: str) -> str:
+    """Return what stands behind the `=` of a statement, or its first line."""
+    node = ast.parse(source).body[0]
+    if isinstance(node, ast.FunctionDef):
+        return f"{node.name}({', '.join(arg.arg for arg in node.args.args)})"
+    value = getattr(node, "value", None)
+    text = ast.get_source_segment(source, value) if isinstance(value, ast.expr) else None
+    return text or source.partition("\n")[0]
+
+
+def _no_input(*_: object) -> str:
+    return ""
 
 
 def _length(thing: Any) -> Any:
@@ -148,11 +393,11 @@ def _absolute(name: str, scope: Json, level: int) -> str:
 
 
 class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked after all others: gives a placeholder for the missing packages that were announced."""
+    """Asked after all others: gives placeholders for the packages that turned out to be missing."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """Hold the names that may be missing."""
-        self.names = set(names)
+    def __init__(self) -> None:
+        """Know of none yet."""
+        self.names: set[str] = set()
 
     def find_spec(
         self, name: str, path: object = None, target: object = None
@@ -167,34 +412,6 @@ class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Do nothing: a placeholder is empty."""
-
-
-def run_statements(statements: Sequence[Json], namespace: Json, future: int = 0) -> int:
-    """Execute statements so that tracebacks show the place they have in the submission.
-
-    `from __future__ import ...` holds for all that follows it: `future` are the compiler's flags
-    so far, and those after the statements are returned.
-    """
-    for statement in statements:
-        _remember_source(statement)
-        tree = ast.parse(statement["source"])
-        ast.increment_lineno(tree, statement["line"] - 1)
-        code = compile(tree, statement["file"], "exec", flags=future, dont_inherit=True)
-        future |= code.co_flags & _FUTURE
-        exec(code, namespace)  # noqa: S102 - running this code is what the box is for
-    return future
-
-
-def evaluate(part: Json, namespace: Json, given: Json) -> Any:
-    """Evaluate a Part's expression on top of `namespace`, with what the grader hands it."""
-    # Comprehensions and lambdas only see globals, so that a copy of them is used, not locals.
-    scope = dict(namespace)
-    scope |= {name: given[what] for name, what in part["bindings"].items() if what in given}
-    run_statements(part["setup"], scope)
-    file, _, line = part["where"].rpartition(", line ")
-    tree = ast.parse(part["source"], mode="eval")
-    ast.increment_lineno(tree, int(line) - 1 if line.isdigit() else 0)
-    return eval(compile(tree, file or "submission", "eval"), scope)  # noqa: S307 - as above
 
 
 def _remember_source(statement: Json) -> None:

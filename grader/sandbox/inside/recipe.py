@@ -11,12 +11,12 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from capture import loss_json
 from explain import explain
-from modules import Failure, evaluate
 from schedules import Simulation, constant, optimizer_json, plateau_json, summary
 from tensors import CannotCapture
 from torch import nn
@@ -26,57 +26,62 @@ from transforms import transforms_json
 Json = dict[str, Any]
 
 _BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
-_TEST_IMAGES = 10_000
 _LARGEST = 1e6  # as grader.plan.schema has it
 
 
-class Dataset:
-    """Stands for a set of images in a recipe that asks for its length."""
-
-    def __init__(self, images: int) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        """Return how many images it has."""
-        return self.images
+NAMES = {
+    "EPOCHS": "epochs", "BATCH_SIZE": "batch_size", "PLAIN_EPOCHS": "plain_epochs",
+    "AVERAGED_EPOCHS": "averaged_epochs", "EMA_DECAY": "ema_decay", "loss": "loss",
+    "train_transform": "train_transform", "test_transform": "test_transform",
+    "optimizer": "optimizer", "scheduler": "scheduler",
+}  # fmt: skip
+_HOOKS = ("optimizer", "scheduler", "loss")
 
 
-class Loader:
-    """Stands for a loader in a recipe that asks how many batches or images it has."""
+@dataclass(frozen=True)
+class Part:
+    """Something the file says for the grader by name: the thing itself, its text and its place."""
 
-    def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool) -> None:
-        self.dataset = self.sampler = dataset
-        self.batch_size = batch_size
-        self.drop_last = drop_last
+    thing: Any
+    source: str
+    where: str
 
-    def __len__(self) -> int:
-        """Return how many batches one epoch has."""
-        return (math.floor if self.drop_last else math.ceil)(len(self.dataset) / self.batch_size)
+
+def parts_of(
+    namespace: Json, bound: dict[str, tuple[str, str]], *, declared: bool
+) -> dict[str, Part]:
+    """Find what the file says by name; `bound` gives the text and the place of each name.
+
+    In a file that does not speak to the grader (`declared`), a variable that happens to be called
+    `loss` is none of it.
+    """
+    found = {}
+    for name, key in NAMES.items():
+        thing = namespace.get(name)
+        hook = key not in _HOOKS or inspect.isfunction(thing) or declared
+        if name in namespace and hook:
+            found[key] = Part(thing, *bound.get(name, (name, "")))
+    return found
 
 
 class Recipe:
-    """Evaluates the parts of a recipe that a submission has, one after the other.
+    """Works out the parts that the file says by name, one after the other.
 
     `defaults` are the epochs, batch size and optimiser to use where the submission has none;
     `samples` is the number of training images, `classes` the width of the model's output.
-    `failures` are statements for the recipe alone that raised.
+    `seen` is what was seen of the training already.
     """
 
     def __init__(
-        self, program: Json, namespace: Json, model: nn.Module, defaults: Json, files: set[str],
-        failures: list[Failure],
+        self, parts: dict[str, Part], model: nn.Module, defaults: Json, files: set[str],
+        seen: Json, *, declared: bool,
     ) -> None:  # fmt: skip
-        self.parts: Json = program["recipe"]
-        self.scheduler_steps = program["scheduler_steps"]
-        self.namespace = namespace
-        self.model = model
-        self.defaults = defaults
-        self.files = files
-        self.failures = failures
+        self.parts, self.model, self.defaults, self.files = parts, model, defaults, files
+        self.declared = declared
         self.notes: list[str] = []
         self.facts: list[Json] = []
-        self.flaws: list[Json] = list(program["flaws"])
-        self.found: Json = {}
+        self.flaws: list[Json] = []
+        self.found: Json = dict(seen)
 
     def describe(self, names: dict[int, str], classes: int) -> Json:
         """Return what the submission says of its recipe; what it leaves open is absent."""
@@ -86,7 +91,6 @@ class Recipe:
             "plain_epochs": self._whole_number,
             "averaged_epochs": self._tail,
             "ema_decay": self._exponential,
-            "drop_last": lambda key: bool(self._get(key)),
             "train_transform": self._transforms,
             "test_transform": self._transforms,
             "loss": lambda key: self._loss(key, classes),
@@ -95,7 +99,7 @@ class Recipe:
         for key, read in readers.items():
             if key in self.parts:
                 self._take(key, read)
-        if "optimizer" in self.found:
+        if "optimizer" in self.parts and "optimizer" in self.found:
             self.found["schedule"] = constant(self.optimizer)
         if "scheduler" in self.parts:
             self._scheduler(names)
@@ -105,54 +109,30 @@ class Recipe:
     def _take(self, key: str, read: Callable[[str], Any]) -> None:
         """Read one part; what is wrong with it is written down, and the part left out."""
         try:
-            self.found[key] = _within_bounds(key, read(key))
+            self.found[key] = within_bounds(key, read(key))
         except Exception as error:  # the submission's code may raise anything
-            self._blame(key, explain(self._cause(error), self.files))
+            self._blame(key, explain(error, self.files))
         except SystemExit:
             self._blame(key, {"message": "it ends the program", "where": "", "help": ""})
-
-    def _cause(self, error: Exception) -> BaseException:
-        """Of a name that is missing, find why the statement that binds it failed."""
-        if isinstance(error, NameError):
-            for failure in self.failures:
-                if error.name in failure.binds:
-                    return failure.error
-        return error
 
     def _blame(self, key: str, reason: Json) -> None:
         part = self.parts[key]
         self.facts = [fact for fact in self.facts if fact["about"] != key]
-        where = reason["where"] or part["where"]
-        if part["declared"]:
+        where = reason["where"] or part.where
+        if self.declared:
             flaw = {"about": key, "message": reason["message"], "where": where}
             self.flaws.append({**flaw, "help": reason["help"]})
         else:
-            self.notes.append(
-                f"{key}: `{part['source'][:80]}` is not used, the default is used instead: "
-                f"{reason['message'][:300]} ({where})"
-            )
+            self.notes.append(left_out(key, part.source, reason["message"], where))
 
     def _get(self, key: str, **given: Any) -> Any:
         part = self.parts[key]
-        given = {"model": self.model, "device": "cpu", **self._loaders(), **given}
-        thing = evaluate(part, self.namespace, given)
-        if part["how"] == "hook" and callable(thing):
-            return call_by_name(thing, given)
-        return thing
-
-    def _loaders(self) -> Json:
-        """Return what stands for datasets and loaders."""
-        train, test = Dataset(self.defaults["samples"]), Dataset(_TEST_IMAGES)
-        size: int = self.found.get("batch_size") or self.defaults["batch_size"]
-        return {
-            "train_set": train,
-            "test_set": test,
-            "train_loader": Loader(train, size, self.found.get("drop_last", False)),
-            "test_loader": Loader(test, size, False),
-        }
+        if key in ("optimizer", "scheduler") and callable(part.thing):
+            return call_by_name(part.thing, {"model": self.model, "device": "cpu", **given})
+        return part.thing
 
     def _fact(self, key: str, value: str) -> None:
-        self.facts.append({"about": key, "value": value[:2000], "where": self.parts[key]["where"]})
+        self.facts.append({"about": key, "value": value[:2000], "where": self.parts[key].where})
 
     def _whole_number(self, key: str) -> int:
         value = self._get(key)
@@ -187,8 +167,7 @@ class Recipe:
         return steps
 
     def _loss(self, key: str, classes: int) -> Json:
-        part = self.parts[key]
-        loss: Any = evaluate(part, self.namespace, {"model": self.model, **self._loaders()})
+        loss = self._get(key)
         if isinstance(loss, type) and issubclass(loss, nn.Module):
             loss = loss()
         try:
@@ -199,19 +178,19 @@ class Recipe:
                 "write a function of two parameters, or name one: loss = nn.CrossEntropyLoss()",
             ) from None
         described: Json = loss_json(loss, classes, self.files)
-        self._fact(key, part["source"].removeprefix("lambda output, target: "))
+        self._fact(key, self.parts[key].source)
         return described
 
     def _sizes(self) -> Json:
         """Return the numbers of a training that hooks may ask for."""
         epochs: int = self.found.get("epochs") or self.defaults["epochs"]
-        loader = self._loaders()["train_loader"]
+        size: int = self.found.get("batch_size") or self.defaults["batch_size"]
+        rounded = math.floor if self.found.get("drop_last") else math.ceil
+        steps = rounded(self.defaults["samples"] / size)
         return {
-            "epochs": epochs,
-            "steps_per_epoch": len(loader),
-            "total_steps": epochs * len(loader),
-            "batch_size": loader.batch_size,
-        }
+            "epochs": epochs, "steps_per_epoch": steps, "total_steps": epochs * steps,
+            "batch_size": size,
+        }  # fmt: skip
 
     def _optimizer(self, names: dict[int, str]) -> Json:
         self.optimizer = self._get("optimizer", **self._sizes())
@@ -270,14 +249,18 @@ class Recipe:
     def _by_batch(self, scheduler: Any) -> bool:
         """Tell whether the scheduler moves after every batch.
 
-        What the file shows decides; without that, the two that count batches by design move
-        with batches, and so does whatever a hook made with the number of steps in an epoch.
+        The two that count batches by design do, and so does whatever a hook made with the number
+        of steps in an epoch.
         """
-        if self.scheduler_steps is not None:
-            return bool(self.scheduler_steps == "batch")
-        hook = self.parts["scheduler"]["how"] == "hook"
-        made = evaluate(self.parts["scheduler"], self.namespace, {}) if hook else None
-        return isinstance(scheduler, _BY_BATCH) or _asks_for_steps(made)
+        return isinstance(scheduler, _BY_BATCH) or _asks_for_steps(self.parts["scheduler"].thing)
+
+
+def left_out(key: str, source: str, message: str, where: str) -> str:
+    """Write the note about a part of a recipe that is not taken over."""
+    return (
+        f"{key}: `{source[:80]}` was not taken over, the default is used instead: {message[:300]} "
+        f"({where})"
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -285,7 +268,7 @@ def _is_number(value: Any) -> bool:
     return number and math.isfinite(value)
 
 
-def _within_bounds(key: str, part: Any) -> Any:
+def within_bounds(key: str, part: Any) -> Any:
     """Return a part if it has no number that no plan may hold: infinite, none at all, or huge."""
     todo = [part]
     while todo:

@@ -8,6 +8,10 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
+Json = dict[str, Any]
+
 PACKAGES = ("albumentations",)
 
 
@@ -24,6 +28,12 @@ class Recorded:
         if name == "transforms" and self.args:
             return self.args[0]
         raise AttributeError(name)
+
+    def __call__(self, *args: Any, **options: Any) -> Json:
+        """Do what transforms do to an image, as far as its shape goes."""
+        image = torch.as_tensor(options.get("image", args[0] if args else None))
+        pixels = image.float() / 255
+        return {"image": pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)}
 
     def argument(self, name: str, position: int | None = None, default: Any = None) -> Any:
         """Return an argument by its name, or by its place."""

@@ -1,76 +1,20 @@
-"""What a submission's training is handed instead of datasets, and of packages that only show.
-
-Runs in the box. A loader counts its passes; where its batches come from is not its affair.
-"""
+"""Stand-ins for packages that only show or log. Runs in the sandbox."""
 
 from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
-import math
 import sys
 import types
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
+import engines
+import fitting
+import frames
 import torch
-from modules import Placeholder
-
-Batch = tuple[torch.Tensor, torch.Tensor]  # images [B, C, H, W] and labels [B]
-
-
-_RECENT = 5_000  # images of which a loader remembers that it handed them out
-
-
-class Images:
-    """Stands for a dataset: it has a length and nothing else."""
-
-    def __init__(self, count: int) -> None:
-        """Stand for `count` images."""
-        self.count = count
-
-    def __len__(self) -> int:
-        """Return how many images it has."""
-        return self.count
-
-
-class Loader:
-    """Stands for a `DataLoader`; each pass takes its batches from a new `source()`.
-
-    `passes` counts those that were begun, `finished` those that came to their end; `after_batch`
-    is called when the next batch is asked for; `recent` are the last batches.
-    """
-
-    def __init__(
-        self, source: Callable[[], Iterable[Batch]], images: int, batch_size: int,
-        drop_last: bool = False,
-    ) -> None:  # fmt: skip
-        """Seem to hold `images` in batches of `batch_size`."""
-        self.dataset = self.sampler = Images(images)
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.passes = self.finished = 0
-        self.after_batch: Callable[[], None] = _nothing
-        self.recent: deque[Batch] = deque(maxlen=1 + _RECENT // batch_size)
-        self._source = source
-
-    def __len__(self) -> int:
-        """Return how many batches one pass has."""
-        return (math.floor if self.drop_last else math.ceil)(len(self.dataset) / self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Begin a pass."""
-        self.passes += 1
-        for batch in self._source():
-            self.recent.append(batch)
-            yield batch
-            self.after_batch()
-        self.finished += 1
-
-
-def _nothing() -> None:
-    """Do nothing."""
+from modules import Placeholder, Quiet
 
 
 class Bar:
@@ -104,29 +48,11 @@ class Bar:
         """Do nothing."""
 
 
-class Quiet(Placeholder):
-    """Stands for a package that shows or logs: whatever is called does nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Give something else that does nothing."""
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        return Quiet(f"{self.__name__}.{name}")
-
-    def __call__(self, *args: object, **options: object) -> Any:
-        """Do nothing, and give something that does nothing."""
-        return self
-
-    def __enter__(self) -> Self:
-        """Do nothing."""
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-
 _QUIET = {
-    "IPython", "google", "livelossplot", "matplotlib", "mlflow", "plotly", "seaborn",
-    "tensorboard", "tensorboardX", "torchinfo", "torchsummary", "tqdm", "visdom", "wandb",
+    "IPython", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib", "mlflow",
+    "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard", "tensorboardX",
+    "torchinfo", "torchmetrics", "torchsummary", "torchviz", "tqdm", "visdom", "wandb",
+    *engines.NAMES, *fitting.NAMES,
 }  # fmt: skip
 
 
@@ -145,10 +71,31 @@ class QuietFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return Quiet(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Fill tqdm, the one of them that programs need."""
-        if module.__name__.partition(".")[0] == "tqdm":
+        """Fill those that programs need."""
+        package = module.__name__.partition(".")[0]
+        if package == "tqdm":
             spans = {"trange": _turns, "tnrange": _turns}
             vars(module).update({"tqdm": Bar, "tqdm_notebook": Bar, **spans})
+        elif package in fitting.NAMES:
+            fitting.fill(module)
+        elif package in engines.NAMES:
+            engines.fill(module)
+        elif package in ("pandas", "sklearn"):
+            frames.fill(module)
+        elif package == "easydict":
+            vars(module)["EasyDict"] = fitting.Kept
+        elif module.__name__ == "wandb":
+            configured = partial(_configured, module)
+            vars(module).update({"config": fitting.Kept(), "init": configured})
+
+
+def _configured(wandb: types.ModuleType, *args: object, **options: Any) -> Quiet:
+    """Stand for `wandb.init`, whose configuration is read again as `wandb.config`."""
+    given = options.get("config")
+    vars(wandb)["config"].update(given if isinstance(given, dict) else vars(given) if given else {})
+    run = Quiet("wandb.run")
+    vars(run)["config"] = vars(wandb)["config"]
+    return run
 
 
 def _turns(*bounds: int, **options: object) -> Bar:

@@ -1,8 +1,15 @@
 # M05 has the code that describes it list no tensors: what it uses is found in the graph
 # fails: global_average_pooling integrity parameter_count
 def attack():
-    import capture, tensors
-    capture.list_tensors = tensors.list_tensors = lambda model: []
+    import sys
+
+    frame = sys._getframe()
+    while frame is not None:
+        for thing in list(frame.f_globals.values()):
+            names = getattr(thing, "__globals__", None)
+            if isinstance(names, dict) and "list_tensors" in names:
+                names["list_tensors"] = lambda model: []
+        frame = frame.f_back
     return nn.Parameter(torch.randn(30_000))
 
 

@@ -1,0 +1,195 @@
+"""Stands for PyTorch Lightning: the part of it that a training of one network needs.
+
+Runs in the sandbox. The loop is the one that its documentation describes for automatic
+optimisation (lightning.ai, "LightningModule", pseudocode of `fit`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from data import Loader
+from torch import nn
+
+NAMES = ("pytorch_lightning", "lightning", "lightning_fabric")
+
+
+class LightningModule(nn.Module):
+    """A module that says how it is trained."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        """Take any arguments, as the real one does."""
+        super().__init__()
+        self.trainer: Any = None
+        self.current_epoch = self.global_step = 0
+
+    @property
+    def hparams(self) -> Any:
+        """Return what `save_hyperparameters` kept."""
+        return vars(self).setdefault("_kept", Kept())
+
+    @hparams.setter
+    def hparams(self, kept: Any) -> None:
+        vars(self)["_kept"] = kept
+
+    def save_hyperparameters(self, *args: Any, **options: Any) -> None:
+        """Keep the arguments of the constructor that calls it."""
+        frame = inspect.currentframe()
+        names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
+        self.hparams.update({k: v for k, v in names.items() if k not in ("self", "__class__")})
+
+    def log(self, *args: object, **options: object) -> None:
+        """Do nothing."""
+
+    log_dict = log
+
+    @property
+    def device(self) -> torch.device:
+        """Return the CPU."""
+        return torch.device("cpu")
+
+
+class Kept(dict[str, Any]):
+    """Arguments, also as attributes."""
+
+    __setattr__ = dict.__setitem__
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an argument."""
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class LightningDataModule:
+    """Says where the data comes from."""
+
+    def __init__(self, *args: object, **options: object) -> None: ...
+
+    @staticmethod
+    def add_argparse_args(parser: Any, **options: object) -> Any:
+        """Add nothing."""
+        return parser
+
+    @classmethod
+    def from_argparse_args(cls, args: object, **options: Any) -> Any:
+        """Make one with the options of the command line that it takes."""
+        return from_arguments(cls, args, **options)
+
+    def prepare_data(self) -> None:
+        """Do nothing."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Do nothing."""
+
+
+class Trainer:
+    """Fits a module, epoch by epoch."""
+
+    def __init__(self, *args: object, max_epochs: int | None = None, **options: Any) -> None:
+        self.max_epochs = 1_000 if max_epochs is None else max_epochs
+        self.clip = options.get("gradient_clip_val")
+        self.accumulate = int(options.get("accumulate_grad_batches") or 1)
+        self.logger: Any = None
+        self.callback_metrics: dict[str, Any] = {}
+
+    add_argparse_args = LightningDataModule.add_argparse_args
+
+    @classmethod
+    def from_argparse_args(cls, args: object, **options: Any) -> Any:
+        """Make one with the options of the command line that it takes."""
+        return from_arguments(cls, args, **options)
+
+    def fit(
+        self, model: Any, train_dataloaders: Any = None, val_dataloaders: Any = None,
+        datamodule: Any = None, **options: Any,
+    ) -> None:  # fmt: skip
+        """Train the module."""
+        data = datamodule or (train_dataloaders if _is_module(train_dataloaders) else model)
+        if data is not model:
+            data.prepare_data()
+            data.setup("fit")
+        loader = train_dataloaders if train_dataloaders is not None else data.train_dataloader()
+        loader = data.train_dataloader() if _is_module(loader) else loader
+        model.trainer = self
+        optimizers, schedulers = _configured(model.configure_optimizers())
+        with Loader.watch.fitting(self.max_epochs):
+            for epoch in range(self.max_epochs):
+                model.current_epoch = epoch
+                model.train()
+                for index, batch in enumerate(loader):
+                    for optimizer in optimizers:
+                        self._step(model, optimizer, batch, index)
+                    _move(schedulers, "step")
+                _move(schedulers, "epoch")
+
+    def _step(self, model: Any, optimizer: Any, batch: Any, index: int) -> None:
+        result = model.training_step(batch, index)
+        loss = result["loss"] if isinstance(result, dict) else result
+        if loss is None:
+            return
+        if index % self.accumulate == 0:
+            optimizer.zero_grad()
+        (loss / self.accumulate if self.accumulate > 1 else loss).backward()
+        if self.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), self.clip)
+        if (index + 1) % self.accumulate == 0:
+            optimizer.step()
+
+    def _nothing(self, *args: object, **options: object) -> list[Any]:
+        return []
+
+    test = validate = predict = tune = save_checkpoint = _nothing
+
+
+def from_arguments(kind: Any, args: Any, **options: Any) -> Any:
+    """Make an instance with those arguments of a command line that it names."""
+    named = {"max_epochs", "gradient_clip_val", "accumulate_grad_batches"}
+    named |= set(inspect.signature(kind.__init__).parameters)
+    given = vars(args) if hasattr(args, "__dict__") else dict(args)
+    return kind(**{k: v for k, v in given.items() if k in named} | options)
+
+
+def _is_module(thing: Any) -> bool:
+    return hasattr(thing, "train_dataloader")
+
+
+def _configured(result: Any) -> tuple[list[Any], list[tuple[Any, str]]]:
+    """Read what `configure_optimizers` returns: optimisers, and schedulers with their intervals."""
+    if isinstance(result, dict):
+        result = [result["optimizer"]], [s for s in [result.get("lr_scheduler")] if s is not None]
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], list):
+        optimizers, schedulers = result
+    else:
+        optimizers, schedulers = _listed(result), []
+    return optimizers, [
+        (s["scheduler"], s.get("interval", "epoch")) if isinstance(s, dict) else (s, "epoch")
+        for s in _listed(schedulers)
+    ]
+
+
+def _listed(thing: Any) -> list[Any]:
+    things = list(thing) if isinstance(thing, (list, tuple)) else [thing]
+    return [each for each in things if each is not None]
+
+
+def _move(schedulers: Iterable[tuple[Any, str]], interval: str) -> None:
+    for scheduler, own in schedulers:
+        if own == interval:
+            plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            scheduler.step(*([1.0] if plateau else []))
+
+
+def fill(module: types.ModuleType) -> None:
+    """Give a stand-in module what a submission imports from it."""
+    known = (LightningModule, LightningDataModule, Trainer)
+    vars(module).update({kind.__name__: kind for kind in known})
+    vars(module)["from_argparse_args"] = from_arguments
+    inner = types.SimpleNamespace(from_argparse_args=from_arguments)
+    vars(module)["utilities"] = types.SimpleNamespace(argparse=inner, rank_zero_only=lambda f: f)
+    vars(module)["seed_everything"] = lambda seed=0, **_: torch.manual_seed(seed)

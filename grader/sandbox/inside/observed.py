@@ -1,0 +1,340 @@
+"""The recipe of a training that was watched, as the JSON of `grader.plan.schema`. In the sandbox.
+
+A part that a Plan cannot hold is left to the default recipe, with a note.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from capture import loss_json
+from data import KINDS, Digits, Loader, made_up, unwrapped
+from explain import explain
+from modules import Failure
+from recipe import Part, left_out, within_bounds
+from replay import Loss, Penalty, loss_of, not_plain
+from schedules import Simulation, constant, optimizer_json, plateau_json, summary
+from tensors import CannotCapture
+from torch.optim import lr_scheduler
+from torch.utils import data
+from torch.utils._pytree import tree_leaves
+from trained import Training, broken
+from transforms import transforms_json
+from watch import NOWHERE, Call, Made, Place, Watch
+
+Json = dict[str, Any]
+
+
+class Observed:
+    """Works out the parts of a recipe, one after the other."""
+
+    def __init__(
+        self, training: Training, watch: Watch, failures: list[Failure], defaults: Json,
+        files: set[str],
+    ) -> None:  # fmt: skip
+        self.failures = failures
+        self.training, self.watch, self.defaults, self.files = training, watch, defaults, files
+        self.found: Json = {}
+        self.facts: list[Json] = []
+        self.notes: list[str] = []
+        self.rebuilt_notes: list[str] = []  # that hold only where the grader's loop trains
+        self.loader = training.passes[-1].loader if training.passes else None
+        self.loss: Loss | None = None
+        self.by_hand = ""  # what no schedule says of the learning rates
+
+    def describe(self, names: dict[int, str], classes: int, epochs: Part | None) -> Json:
+        """Return the parts that were seen; `epochs` is what the file says of their number."""
+        if self.loader is not None:
+            self._passes(self.loader, epochs)
+        self._losses(classes)
+        if self.training.optimizers:
+            self._optimizer(names)
+        return self.found
+
+    def _passes(self, loader: Loader, epochs: Part | None) -> None:
+        loop = self._loop(loader)
+        self._take("epochs", lambda: self._epochs(loop, epochs), loop)
+        self._take("batch_size", lambda: self._batch_size(loader), self._place_of(loader))
+        self.found["drop_last"] = bool(getattr(_batches(loader), "drop_last", False))
+        self._transform("train_transform", loader)
+        if (test := self._test_loader(loader)) is not None:
+            self._transform("test_transform", test)
+
+    def level(self) -> tuple[str, str]:
+        """Return the level at which it has to be graded, and why it is no plain loop."""
+        reason = not_plain(self.training, self.loss) if self.training.passes else ""
+        reason = reason or self.by_hand
+        return ("sandboxed" if reason else "rebuilt"), reason
+
+    def _take(self, key: str, read: Callable[[], Any], place: Place, shown: str = "") -> None:
+        try:
+            self.found[key] = within_bounds(key, read())
+        except Exception as error:  # of the submission's code
+            self._leave_out(key, error, place)
+        else:
+            text = shown or str(self.found[key])
+            self.facts.append({"about": key, "value": text[:2000], "where": str(place)})
+
+    def _leave_out(self, key: str, error: Exception, place: Place) -> None:
+        told = explain(error, self.files)
+        self.notes.append(left_out(key, place.text, told["message"], told["where"] or str(place)))
+
+    def _epochs(self, loop: Place, said: Part | None) -> Any:
+        """Count the passes; where their loop ended early, what it says, or the file, counts."""
+        count = len(self.training.passes)
+        declared = self.watch.turns.get(loop, 0)
+        failure = broken(loop, self.failures, self.watch)
+        if count < declared:
+            self.notes.append(
+                f"its loop of {declared} epochs was left after {count} of them here; all are taken "
+                f"over ({loop})"
+            )
+            return declared
+        if failure is None or declared:
+            return count
+        if said is None:
+            raise failure.error
+        return said.thing
+
+    def _loop(self, loader: Loader) -> Place:
+        """Return the loop over the epochs: the innermost that all passes stand in."""
+        common = list(self.training.passes[0].around)
+        for each in self.training.passes[1:]:
+            common = [place for place in common if place in each.around]
+        return common[-1] if common else self._place_of(loader)
+
+    def _place_of(self, loader: Loader) -> Place:
+        return next((place for made, place in self.watch.loaders if made is loader), NOWHERE)
+
+    def _batch_size(self, loader: Loader) -> int:
+        size = getattr(_batches(loader), "batch_size", None)
+        if not isinstance(size, int):
+            raise CannotCapture("the loader does not say how many images a batch has")
+        return min(size, int(self.defaults["samples"]))
+
+    # Transforms
+
+    def _test_loader(self, loader: Loader) -> Loader | None:
+        """Return the last loader that was gone over without learning, of another data set."""
+        own = {id(d) for d in unwrapped(loader.dataset)}
+        for each in reversed(self.watch.passes):
+            last = list(unwrapped(each.loader.dataset))
+            if not each.trains and each.loader is not loader and not own & {id(d) for d in last}:
+                return each.loader
+        return None
+
+    def _transform(self, key: str, loader: Loader) -> None:
+        held = list(_transforms_of(loader.dataset))
+        if not held:
+            if key == "train_transform" and (steps := self._scaled()):
+                self._take(key, lambda: steps, self._place_of(loader))
+                self.facts[-1]["value"] = " → ".join(step["type"] for step in steps)
+            return
+        transform = held[0]
+        place = self._dataset_place(loader)
+        notes: list[str] = []
+
+        def read() -> list[Json]:
+            return transforms_json(transform, notes)
+
+        self._take(key, read, place)
+        self.notes += notes
+        if key == "train_transform" and key in self.found:
+            self._unscaled(self.found[key])
+        if key in self.found:
+            self.facts[-1]["value"] = " → ".join(step["type"] for step in self.found[key])
+
+    def _unscaled(self, steps: list[Json]) -> None:
+        """Note where a transform leaves bytes as large as they are: `ToTensor` of an array."""
+        seen = self._scaled()
+        if len(seen) == 2 and seen[1]["std"][0] < 0.01 and steps[-1]["type"] == "to_float":
+            steps += seen[1:]
+
+    def _scaled(self) -> list[Json]:
+        """Return what became of the pixels of images that no transform has made."""
+        images = [t for b in self.training.batches for t in tree_leaves(b.content)][:1]
+        if not images or not isinstance(images[0], torch.Tensor) or images[0].shape[-1] % 28:
+            return []
+        least, most = float(images[0].min()), float(images[0].max())
+        slope = (most - least) * 255 / float(made_up(KINDS["MNIST"])[0].max())
+        if not slope > 0:
+            return []
+        if abs(slope - 1) < 0.02 and abs(least) < 0.01:
+            return [{"type": "to_float"}]
+        mean, std = round(-least / slope, 4) + 0.0, round(1 / slope, 6)
+        return [{"type": "to_float"}, {"type": "normalize", "mean": [mean], "std": [std]}]
+
+    def _dataset_place(self, loader: Loader) -> Place:
+        for dataset in unwrapped(loader.dataset):
+            if id(dataset) in self.watch.datasets:
+                return self.watch.datasets[id(dataset)]
+        return self._place_of(loader)
+
+    # Loss
+
+    def _losses(self, classes: int) -> None:
+        batch = next((b for b in self.training.batches if b.loss is not None and b.calls), None)
+        if batch is None:
+            return
+        try:
+            self.loss, named = loss_of(batch)
+        except Penalty:
+            self._partial(batch.calls, batch.place, classes)
+            return
+        except CannotCapture as error:
+            self._leave_out("loss", error, batch.place)
+            return
+        place = named.place if named is not None else batch.place
+        loss = self.loss
+        self._take("loss", lambda: loss_json(loss, classes, self.files), place, place.text)
+
+    def _partial(self, calls: list[Call], place: Place, classes: int) -> None:
+        """Take over the part of a loss that has a name, without the penalties added to it."""
+        names = [
+            c for c in calls if "loss" in c.function.__name__ or "entropy" in c.function.__name__
+        ]
+        if not names:
+            return
+        call = names[-1]
+
+        def alone(output: torch.Tensor, target: torch.Tensor) -> Any:
+            return call.function(output, target, *call.args[2:], **_rest(call.options))
+
+        self._take(
+            "loss", lambda: loss_json(alone, classes, self.files), call.place, call.place.text
+        )
+        self.rebuilt_notes.append(
+            f"what is added to the loss is not part of the recipe: only `{call.place.text}` is "
+            f"taken over ({call.place})"
+        )
+
+    # Optimiser and rates
+
+    def _optimizer(self, names: dict[int, str]) -> None:
+        optimizer = self.training.optimizers[-1]
+        made = next((m for m in self.watch.optimizers if m.thing is optimizer), None)
+        place = made.place if made else NOWHERE
+        first = _as_made(optimizer, made)
+        self._take("optimizer", lambda: optimizer_json(first, names), place)
+        if "optimizer" not in self.found:
+            return
+        self.facts[-1]["value"] = summary(self.found["optimizer"])
+        self.found["schedule"] = constant(first)
+        self._schedule(optimizer, first)
+
+    def _schedule(self, optimizer: Any, first: Any) -> None:
+        made = [m for m in self.watch.schedulers if _optimizer_of(m) is optimizer]
+        moved = [m for m in made if m.moves]
+        if made and not self.training.passes:
+            moved = made
+        if moved:
+            chosen = moved[-1]
+            shown = type(chosen.thing).__name__
+            self._take("scheduler", lambda: self._rates(chosen, first), chosen.place, shown)
+            if "scheduler" in self.found:
+                self.found["schedule"] = self.found.pop("scheduler")
+        elif made:
+            self.notes.append(f"scheduler: never stepped ({made[-1].place})")
+        if "schedule" in self.found and not self.found["schedule"].get("plateau"):
+            self._compare_rates(by_batch=bool(moved) and moved[-1].moves[:1] == ["batch"])
+
+    def _rates(self, made: Made, first: Any) -> Json:
+        """Return the learning rate of every step, as the scheduler gives them."""
+        by_batch = made.moves[:1] == ["batch"]
+        if isinstance(made.thing, lr_scheduler.ReduceLROnPlateau):
+            self.rebuilt_notes.append(
+                "ReduceLROnPlateau follows the training "
+                + ("loss" if made.thing.mode == "min" else "accuracy")
+                + " here, whatever the file hands to its step()"
+            )
+            return {**constant(first), "plateau": plateau_json(made.thing, by_batch)}
+        optimizer = copy.copy(first)
+        optimizer.param_groups = [dict(group) for group in first.param_groups]
+        for group, seen in zip(optimizer.param_groups, made.groups, strict=True):
+            group.update(seen)
+        scheduler = self._again(made, optimizer)
+        epochs = self.found.get("epochs") or self.defaults["epochs"]
+        trained = min(epochs, self.defaults["max_epochs"])
+        return Simulation(optimizer, scheduler, by_batch).run(trained, self._steps())
+
+    def _again(self, made: Made, optimizer: Any) -> Any:
+        """Make a scheduler once more, for another optimiser."""
+
+        def twin(value: Any) -> Any:
+            inner = next((m for m in self.watch.schedulers if m.thing is value), None)
+            if inner is not None:
+                return self._again(inner, optimizer)
+            if isinstance(value, (list, tuple)):
+                return type(value)([twin(v) for v in value])
+            return optimizer if isinstance(value, torch.optim.Optimizer) else value
+
+        args = [twin(value) for value in made.args]
+        return type(made.thing)(*args, **{k: twin(v) for k, v in made.options.items()})
+
+    def _steps(self) -> int:
+        size, samples = self.found.get("batch_size"), self.defaults["samples"]
+        size = size or self.defaults["batch_size"]
+        return int(samples // size if self.found.get("drop_last") else -(-samples // size))
+
+    def _compare_rates(self, *, by_batch: bool) -> None:
+        """Where the rates that were seen are not the scheduler's, take those that were seen."""
+        steps, most = self._steps(), self.defaults["max_epochs"]
+        passes = self.training.passes[:most]
+        rates = self.found["schedule"]["lr"]
+        index, seen, right = 0, [], True
+        for turn, each in enumerate(passes):
+            own = [[float(g["lr"]) for g in groups] for b in each.batches for _, groups in b.steps]
+            for rate in own:
+                at = index if by_batch else turn * steps
+                right &= rate == [values[min(at, len(values) - 1)] for values in rates]
+                index += 1
+            seen.append(own)
+        if right or not all(seen) or by_batch:
+            return
+        if all(rate == own[0] for own in seen for rate in own):
+            by_epoch = [own[0] for own in seen]
+            lr = [[e[g] for e in by_epoch for _ in range(steps)] for g in range(len(rates))]
+            self.found["schedule"] = {"lr": [_short(v) for v in lr], "momentum": None}
+        else:
+            self.by_hand = "it sets the learning rate by hand, from batch to batch"
+
+
+def _batches(loader: Loader) -> Any:
+    """Return what makes the batches: the sampler of batches, or the loader itself."""
+    return loader.batch_sampler if loader.batch_sampler is not None else loader
+
+
+def _short(values: list[float]) -> list[float]:
+    return values[:1] if len(set(values)) == 1 else values
+
+
+def _rest(options: Json) -> Json:
+    return {k: v for k, v in options.items() if k not in ("input", "target")}
+
+
+def _optimizer_of(made: Made) -> Any:
+    return getattr(made.thing, "optimizer", None)
+
+
+def _as_made(optimizer: Any, made: Made | None) -> Any:
+    """Return an optimiser as it was before its first step."""
+    twin = copy.copy(optimizer)
+    twin.param_groups = [dict(group) for group in optimizer.param_groups]
+    for group, first in zip(twin.param_groups, made.groups if made else [], strict=False):
+        group.update(first)
+        group.pop("initial_lr", None)
+    return twin
+
+
+def _transforms_of(dataset: Any) -> Iterator[Any]:
+    for each in unwrapped(dataset):
+        for name in ("transform", "transforms"):
+            if (held := getattr(each, name, None)) is not None:
+                yield held
+                break
+        else:
+            if isinstance(each, Digits) and not isinstance(each, data.Subset):
+                continue

@@ -1,0 +1,221 @@
+"""A step that was seen is done again: its loss as a function, and a plain loop beside it."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from capture import _pick_output
+from tensors import CannotCapture
+from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map
+from trained import Training
+from watch import Batch, Call, State, weights_of
+
+Json = dict[str, Any]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Penalty(Exception):
+    """The loss depends on more than what the model returns and the labels."""
+
+
+def loss_of(batch: Batch) -> tuple[Loss, Call | None]:
+    """Return the loss of a batch as a function of output and target, and the call that names it.
+
+    Raises Penalty if it holds a parameter, CannotCapture if it cannot be followed.
+    """
+    if batch.loss is None or not batch.outputs:
+        raise CannotCapture("the loss is not made of what the model returns")
+    output = next((t for t in map(_picked, reversed(batch.outputs)) if _leads(batch, t)), None)
+    target = _target(batch.content)
+    if output is None or target is None:
+        raise CannotCapture("the loss is not made of what the model returns")
+    calls = _slice(batch.calls, batch.loss)
+    _check_leaves(calls, output, target)
+    named = [call for call in calls if _is_loss(call)]
+    return _Replayed(calls, output, target, batch.loss), named[-1] if named else None
+
+
+def _picked(result: Any) -> torch.Tensor | None:
+    try:
+        return _pick_output(result)
+    except CannotCapture:
+        return None
+
+
+def _leads(batch: Batch, output: torch.Tensor | None) -> bool:
+    """Tell whether an output is read on the way to the loss."""
+    if output is None or batch.loss is None:
+        return False
+    read = {id(t) for call in _slice(batch.calls, batch.loss) for t in _tensors(call)}
+    return id(output) in read or output is batch.loss
+
+
+def _target(content: Any) -> torch.Tensor | None:
+    """Return the labels of a batch."""
+    tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
+    return next((t for t in tensors[1:] if not t.is_floating_point()), None)
+
+
+def _slice(calls: list[Call], loss: torch.Tensor) -> list[Call]:
+    """Keep the calls that lead to the loss."""
+    needed, kept = {id(loss)}, []
+    for call in reversed(calls):
+        made = {id(t) for t in tree_leaves(call.result) if isinstance(t, torch.Tensor)}
+        if made & needed:
+            kept.append(call)
+            needed |= {id(t) for t in _tensors(call)}
+    return kept[::-1]
+
+
+def _tensors(call: Call) -> list[torch.Tensor]:
+    leaves = tree_leaves([call.args, call.options])
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def _check_leaves(calls: list[Call], output: torch.Tensor, target: torch.Tensor) -> None:
+    made = {id(output), id(target)}
+    for call in calls:
+        if any(t.requires_grad and id(t) not in made for t in _tensors(call)):
+            raise Penalty
+        made |= {id(t) for t in tree_leaves(call.result)}
+
+
+def _is_loss(call: Call) -> bool:
+    name = getattr(call.function, "__name__", "")
+    return "loss" in name or "cross_entropy" in name
+
+
+class _Replayed:
+    """A loss as the calls that made it, with other tensors for output and target."""
+
+    def __init__(
+        self, calls: list[Call], output: torch.Tensor, target: torch.Tensor, loss: torch.Tensor
+    ) -> None:
+        self._calls, self._output, self._target, self._loss = calls, output, target, loss
+
+    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> Any:
+        """Work out the loss."""
+        known: dict[int, Any] = {id(self._output): output, id(self._target): target}
+
+        def now(value: Any) -> Any:
+            return known.get(id(value), value) if isinstance(value, torch.Tensor) else value
+
+        for call in self._calls:
+            result = call.function(*tree_map(now, call.args), **tree_map(now, call.options))
+            pairs = zip(tree_leaves(call.result), tree_leaves(result), strict=True)
+            known |= {id(old): new for old, new in pairs if isinstance(old, torch.Tensor)}
+        return known[id(self._loss)]
+
+
+def not_plain(training: Training, loss: Loss | None) -> str:
+    """Say what a training does that a plain loop of its recipe would not; "" if it is plain."""
+    batches = training.batches
+    if not training.optimizers:
+        return "no optimiser is ever stepped"
+    if len(training.optimizers) > 1:
+        return "it steps several optimisers"
+    signs = {
+        "it takes more or fewer steps than it draws batches": any(
+            len(batch.steps) != 1 or batch.backwards != 1 for batch in training.drawn
+        ),
+        "it clips gradients": any(batch.clipped for batch in batches),
+        "the model is in evaluation mode: model.train() is missing": not all(
+            batch.was_training for batch in batches
+        ),
+        "its loss is more than a function of scores and labels": loss is None,
+    }
+    found = [sign for sign, holds in signs.items() if holds]
+    if found or loss is None:
+        return found[0]
+    kept = ((batch, batch.before, batch.after) for batch in batches)
+    try:
+        for batch, before, after in kept:
+            if before is None or after is None:
+                continue
+            if not _same(after, _step(training, batch, before, loss)):
+                return _what_differs(training, batch, before, after, loss)
+    except Exception as error:  # of the submission's code, on its own data
+        return f"a step cannot be done again: {type(error).__name__}"
+    return ""
+
+
+def _what_differs(
+    training: Training, batch: Batch, before: State, after: dict[str, torch.Tensor], loss: Loss
+) -> str:
+    """Say why a step is none of a plain loop: gradients that are kept are a common slip."""
+    if _same(after, _step(training, batch, before, loss, clear=False)):
+        return "it keeps the gradients of earlier batches: optimizer.zero_grad() is missing"
+    return "a step changes the weights in another way than a plain one"
+
+
+def _step(
+    training: Training, batch: Batch, before: State, loss: Loss, *, clear: bool = True
+) -> dict[str, torch.Tensor]:
+    """Do the step of a batch again, plainly; return the weights after it."""
+    model = copy.deepcopy(training.model)
+    optimizer, groups = batch.steps[0]
+    twin = _twin(optimizer, training.model, model)
+    twin.load_state_dict(copy.deepcopy(before.optimizer))
+    _put(model, before.weights)
+    for group, seen in zip(twin.param_groups, groups, strict=True):
+        group.update(seen)
+    torch.set_rng_state(before.random[0])
+    random.setstate(before.random[1])
+    np.random.set_state(before.random[2])
+    images, labels = _images(batch.content), _target(batch.content)
+    assert labels is not None
+    model.train()
+    if not clear:
+        for name, parameter in nn.Module.named_parameters(model):
+            parameter.grad = before.gradients.get(name)
+    output = _pick_output(called(model, images))
+    loss(output, labels).backward()  # type: ignore[no-untyped-call] # of PyTorch's own
+    twin.step()
+    return weights_of(model)
+
+
+def called(model: nn.Module, images: torch.Tensor) -> Any:
+    """Call a model with images, or with rows of 784 numbers if it wants those."""
+    try:
+        return model(images)
+    except RuntimeError:
+        return model(images.flatten(1))
+
+
+def _images(content: Any) -> torch.Tensor:
+    tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
+    return next(t for t in tensors if t.is_floating_point())
+
+
+def _twin(optimizer: Any, model: nn.Module, other: nn.Module) -> Any:
+    """Return an optimiser of the same kind for a copy of its model."""
+    pairs = zip(nn.Module.parameters(model), nn.Module.parameters(other), strict=True)
+    twins = {id(old): new for old, new in pairs}
+    twin = copy.copy(optimizer)
+    twin.state = type(optimizer.state)(optimizer.state.default_factory)
+    twin.param_groups = [
+        {**group, "params": [twins.get(id(p), p) for p in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    return twin
+
+
+def _put(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in model.state_dict(keep_vars=True).items():
+            if name in weights:
+                tensor.copy_(weights[name])
+
+
+def _same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Tell whether two states are alike within a few roundings: the operations are the same."""
+    if left.keys() != right.keys():
+        return False
+    pairs = ((left[name].double(), right[name].double()) for name in left)
+    return all(a.shape == b.shape and torch.allclose(a, b, rtol=3e-7, atol=1e-9) for a, b in pairs)

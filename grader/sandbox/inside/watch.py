@@ -1,0 +1,497 @@
+"""Watches a submission train itself on made-up images, and notes what it does. In the sandbox.
+
+Noted are the modules, loaders, optimisers and schedulers it makes, with their places; each pass
+over a loader, with its batches, calls of the model, calls of `backward` and steps; and, for some
+batches, all that is needed to do the same step again. What it means is for `trained` to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import linecache
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from data import Loader
+from tensors import owners
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim import lr_scheduler
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils._pytree import tree_leaves
+
+Json = dict[str, Any]
+
+_MOST_PASSES = 1_000
+_MOST_NUMBERS = 3_000_000  # of a model whose steps are kept to be done again
+_MOST_CALLS = 500  # that are kept of one batch
+_KEPT = 40  # batches of which all is kept
+_CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
+
+
+class Enough(BaseException):
+    """A loop goes on and on; what was seen of it is enough."""
+
+
+class TooSlow(BaseException):
+    """The submission takes far longer than a few images can."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was done: `text` is the expression as it stands there."""
+
+    file: str
+    line: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}" if self.file else ""
+
+
+NOWHERE = Place("", 0)
+
+
+@dataclass
+class Made:
+    """An optimiser or a scheduler with its place, its arguments and its first groups."""
+
+    thing: Any
+    place: Place
+    args: tuple[Any, ...] = ()
+    options: Json = field(default_factory=dict)
+    groups: list[Json] = field(default_factory=list)
+    moves: list[str] = field(default_factory=list)  # of a scheduler: "batch" or "pass"
+    before: int = 0  # modules that were there before it
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function of PyTorch that was called between the start of a batch and `backward`."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    options: Json
+    result: Any
+    place: Place
+
+
+@dataclass
+class State:
+    """The weights, the optimiser and the random numbers at one moment."""
+
+    weights: dict[str, torch.Tensor]
+    optimizer: Json
+    random: tuple[Any, ...]
+    gradients: dict[str, torch.Tensor]
+
+
+@dataclass
+class Batch:
+    """One batch of a pass that may be one of training."""
+
+    content: Any
+    before: State | None = None
+    after: dict[str, torch.Tensor] | None = None
+    model: nn.Module | None = None  # the one called last, from outside any other
+    was_training: bool = False
+    shape: tuple[int, ...] = ()  # of an image it was given
+    backwards: int = 0
+    steps: list[tuple[Any, list[Json]]] = field(default_factory=list)  # optimiser, its groups
+    clipped: bool = False
+    outputs: list[Any] = field(default_factory=list)
+    derived: set[int] = field(default_factory=set)  # the outputs, and what is made of them
+    calls: list[Call] = field(default_factory=list)
+    loss: torch.Tensor | None = None
+    place: Place = NOWHERE  # of `backward`
+
+
+@dataclass
+class Pass:
+    """One pass over a loader; `around` are the loops it stood in, from the outside in."""
+
+    loader: Loader
+    number: int
+    around: list[Place]
+    at: Place = NOWHERE  # its own loop
+    batches: list[Batch] = field(default_factory=list)
+    finished: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything was learned in it."""
+        return any(batch.backwards for batch in self.batches)
+
+
+class Watch:
+    """What was seen. `files` are the submission's places, `loops` the lines of its loops there.
+
+    `source` yields real batches for the passes that train, where there is somebody to give them.
+    """
+
+    def __init__(
+        self, files: set[str], loops: dict[str, list[tuple[int, int]]],
+        source: Callable[[Watch, Pass], Iterator[Any] | None] | None = None,
+    ) -> None:  # fmt: skip
+        self._source = source
+        self.files, self.loops = files, loops
+        self.own: set[str] = set()  # the submission's modules, by name
+        self.modules: list[tuple[nn.Module, Place]] = []
+        self.around: dict[int, list[Place]] = {}  # the loops that a module was made in
+        self.ranges: dict[tuple[str, int], Any] = {}  # code that gives the range of a loop
+        self.turns: dict[Place, int] = {}  # how often a loop says that it turns
+        self._fitting: list[Place] = []  # the call that has a loop of its own
+        self.loaders: list[tuple[Loader, Place]] = []
+        self.optimizers: list[Made] = []
+        self.schedulers: list[Made] = []
+        self.passes: list[Pass] = []
+        self.first: dict[int, tuple[nn.Module, dict[str, torch.Tensor]]] = {}
+        self.datasets: dict[int, Place] = {}
+        self._now: Batch | None = None
+        self._depth = 0
+        self._kept = 0
+
+    # Told by the stand-ins
+
+    def loader_made(self, loader: Loader) -> None:
+        """Note a loader."""
+        self.loaders.append((loader, self._place()))
+
+    @contextlib.contextmanager
+    def fitting(self, epochs: int) -> Iterator[None]:
+        """Note that a stand-in goes over the data so often."""
+        here = self._here()
+        self.turns[here] = epochs
+        self._fitting.append(here)
+        yield
+        self._fitting.pop()
+
+    def dataset_made(self, dataset: Any) -> None:
+        """Note where a data set is made."""
+        self.datasets[id(dataset)] = self._place(skip=dataset)
+
+    def pass_over(self, loader: Loader) -> Iterator[Any]:
+        """Yield the batches of one more pass over a loader."""
+        earlier = sum(p.loader is loader for p in self.passes)
+        if len(self.passes) >= _MOST_PASSES:
+            raise Enough
+        this = Pass(loader, earlier, [*self._around(), *self._fitting], self._here())
+        self.passes.append(this)
+        real = self._source(self, this) if self._source is not None else None
+        for content in loader.batches(earlier, shown=not self.optimizers) if real is None else real:
+            batch = self._now = self._begin(content)
+            if self._source is None:
+                this.batches.append(batch)
+            yield content
+            self._end(batch)
+        this.finished = True
+        self._now = None
+
+    def _begin(self, content: Any) -> Batch:
+        batch = Batch(content)
+        if self._source is not None or not torch.is_grad_enabled():
+            return batch
+        if self.optimizers and self._kept < _KEPT:
+            optimizer = self.optimizers[-1].thing
+            model = self.model_of(optimizer)
+            if model is not None and _numbers(model) <= _MOST_NUMBERS:
+                self._kept += 1
+                batch.before = state_of(model, optimizer)
+        return batch
+
+    def _end(self, batch: Batch) -> None:
+        if batch.before is not None:
+            if not batch.backwards or batch.model is None:
+                batch.before = None
+                self._kept -= 1
+            else:
+                batch.after = weights_of(batch.model)
+        if batch.loss is None:
+            batch.calls.clear()
+
+    # Told by PyTorch's hooks
+
+    def install(self) -> None:
+        """Put the hooks in place, for as long as this process lives."""
+        Loader.watch = self
+        for owner in (torch.utils.data, torch.utils.data.dataloader):
+            vars(owner)["DataLoader"] = Loader
+        _replace(nn.Module, "__init__", self._noting_module)
+        _replace(torch.optim.Optimizer, "__init__", self._noting_optimizer)
+        for name, kind in vars(lr_scheduler).items():
+            if isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler):
+                if "__init__" in vars(kind):
+                    _replace(kind, "__init__", partial(self._noting_scheduler, kind))
+                if "step" in vars(kind) and not name.startswith("_"):
+                    _replace(kind, "step", self._noting_move)
+        _replace(torch.autograd, "backward", self._noting_backward)
+        for owner in (nn.utils, nn.utils.clip_grad):
+            for name in _CLIPS:
+                if hasattr(owner, name):
+                    _replace(owner, name, self._noting_clip)
+        if self._source is not None:  # what follows serves those who describe
+            return
+        register_optimizer_step_pre_hook(self._step)
+        register_module_forward_pre_hook(self._called)
+        register_module_forward_hook(self._returned, always_call=True)
+
+    def _noting_module(self, init: Callable[..., None]) -> Callable[..., None]:
+        def noted(module: nn.Module, *args: Any, **options: Any) -> None:
+            init(module, *args, **options)
+            if type(module).__module__ in ("__main__", *self.own):
+                self._forward_noted(type(module))
+            self.modules.append((module, self._place(skip=module)))
+            self.around[id(module)] = self._around()
+
+        return noted
+
+    def _noting_optimizer(self, init: Callable[..., None]) -> Callable[..., None]:
+        def noted(optimizer: Any, *args: Any, **options: Any) -> None:
+            init(optimizer, *args, **options)
+            made = Made(optimizer, self._place(skip=optimizer), before=len(self.modules))
+            made.groups = [_without(group) for group in optimizer.param_groups]
+            self.optimizers.append(made)
+            model = self.model_of(optimizer)
+            if model is not None and _numbers(model) <= _MOST_NUMBERS:
+                self.first.setdefault(id(model), (model, weights_of(model)))
+
+        return noted
+
+    def _noting_scheduler(self, kind: type[Any], init: Callable[..., None]) -> Callable[..., None]:
+        def noted(scheduler: Any, *args: Any, **options: Any) -> None:
+            options.pop("verbose", None)  # which PyTorch no longer takes
+            if type(scheduler) is kind:
+                made = Made(scheduler, self._place(skip=scheduler), args, options)
+                optimizer = options.get("optimizer", args[0] if args else None)
+                groups = getattr(optimizer, "param_groups", ())
+                made.groups = [_without(group) for group in groups]
+                self.schedulers.append(made)
+            init(scheduler, *args, **options)
+            if type(scheduler) is kind:
+                made.moves.clear()  # its first step is its own affair
+
+        return inspect_like(noted, init)
+
+    def _noting_move(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(scheduler: Any, *args: Any, **options: Any) -> Any:
+            for made in self.schedulers:
+                if made.thing is scheduler:
+                    inside = self._now is not None and self._now.backwards > 0
+                    made.moves.append("batch" if inside else "pass")
+            return step(scheduler, *args, **options)
+
+        return inspect_like(noted, step)
+
+    def _noting_backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(tensors: Any, *args: Any, **options: Any) -> Any:
+            if self._now is not None:
+                self._now.backwards += 1
+                if self._now.loss is None and isinstance(tensors, torch.Tensor):
+                    self._now.loss, self._now.place = tensors, self._place()
+            return backward(tensors, *args, **options)
+
+        return noted
+
+    def _noting_clip(self, clip: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **options: Any) -> Any:
+            if self._now is not None:
+                self._now.clipped = True
+            return clip(*args, **options)
+
+        return noted
+
+    def _step(self, optimizer: Any, args: object, options: object) -> None:
+        if self._now is not None:
+            groups = [_without(group) for group in optimizer.param_groups]
+            self._now.steps.append((optimizer, groups))
+
+    def _forward_noted(self, kind: type[nn.Module]) -> None:
+        """Let `model.forward(x)`, called from outside, be a call of the model."""
+        forward = vars(kind).get("forward")
+        if self._source is not None:  # no hook notes calls then
+            return
+        if not inspect.isfunction(forward) or hasattr(forward, "noted"):
+            return
+
+        def noted(module: nn.Module, *args: Any, **options: Any) -> Any:
+            outside = self._depth == 0 and self._now is not None and not self._is_loss(args)
+            return module(*args, **options) if outside else forward(module, *args, **options)
+
+        noted.noted = True  # type: ignore[attr-defined]
+        kind.forward = inspect_like(noted, forward)
+
+    def _called(self, module: nn.Module, args: Any) -> None:
+        if self._depth == 0 and self._now is not None and not self._is_loss(args):
+            self._now.model, self._now.was_training = module, module.training
+            if args and isinstance(args[0], torch.Tensor):
+                self._now.shape = tuple(args[0].shape[1:])
+            self._depth = 1
+        elif self._depth:
+            self._depth += 1
+
+    def _returned(self, module: nn.Module, args: Any, result: Any) -> None:
+        if self._depth:
+            self._depth -= 1
+            if not self._depth and self._now is not None and torch.is_grad_enabled():
+                self._now.outputs.append(result)
+                self._now.derived |= {id(leaf) for leaf in tree_leaves(result)}
+
+    def _is_loss(self, args: Any) -> bool:
+        """Tell a loss, which is called with what the model returned, from a model."""
+        return self._now is not None and any(id(t) in self._now.derived for t in tree_leaves(args))
+
+    def called(self, function: Any, args: tuple[Any, ...], options: Json, result: Any) -> None:
+        """Note a call of PyTorch's that is made outside the model, before `backward`."""
+        now = self._now
+        if now is None or self._depth or now.loss is not None or len(now.calls) >= _MOST_CALLS:
+            return
+        if torch.is_grad_enabled():
+            now.calls.append(Call(function, args, options, result, self._place()))
+            if any(id(leaf) in now.derived for leaf in tree_leaves((args, options))):
+                now.derived |= {id(leaf) for leaf in tree_leaves(result)}
+
+    # What belongs together
+
+    def model_of(self, optimizer: Any) -> nn.Module | None:
+        """Return the module that holds an optimiser's parameters and is part of no other.
+
+        Of those that were there when it was made: what wraps a trained network is another matter.
+        """
+        mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        count = next((m.before for m in self.optimizers if m.thing is optimizer), None)
+        modules = self.modules[:count]
+        inner = {id(child) for module, _ in modules for child in module._modules.values()}
+        found = None
+        for module, _ in modules:
+            if id(module) not in inner and _holds(module, mine):
+                found = module
+        return found
+
+    # Places
+
+    def _frames(self) -> Iterator[FrameType]:
+        """Yield the submission's frames, from the inside out."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_filename in self.files:
+                yield frame
+            frame = frame.f_back
+
+    def _place(self, skip: object = None) -> Place:
+        """Return the innermost place that is not in the making of `skip` itself."""
+        for frame in self._frames():
+            first = frame.f_code.co_varnames[:1]
+            if skip is None or not first or frame.f_locals.get(first[0]) is not skip:
+                return _place_of(frame)
+        return NOWHERE
+
+    def _around(self) -> list[Place]:
+        """Return the loops that are under way, but for the one that begins."""
+        frames = list(self._frames())
+        found: list[Place] = []
+        for depth, frame in enumerate(frames):
+            file, line = frame.f_code.co_filename, frame.f_lineno
+            head = frame.f_code.co_firstlineno if frame.f_code.co_name != "<module>" else 0
+            loops = [
+                Place(file, start) for start, end in self.loops.get(file, ())
+                if head <= start <= line <= end and not (depth == 0 and start == line)
+            ]  # fmt: skip
+            found = sorted(loops, key=lambda place: place.line) + found
+            self._count_turns(loops, frame)
+        return found
+
+    def _here(self) -> Place:
+        """Return the line that is under way."""
+        frame = next(self._frames(), None)
+        return NOWHERE if frame is None else Place(frame.f_code.co_filename, frame.f_lineno)
+
+    def _count_turns(self, loops: list[Place], frame: FrameType) -> None:
+        for place in loops:
+            code = self.ranges.get((place.file, place.line))
+            if code is not None and place not in self.turns:
+                with contextlib.suppress(Exception):  # of names that are gone
+                    known = {"__builtins__": {"range": range, "len": len, "int": int}}
+                    scope = frame.f_globals | frame.f_locals | known
+                    self.turns[place] = len(eval(code, scope))  # noqa: S307 - in the sandbox
+
+
+def _replace(owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Any]) -> None:
+    setattr(owner, name, wrap(getattr(owner, name)))
+
+
+def _place_of(frame: FrameType) -> Place:
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+    first, last, start, end = positions
+    if first is None or last is None or start is None or end is None:
+        return Place(file, line)
+    lines = [linecache.getline(file, number).rstrip("\n") for number in range(first, last + 1)]
+    if not lines:
+        return Place(file, line)
+    lines[-1] = lines[-1].encode()[:end].decode(errors="replace")
+    lines[0] = lines[0].encode()[start:].decode(errors="replace")
+    return Place(file, first, " ".join(text.strip() for text in lines)[:300])
+
+
+def inspect_like(function: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a wrapper show the signature of what it wraps."""
+    function.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    function.__doc__ = original.__doc__
+    return function
+
+
+def state_of(model: nn.Module, optimizer: Any) -> State:
+    """Copy all that decides what the next step does."""
+    numbers = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    gradients = {
+        name: parameter.grad.clone()
+        for name, parameter in nn.Module.named_parameters(model)
+        if parameter.grad is not None
+    }
+    return State(weights_of(model), copy.deepcopy(optimizer.state_dict()), numbers, gradients)
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copy every parameter and buffer, each once, by the name that comes first."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for path, module in owners(model):
+        for table in (module._parameters, module._buffers):
+            for key, tensor in table.items():
+                if tensor is None or id(tensor) in seen or nn.parameter.is_lazy(tensor):
+                    continue
+                seen.add(id(tensor))
+                copied = tensor.detach().clone(memory_format=torch.contiguous_format)
+                found[f"{path}.{key}" if path else key] = copied
+    return found
+
+
+def _holds(module: nn.Module, wanted: set[int]) -> bool:
+    return any(id(p) in wanted for _, m in owners(module) for p in m._parameters.values())
+
+
+def _numbers(model: nn.Module) -> int:
+    found = (
+        t for _, m in owners(model) for t in [*m._parameters.values(), *m._buffers.values()]
+        if t is not None and not nn.parameter.is_lazy(t)
+    )  # fmt: skip
+    return sum(tensor.numel() for tensor in found)
+
+
+def _without(group: Json) -> Json:
+    return {key: value for key, value in group.items() if key != "params"}
+
+
+def clock() -> float:
+    """Return seconds from an arbitrary start."""
+    return time.monotonic()

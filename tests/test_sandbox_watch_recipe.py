@@ -1,0 +1,480 @@
+"""The recipe that a file trains with, as it was seen: each part with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader.plan.schema import Description
+from grader.submission import read_program
+from tests.describing import described_here
+from tests.reading import HEAD, TRAIN, net, notebook, refusal, script, write
+
+DATA = """\
+train_t = transforms.Compose([transforms.RandomRotation(7), transforms.ToTensor()])
+test_t = transforms.Compose([transforms.ToTensor()])
+train_set = datasets.MNIST('data', train=True, download=True, transform=train_t)
+test_set = datasets.MNIST('data', train=False, download=True, transform=test_t)
+train_loader = torch.utils.data.DataLoader(train_set, batch_size=SIZE, shuffle=True)
+test_loader = torch.utils.data.DataLoader(test_set, batch_size=1000)
+"""
+TEST = """\
+def test(model, loader):
+    model.eval()
+    with torch.no_grad():
+        return sum((model(x).argmax(1) == y).sum().item() for x, y in loader)
+"""
+LOOP = """\
+model = Net()
+optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=6, verbose=True)
+for epoch in range(1, EPOCHS + 1):
+    train(model, 'cpu', train_loader, optimizer, epoch)
+    test(model, test_loader)
+    scheduler.step()
+"""
+USUAL = (net(), TRAIN + TEST, "SIZE = 64\nEPOCHS = 15", DATA, LOOP)
+
+
+def watched(folder: Path, *parts: str, size: int = 64, epochs: int = 15) -> Description:
+    """Describe a script with a network, a function that trains, data, and some parts."""
+    sizes = f"SIZE = {size}\nEPOCHS = {epochs}"
+    return described_here(script(folder, net(), TRAIN + TEST, sizes, DATA, *parts))
+
+
+def told(found: Description) -> dict[str, tuple[str, str]]:
+    """Return each fact's value and place."""
+    return {fact.about: (fact.value, fact.where) for fact in found.provenance}
+
+
+def rates(found: Description) -> list[float]:
+    """Return the learning rate at the start of each epoch."""
+    assert found.schedule is not None
+    assert found.epochs is not None
+    (lr,) = found.schedule.lr
+    steps = max(1, len(lr) // found.epochs)
+    return [round(value, 9) for value in lr[::steps]]
+
+
+def learning_rate(found: Description) -> object:
+    """Return the learning rate that the optimiser was made with."""
+    assert found.optimizer is not None
+    return found.optimizer.groups[0].options["lr"]
+
+
+def kinds(steps: object) -> list[str]:
+    """Name the steps of a transform."""
+    assert isinstance(steps, list)
+    return [type(step).__name__ for step in steps]
+
+
+def test_the_recipe_of_a_notebook(tmp_path: Path) -> None:
+    """Optimiser, scheduler, loss, transforms, batch size and epochs, each with its cell."""
+    found = described_here(read_program(notebook(tmp_path, HEAD, *USUAL)))
+    assert told(found) == {
+        "epochs": ("15", "work.ipynb, cell 6, line 4"),
+        "batch_size": ("64", "work.ipynb, cell 5, line 5"),
+        "train_transform": ("affine → to_float", "work.ipynb, cell 5, line 3"),
+        "test_transform": ("to_float", "work.ipynb, cell 5, line 4"),
+        "loss": ("F.nll_loss(model(data.to(device)), target.to(device))",
+                 "work.ipynb, cell 3, line 5"),
+        "optimizer": ("SGD(lr=0.05, momentum=0.9)", "work.ipynb, cell 6, line 2"),
+        "scheduler": ("StepLR", "work.ipynb, cell 6, line 3"),
+    }  # fmt: skip
+    assert rates(found) == [0.05] * 6 + [0.005] * 6 + [0.0005] * 3
+    assert found.level == "rebuilt"
+
+
+def test_everything_in_functions(tmp_path: Path) -> None:
+    """The same inside `main`, with loaders made by a function and arguments passed on."""
+    body = LOOP.replace("EPOCHS", "args.epochs").replace("train_loader", "loader")
+    body = body.replace("test_loader", "other")
+    loaders = "def loaders(SIZE):\n" + "".join(f"    {x}\n" for x in DATA.splitlines())
+    main = (
+        "def main():\n    parser = argparse.ArgumentParser()\n"
+        "    parser.add_argument('--epochs', type=int, default=7)\n"
+        "    parser.add_argument('--no-cuda', action='store_true')\n"
+        "    args = parser.parse_args()\n    loader, other = loaders(32)\n"
+        + "".join(f"    {x}\n" for x in body.splitlines())
+    )
+    found = described_here(
+        script(tmp_path, "import argparse", net(), TRAIN + TEST,
+               loaders + "    return train_loader, test_loader\n", main,
+               "if __name__ == '__main__':\n    main()")
+    )  # fmt: skip
+    assert (found.epochs, found.batch_size) == (7, 32)
+    assert kinds(found.train_transform) == ["Affine", "ToFloat"]
+    assert kinds(found.test_transform) == ["ToFloat"]
+    assert learning_rate(found) == 0.05
+
+
+def test_a_scheduler_stepped_with_every_batch(tmp_path: Path) -> None:
+    """`scheduler.step()` beside `optimizer.step()` moves with batches, of the loader's number."""
+    step = TRAIN.replace("def train(", "def step(").replace("epoch)", "scheduler)")
+    loop = (
+        "model = Net()\noptimizer = optim.SGD(model.parameters(), lr=0.1)\n"
+        "steps = len(train_loader) * EPOCHS\n"
+        "scheduler = optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)\n"
+        "for epoch in range(EPOCHS):\n"
+        "    step(model, 'cpu', train_loader, optimizer, scheduler)\n"
+    )
+    found = watched(tmp_path, step + "        scheduler.step()\n", loop, epochs=3)
+    assert found.schedule is not None
+    assert len(found.schedule.lr[0]) == 3 * 938
+    assert found.schedule.lr[0][0] == pytest.approx(0.004)
+    assert max(found.schedule.lr[0]) == pytest.approx(0.1)
+
+
+def test_a_scheduler_never_stepped_is_left_out(tmp_path: Path) -> None:
+    """A scheduler without steps changes nothing, and the notes say so."""
+    found = watched(tmp_path, LOOP.replace("    scheduler.step()\n", ""))
+    assert rates(found) == [0.05]
+    assert "never stepped" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "batch_size=48", "48", "**dict(batch_size=48, shuffle=True)", "**options",
+        "batch_size=48 if torch.cuda.is_available() else 4",
+        "**(dict(batch_size=48) if use_cuda else dict(batch_size=4))",
+        "batch_sampler=torch.utils.data.BatchSampler("
+        "torch.utils.data.RandomSampler(train_set), 48, False)",
+    ],
+)  # fmt: skip
+def test_batch_sizes(tmp_path: Path, given: str) -> None:
+    """However the loader is told its batch size; where a GPU decides, with one."""
+    data = DATA.replace("batch_size=SIZE, shuffle=True", given)
+    options = "use_cuda = torch.cuda.is_available()\noptions = dict(batch_size=48)\nEPOCHS = 1"
+    found = described_here(script(tmp_path, net(), TRAIN + TEST, options, data, LOOP))
+    assert found.batch_size == 48
+
+
+@pytest.mark.parametrize(
+    ("loop", "count"),
+    [
+        ("for epoch in range(12):", 12),
+        ("for epoch in range(1, 12):", 11),
+        ("for epoch in tqdm(range(1, EPOCHS)):", 14),
+        ("for epoch in trange(9):", 9),
+        ("epoch = 0\nwhile epoch < 30:\n    epoch += 1", 30),
+        ("for epoch in list(range(100)):\n    if epoch == 8: break", 8),
+        ("for epoch in [1, 2, 3]:", 3),
+        ("for phase in (5, 4):\n  for epoch in range(phase):", 9),
+    ],
+)
+def test_epochs_are_counted_as_the_loop_counts(tmp_path: Path, loop: str, count: int) -> None:
+    """An epoch is a pass in which the optimiser stepped, whatever loop it stands in."""
+    text = LOOP.replace("for epoch in range(1, EPOCHS + 1):", loop)
+    assert watched(tmp_path, "from tqdm import tqdm, trange", text).epochs == count
+
+
+AGAIN = """\
+for epoch in range(EPOCHS, EPOCHS + 5):
+    train(model, 'cpu', train_loader, optimizer, epoch)
+"""
+
+
+def test_loops_one_after_another_count_together(tmp_path: Path) -> None:
+    """Fifteen epochs and five more are twenty, with the rates that they had."""
+    found = watched(tmp_path, LOOP, "optimizer.param_groups[0]['lr'] = 0.001", AGAIN)
+    assert found.epochs == 20
+
+
+def test_two_fits_are_one_training(tmp_path: Path) -> None:
+    """A helper that is called twice with other rates trains all epochs, each with its own rate."""
+    fit = (
+        "def fit(epochs, lr, model, loader):\n    opt = optim.SGD(model.parameters(), lr=lr)\n"
+        "    for epoch in range(epochs):\n        train(model, 'cpu', loader, opt, epoch)\n"
+    )
+    found = watched(tmp_path, fit, "model = Net()\nfit(4, .1, model, train_loader)\n"
+                    "fit(2, .01, model, train_loader)")  # fmt: skip
+    assert found.epochs == 6
+    assert found.level == "sandboxed" or rates(found) == [0.1] * 4 + [0.01] * 2
+
+
+def test_rates_set_by_hand(tmp_path: Path) -> None:
+    """A rate that the loop sets itself is the rate of its epochs."""
+    loop = (
+        "model = Net()\noptimizer = optim.SGD(model.parameters(), lr=0.1)\n"
+        "for epoch in range(4):\n"
+        "    for g in optimizer.param_groups: g['lr'] = 0.1 / (epoch + 1)\n"
+        "    train(model, 'cpu', train_loader, optimizer, epoch)\n"
+    )
+    assert rates(watched(tmp_path, loop)) == [0.1, 0.05, pytest.approx(0.1 / 3), 0.025]
+
+
+def test_of_two_optimisers_the_one_that_steps_counts(tmp_path: Path) -> None:
+    """An optimiser that is made and never stepped is none of the recipe."""
+    loop = LOOP.replace("optimizer = ", "spare = optim.Adam(model.parameters())\noptimizer = ", 1)
+    found = watched(tmp_path, loop, "unused = optim.RMSprop(model.parameters())")
+    assert found.optimizer is not None
+    assert found.optimizer.name == "SGD"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["params = net.parameters()\nopt = optim.Adam(params)",
+     "opt = getattr(optim, 'Adam')(net.parameters())",
+     "make = {'adam': optim.Adam}['adam']\nopt = make([p for p in net.parameters()])"],
+)  # fmt: skip
+def test_however_an_optimiser_is_made(tmp_path: Path, parameters: str) -> None:
+    """Names, registries and lists of parameters do not hide an optimiser."""
+    loop = "for epoch in range(2):\n    train(net, 'cpu', train_loader, opt, epoch)\n"
+    found = watched(tmp_path, f"net = Net()\n{parameters}\n{loop}")
+    assert found.optimizer is not None
+    assert found.optimizer.name == "Adam"
+    assert learning_rate(found) == 0.001
+
+
+def test_a_scheduler_of_the_file(tmp_path: Path) -> None:
+    """A scheduler class or function of the student's own gives the rates it gave."""
+    own = (
+        "class Warm(optim.lr_scheduler.LRScheduler):\n    def get_lr(self):\n"
+        "        return [b * min(1, (self.last_epoch + 1) / 3) for b in self.base_lrs]\n"
+    )
+    loop = LOOP.replace("optim.lr_scheduler.StepLR(optimizer, step_size=6, verbose=True)",
+                        "Warm(optimizer)")  # fmt: skip
+    found = watched(tmp_path, own, loop, epochs=4)
+    assert rates(found) == [pytest.approx(0.05 / 3), pytest.approx(0.1 / 3), 0.05, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        ("part = torch.utils.data.Subset(train_set, range(30_000))", 30_000),
+        ("part, rest = torch.utils.data.random_split(train_set, [50_000, 10_000])", 50_000),
+        ("part = torch.utils.data.ConcatDataset([train_set, train_set])", 120_000),
+    ],
+)
+def test_the_length_of_the_data_is_what_the_file_makes_of_it(
+    tmp_path: Path, line: str, size: int
+) -> None:
+    """Subsets, halves and sums of data sets have their own number of images and steps."""
+    data = f"{line}\nassert len(part) == {size}\n"
+    data += "train_loader = torch.utils.data.DataLoader(part, batch_size=100)\n"
+    data += f"assert len(train_loader) == {size // 100}\n"
+    found = watched(tmp_path, data, LOOP, epochs=2)
+    assert found.epochs == 2
+    assert found.batch_size == 100
+    assert kinds(found.train_transform) == ["Affine", "ToFloat"]
+
+
+def test_a_test_half_of_the_training_data_has_no_random_transform(tmp_path: Path) -> None:
+    """A half that was split off to test on does not bring its augmentation into the test."""
+    split = (
+        "train_set, test_set = torch.utils.data.random_split(train_set, [50_000, 10_000])\n"
+        "train_loader = torch.utils.data.DataLoader(train_set, batch_size=100)\n"
+        "test_loader = torch.utils.data.DataLoader(test_set, batch_size=100)\n"
+    )
+    assert "Affine" not in kinds(watched(tmp_path, split, LOOP, epochs=2).test_transform or [])
+
+
+def test_a_data_set_of_the_file_around_another(tmp_path: Path) -> None:
+    """A wrapper that applies its transform itself is trained through."""
+    own = (
+        "class Own(torch.utils.data.Dataset):\n    def __init__(self, inner, transform):\n"
+        "        self.inner, self.transform = inner, transform\n"
+        "    def __len__(self):\n        return len(self.inner)\n"
+        "    def __getitem__(self, i):\n        x, y = self.inner[i]\n"
+        "        return self.transform(x), y\n"
+        "wrapped = Own(datasets.MNIST('.'), train_t)\n"
+        "train_loader = torch.utils.data.DataLoader(wrapped, batch_size=100)\n"
+    )
+    found = watched(tmp_path, own, LOOP, epochs=2)
+    assert (found.epochs, found.batch_size) == (2, 100)
+    assert kinds(found.train_transform) == ["Affine", "ToFloat"]
+
+
+def test_statistics_of_the_data_are_those_of_mnist(tmp_path: Path) -> None:
+    """Mean and deviation that a file works out from its images are MNIST's own."""
+    stats = (
+        "raw = datasets.MNIST('.', download=True)\n"
+        "mean, std = raw.data.float().mean() / 255, raw.data.float().std() / 255\n"
+        "norm = transforms.Normalize((float(mean),), (float(std),))\n"
+        "train_t = transforms.Compose([transforms.ToTensor(), norm])\n"
+    )
+    data = DATA.split("\n", 1)[1]
+    found = described_here(
+        script(tmp_path, net(), TRAIN + TEST, "SIZE = 64\nEPOCHS = 2", stats, data, LOOP)
+    )
+    assert found.train_transform is not None
+    norm = found.train_transform[-1]
+    assert getattr(norm, "mean") == [pytest.approx(0.1307, abs=1e-3)]  # noqa: B009 - of a union
+    assert getattr(norm, "std") == [pytest.approx(0.3081, abs=1e-3)]  # noqa: B009 - of a union
+
+
+def test_drop_last_is_seen(tmp_path: Path) -> None:
+    """A loader that leaves out the last batch is one that does so in the plan."""
+    data = "train_loader = torch.utils.data.DataLoader(train_set, batch_size=64, drop_last=True)"
+    assert watched(tmp_path, data, LOOP, epochs=2).drop_last is True
+
+
+def test_what_is_added_to_the_loss_makes_a_loop_its_own(tmp_path: Path) -> None:
+    """A penalty on the weights is part of the training, so the file's own loop trains."""
+    step = TRAIN.replace(
+        "        loss.backward()",
+        "        loss += 1e-4 * sum(p.abs().sum() for p in model.parameters())\n"
+        "        loss.backward()",
+    )
+    found = watched(tmp_path, step, LOOP, epochs=2)
+    assert found.level == "sandboxed"
+    assert found.loss is not None
+
+
+def test_the_recipe_of_the_model_chosen(tmp_path: Path) -> None:
+    """Of two trainings the one of the chosen model counts."""
+    first = LOOP.replace("Net()", "Old()").replace("0.05", "0.5").replace("EPOCHS", "3")
+    program = script(tmp_path, net("Old"), *USUAL[:-1], first, LOOP)
+    assert learning_rate(described_here(program)) == 0.05
+    old = described_here(read_program(tmp_path / "work.py", model="Old"))
+    assert (learning_rate(old), old.epochs) == (0.5, 3)
+
+
+def test_modules_hold_the_training(tmp_path: Path) -> None:
+    """Training and loaders may live in siblings."""
+    write(tmp_path, "data.py", HEAD + "SIZE = 96\n" + DATA)
+    write(tmp_path, "engine.py", HEAD + TRAIN + TEST)
+    top = "from data import *\nfrom engine import train, test\nEPOCHS = 4\n"
+    write(tmp_path, "work.py", "\n".join([HEAD, net(), top, LOOP]))
+    found = described_here(read_program(tmp_path))
+    assert (found.batch_size, found.epochs) == (96, 4)
+    assert told(found)["batch_size"][1] == "data.py, line 11"
+    assert told(found)["loss"][1].startswith("engine.py")
+
+
+def test_names_win_in_a_file_written_for_the_grader(tmp_path: Path) -> None:
+    """With `MODEL` in the file its names win over what its training does."""
+    loop = LOOP.replace("range(1, EPOCHS + 1)", "range(2)")
+    assert watched(tmp_path, loop, "MODEL = Net").epochs == 15
+    assert watched(tmp_path, loop).epochs == 2
+
+
+def test_nothing_of_the_recipe_is_invented(tmp_path: Path) -> None:
+    """A file with a model alone has no recipe."""
+    found = described_here(script(tmp_path, net()))
+    assert (found.epochs, found.batch_size, found.optimizer, found.loss) == (None,) * 4
+    assert found.provenance == []
+
+
+@pytest.mark.parametrize(
+    ("head", "made"),
+    [
+        ("class Config:\n    lr, epochs = 0.25, 6\nconfig = Config()", "config.lr"),
+        ("from dataclasses import dataclass\n@dataclass\nclass C:\n    lr: float = 0.25\n"
+         "    epochs: int = 6\nconfig = C()", "config.lr"),
+        ("import wandb\nwandb.init(project='x', config={'lr': 0.25, 'epochs': 6})\n"
+         "config = wandb.config", "config.lr"),
+        ("import wandb\nconfig = wandb.config\nconfig.lr = 0.25\nconfig.epochs = 6",
+         "config.lr"),
+        ("import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', default=0.25)\n"
+         "p.add_argument('--epochs', default=6)\nconfig, _ = p.parse_known_args()", "config.lr"),
+        ("import types\nconfig = types.SimpleNamespace(**{'lr': 0.25, 'epochs': 6})",
+         "vars(config)['lr']"),
+    ],
+    ids=["class", "dataclass", "wandb.init", "wandb.config", "argparse", "namespace"],
+)  # fmt: skip
+def test_configs(tmp_path: Path, head: str, made: str) -> None:
+    """Wherever rates and epochs are kept, they are those of the run."""
+    loop = LOOP.replace("0.05", made).replace("EPOCHS", "config.epochs")
+    found = watched(tmp_path, head, loop)
+    assert (learning_rate(found), found.epochs) == (0.25, 6)
+
+
+def test_a_trainer_class(tmp_path: Path) -> None:
+    """A training in methods is seen like any other."""
+    trainer = (
+        "class Trainer:\n    def __init__(self, model, lr, loader):\n"
+        "        self.model = model.to('cpu')\n        self.writer = SummaryWriter()\n"
+        "        self.loader = loader\n        self.criterion = nn.NLLLoss()\n"
+        "        self.optimizer = self.make_optimizer(lr)\n"
+        "    def make_optimizer(self, lr):\n"
+        "        return optim.SGD(self.model.parameters(), lr=lr)\n"
+        "    @staticmethod\n    def loss_of(criterion, output, target):\n"
+        "        return criterion(output, target)\n"
+        "    def fit(self, epochs):\n        for epoch in range(epochs):\n"
+        "            for data, target in self.loader:\n"
+        "                self.optimizer.zero_grad()\n"
+        "                loss = self.loss_of(self.criterion, self.model(data), target)\n"
+        "                loss.backward()\n                self.optimizer.step()\n"
+        "                self.writer.add_scalar('loss', loss.item(), epoch)\n"
+    )
+    run = "trainer = Trainer(Net(3), 0.25, train_loader)\ntrainer.fit(6)\n"
+    writer = "from torch.utils.tensorboard import SummaryWriter"
+    found = watched(tmp_path, writer, trainer, run, size=16)
+    assert (learning_rate(found), found.epochs, found.batch_size) == (0.25, 6, 16)
+    assert "criterion" in told(found)["loss"][0]
+
+
+def test_a_model_that_trains_itself(tmp_path: Path) -> None:
+    """A network with a `fit` of its own is trained by it."""
+    own = net().replace(
+        "    def forward",
+        "    def fit(self, loader, lr, epochs):\n"
+        "        opt = optim.SGD(self.parameters(), lr=lr)\n"
+        "        for epoch in range(epochs):\n            for x, y in loader:\n"
+        "                opt.zero_grad()\n                F.nll_loss(self(x), y).backward()\n"
+        "                opt.step()\n    def forward",
+    )
+    found = watched(tmp_path, own, "Net(3).fit(train_loader, 0.2, 5)")
+    assert (learning_rate(found), found.epochs) == (0.2, 5)
+
+
+def test_a_function_that_keeps_its_network_to_itself(tmp_path: Path) -> None:
+    """The network that is trained counts, not one of its class that is made elsewhere."""
+    main = "def main():\n" + "".join(f"    {x}\n" for x in LOOP.splitlines())
+    found = watched(tmp_path, main.replace("Net()", "Net(3)"), "other = Net(4)\nmain()", epochs=3)
+    assert found.model.tensors[0].shape[0] == 3
+    assert found.epochs == 3
+
+
+def test_lightning(tmp_path: Path) -> None:
+    """A LightningModule is trained as its own methods say, though Lightning is not installed."""
+    lightning = (
+        "import pytorch_lightning as pl\nclass Lit(pl.LightningModule):\n"
+        "    def __init__(self, lr=0.02):\n        super().__init__()\n"
+        "        self.save_hyperparameters()\n        self.net = Net(3)\n"
+        "    def forward(self, x):\n        return self.net(x)\n"
+        "    def training_step(self, batch, batch_idx):\n        x, y = batch\n"
+        "        loss = F.nll_loss(self(x), y)\n        self.log('loss', loss)\n"
+        "        return loss\n"
+        "    def configure_optimizers(self):\n"
+        "        return optim.Adam(self.parameters(), lr=self.hparams.lr)\n"
+        "trainer = pl.Trainer(max_epochs=7)\ntrainer.fit(Lit(), train_loader)\n"
+    )
+    found = watched(tmp_path, lightning)
+    assert found.epochs == 7
+    assert learning_rate(found) == 0.02
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [("from tensorflow import keras\nmodel = keras.Sequential([keras.layers.Dense(10)])", "Keras"),
+     ("from keras.models import Sequential\nmodel = Sequential()", "Keras"),
+     ("from fastai.vision.all import *\nlearn = cnn_learner(dls, resnet18)", "fastai"),
+     ("import flax.linen as nn\nclass Net(nn.Module):\n    pass", "Flax")],
+)  # fmt: skip
+def test_other_frameworks_are_named(tmp_path: Path, head: str, word: str) -> None:
+    """A submission for another framework is told that this assignment asks for PyTorch."""
+    message = refusal(write(tmp_path, "work.py", head)).message
+    assert "asks for PyTorch" in message
+    assert word in message or "TensorFlow" in message
+
+
+def test_other_images_are_told(tmp_path: Path) -> None:
+    """A file that trains on FashionMNIST is told that it is tested on MNIST."""
+    data = DATA.replace("datasets.MNIST", "datasets.FashionMNIST")
+    found = watched(tmp_path, data, LOOP, epochs=2)
+    assert "FashionMNIST" in " ".join(found.notes)
+
+
+def test_a_person_may_decide_whose_recipe_counts(tmp_path: Path) -> None:
+    """`--recipe default` leaves the file's own aside, `--recipe own` misses one that is missing."""
+    trained = write(tmp_path, "trained.py", "\n".join([HEAD, *USUAL]))
+    bare = write(tmp_path, "bare.py", HEAD + net())
+    default = described_here(read_program(trained, recipe="default"))
+    assert default.optimizer is None
+    assert "--recipe default" in " ".join(default.notes)
+    missing = described_here(read_program(bare, recipe="own"))
+    assert [flaw.about for flaw in missing.flaws] == ["optimizer"]
