@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -48,8 +48,8 @@ def into(name: str, change: Change) -> Changing:
     return lambda *_: hook
 
 
-def alike(names: Collection[str], change: Change, held: Collection[str] = ()) -> Changing:
-    """Return what changes results that are the same numbers, and keeps `held` as they were.
+def alike(names: Sequence[str], change: Change, held: Collection[str] = ()) -> Changing:
+    """Return what changes results that are the numbers of the first, and keeps `held` as they were.
 
     All are changed in the same way, also where one is made of another: what they were is changed.
     What is `held` is so from the first of them on.
@@ -57,11 +57,13 @@ def alike(names: Collection[str], change: Change, held: Collection[str] = ()) ->
 
     def made(laboratory: Laboratory, mode: str, index: int) -> Hook:
         usual = laboratory.values(mode, laboratory.draw(index))
+        one = usual[names[0]].flatten()
+        same = {n for n in names if _is_near(usual[n].flatten(), one)}  # a gate may be shut here
         behind: set[str] = set()
 
         def hook(op: Operation) -> object:
             node, result = op.node, op()
-            if node.name in names:
+            if node.name in same:
                 behind.update(held)
                 return replaced(node, result, change(usual[node.name]))
             held_at = node.name in behind
@@ -70,6 +72,12 @@ def alike(names: Collection[str], change: Change, held: Collection[str] = ()) ->
         return hook
 
     return made
+
+
+def _is_near(value: torch.Tensor, other: torch.Tensor) -> bool:
+    return value.shape == other.shape and bool(
+        (value - other).abs().max() <= 1e-4 * other.abs().max()
+    )
 
 
 def _changed(node: Node, result: Any, change: Change) -> Any:  # noqa: ANN401

@@ -128,9 +128,22 @@ def _hooks(laboratory: Laboratory) -> Iterator[tuple[Hook, Hook]]:
     yield partial(_at_its_mean, middle), partial(_at_its_mean, latest)
     nodes = [n for n in laboratory.nodes("frozen") if n.name in chance.random & chance.sources]
     shares = chance.shares(nodes)
-    sources = {n.name: chance.source(n) for n in nodes if shares[n.name] > 0}
+    sources = {n.name: chance.source(n) for n in nodes if shares[n.name] > 0 and _masks(chance, n)}
     if any(sources.values()):
         yield (partial(_open, sources),) * 2
+
+
+def _masks(chance: Chance, node: Node) -> bool:
+    """Tell whether all that a node does not drop is scaled by one number."""
+    result = first(chance.values[node.name])
+    source = first(chance.values.get(chance.source(node) or ""))
+    if result.shape != source.shape:
+        return False
+    kept = (result != 0) & (source != 0)
+    factors = (result / source)[kept]
+    if not len(factors):
+        return False
+    return float(factors.max() - factors.min()) <= _NEAR * abs(float(factors.max()))
 
 
 def _open(sources: Mapping[str, str | None], op: Operation) -> object:
