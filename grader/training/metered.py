@@ -37,6 +37,7 @@ _TRAIN_IMAGES = 5_000  # of the training set, for the curve
 _CANARY_STEPS = 4  # batches of each pass with shuffled labels
 _RESTATED = 10_240  # images that running statistics are worked out from
 _RESTATED_BATCH = 256
+_TICKS = 0.03  # seconds: less than the clock of CPU time can tell from nothing
 _IDLE = 0.25  # of an epoch's work: less than this between two states is no training
 
 Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
@@ -299,7 +300,7 @@ class _Lesson:
             return None
         earlier, then = self._finished
         same = all(torch.equal(earlier[name], state[name]) for name in state)
-        if same or cpu - then > _IDLE * self.yardstick.seconds * self.per_epoch:
+        if same or cpu - then > max(_TICKS, _IDLE * self.yardstick.seconds * self.per_epoch):
             return None
         return self._test(earlier).errors
 

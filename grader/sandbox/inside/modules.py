@@ -222,7 +222,8 @@ class Submission:
         except NameError as error:
             made = self.given(error.name) if error.name else None
             if made is None or error.name is None:
-                lost = self.starred and MissingPackage(*self.starred)
+                starred, where = self.starred or ("", "")
+                lost = MissingPackage(f"{starred}.{error.name}", where) if starred else None
                 self.failures.append(Failure(lost or error, _bound(statement["source"])))
             else:  # a snippet that leaves out its data
                 vars(module)[error.name] = made
@@ -289,7 +290,7 @@ class Submission:
                 raise
             self._missing.names.add(error.name.partition(".")[0])
             if "*" in (rest[2] or ()):
-                self.starred = error.name, _line()
+                self.starred = name, _line()
             return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
 
 
