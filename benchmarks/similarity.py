@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from benchmarks.turns import processor
 
 _LAYERS = ("Conv2d", "Linear", "ReLU", "Dropout", "BatchNorm2d", "MaxPool2d", "AvgPool2d", "GELU")

@@ -14,7 +14,7 @@ from grader.errors import SubmissionError
 from grader.similarity.findings import Place
 from grader.similarity.fingerprints import Hashes, K, grams, winnow
 from grader.similarity.tokens import tokens_of
-from grader.submission.files import handed_in, label_of
+from grader.submission.files import KINDS, handed_in, label_of
 from grader.submission.source import texts
 
 MAX_CHARACTERS = 500_000  # of a submission; a person writes a tenth of it at most
@@ -71,7 +71,7 @@ def read(path: Path, templates: Container[str] = ()) -> Source:
                 data = files.read(name)
                 found = texts(name, label, data)
             except SubmissionError as error:
-                source.notes.append(f"not compared: {error.message}")
+                source.notes.append(error.message)
                 continue
             digest = hashlib.sha256(data).hexdigest()
             source.hashes.add(digest)
@@ -88,6 +88,11 @@ def read(path: Path, templates: Container[str] = ()) -> Source:
                 left -= len(source.files[-1][-1][1])
             if not left:
                 break
+    if not source.files and not source.templates:
+        raise SubmissionError(
+            "; ".join(source.notes) or "it holds no code", expected=KINDS, found="nothing to read",
+            where=str(path),
+        )  # fmt: skip
     return source
 
 
