@@ -184,11 +184,19 @@ def test_copied_code_is_found_with_its_places() -> None:
     found = compared(LONG, "# mine\n\n" + LONG)
     ((pair,),) = [group.pairs for group in found.groups]
     longest = pair.passages[0]
+    whole = tokens_of([LONG])
 
     assert found.groups[0].members == ["a", "b"]
     assert (pair.left_share, pair.right_share) == (1, 1)
-    assert longest.right.first == longest.left.first + 2
-    assert longest.left.last - longest.left.first > 20
+    assert longest.tokens == len(whole.codes)
+    assert (longest.left.first, longest.left.last) == (whole.lines[0], whole.lines[-1])
+    assert (longest.right.first, longest.right.last) == (whole.lines[0] + 2, whole.lines[-1] + 2)
+
+
+def test_nothing_and_a_class_without_code_share_nothing() -> None:
+    """A class of nobody, and one of empty files, has no groups."""
+    assert compare([]).groups == []
+    assert compared(*[""] * 6).groups == []
 
 
 def test_a_part_is_found_in_a_larger_whole() -> None:

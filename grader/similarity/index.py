@@ -50,7 +50,7 @@ def shared(
     `prints` are distinct fingerprints. The memory needed grows with their number and not with that
     of pairs, but for those returned.
     """
-    sizes = np.array([len(found) for found in prints])
+    sizes = np.array([len(found) for found in prints], np.int64)
     hashes, ids = np.unique(np.concatenate([_NONE, *prints]), return_inverse=True)
     owners = np.repeat(np.arange(len(prints)), sizes)
     order = np.argsort(ids, kind="stable")
@@ -81,15 +81,11 @@ def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.
 def passages(left: Code, right: Code, known: Hashes) -> list[Passage]:
     """Return the longest passages that two have in common; the longest has most not in `known`.
 
-    They begin and end with what is not in `known`. A run of tokens that stands in the right one
-    several times is looked for at its first place.
+    They begin and end with what is not in `known`.
     """
-    if not len(right.grams):
-        return []
-    runs, first = np.unique(right.grams, return_index=True)
-    at = np.searchsorted(runs, left.grams).clip(max=len(runs) - 1)
-    hit = np.flatnonzero(runs[at] == left.grams)
-    here, there = hit, first[at[hit]]
+    matched = _matched(left.grams.tolist(), right.grams.tolist())
+    here = np.flatnonzero(matched >= 0)
+    there = matched[here]
     own = ~among(left.grams[here], known)
     # A passage goes on where both go on to the next token, and in the same file.
     steps = [np.diff(x) == 1 for x in (here, there, left.begins[here], right.begins[there])]
@@ -106,6 +102,19 @@ def passages(left: Code, right: Code, known: Hashes) -> list[Passage]:
             )
         )  # fmt: skip
     return found
+
+
+def _matched(left: Sequence[int], right: Sequence[int]) -> NDArray[np.int64]:
+    """Return for each of the left its place in the right, or -1.
+
+    Of several places it is the one that goes on from the place before, or else the first.
+    """
+    first = {gram: at for at, gram in reversed([*enumerate(right)])}
+    places, at = [], -1
+    for gram in left:
+        at = at + 1 if 0 <= at < len(right) - 1 and right[at + 1] == gram else first.get(gram, -1)
+        places.append(at)
+    return np.array(places, np.int64)
 
 
 def connected(
