@@ -177,6 +177,7 @@ def test_the_order_of_submissions_makes_no_difference(draw: random.Random) -> No
 
 
 LONG = "\n".join(program(random.Random(i)) for i in range(8))
+OTHER = "\n".join(program(random.Random(f"other {i}")) for i in range(8))
 
 
 def test_copied_code_is_found_with_its_places() -> None:
@@ -249,7 +250,19 @@ def test_submissions_of_one_person_are_not_compared_with_each_other() -> None:
     found = compare(class_)
 
     assert [(p.left, p.right) for p in found.groups[0].pairs] == [("a", "c"), ("b", "c")]
-    assert any("1 submissions more by the same people" in line for line in found.left_out)
+    assert "pairs by one person, who handed in several: a, b" in found.left_out
+
+
+def test_partners_of_a_partner_are_other_people() -> None:
+    """Who worked with Bob on one thing is compared with who worked with him on another."""
+    texts = {"ada": LONG, "ada bob": OTHER, "bob cleo": OTHER, "cleo": LONG}
+    found = compare(
+        Submission(key, "", frozenset(key.split()), source(text), recipe=text)
+        for key, text in texts.items()
+    )
+
+    assert [group.members for group in found.groups] == [["ada", "cleo"]]
+    assert found.same_recipe == [["ada", "cleo"]]
 
 
 def test_networks_are_told_apart_from_recipes() -> None:
@@ -262,7 +275,7 @@ def test_networks_are_told_apart_from_recipes() -> None:
 
     assert found.same_recipe == [["a", "b"]]
     assert found.same_graph == []  # three of five have it
-    assert "the network of 3 submissions" in found.left_out
+    assert "a network that 3 share, more than half of the class" in found.left_out
 
 
 def test_a_group_that_is_large_shows_the_pairs_that_connect_it() -> None:

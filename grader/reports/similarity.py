@@ -9,9 +9,10 @@ from rich.text import Text
 
 from grader.escape import escaped
 from grader.reports.text import Item, rendered
-from grader.similarity.findings import Findings, Group, Pair
+from grader.similarity.findings import Findings, Pair
 
 _PAIRS = 10  # of a group that are written out
+_PASSAGES = 3  # of a pair
 _LISTED = 20  # of anything else
 _PLANS = {
     "": "", "graph": "; the same network, with another recipe",
@@ -47,8 +48,8 @@ def _listed(title: str, lines: Sequence[str]) -> Iterator[RenderableType]:
     if lines:
         yield Text(title, style="bold")
         yield from (Item("-", line) for line in lines[:_LISTED])
-        if more := len(lines) - _LISTED:
-            yield from [Item("-", f"{more} more")] * (more > 0)
+        if len(lines) > _LISTED:
+            yield Item("-", f"{len(lines) - _LISTED} more")
         yield Text()
 
 
@@ -61,7 +62,8 @@ def _groups(findings: Findings, names: dict[str, str]) -> Iterator[RenderableTyp
         yield Item(f"{number}.", f"these share code: {members}", indent=len(str(number)) + 2)
         for pair in group.pairs[:_PAIRS]:
             yield from _pair(pair)
-        yield from _further(group)
+        if (more := len(group.pairs) - _PAIRS + group.further) > 0:
+            yield Item("   -", f"{more} more pairs", indent=5)
     yield Text()
 
 
@@ -71,14 +73,9 @@ def _pair(pair: Pair) -> Iterator[RenderableType]:
         f"{pair.right_share:.0%} the other way{_PLANS[pair.plan]}"
     )
     yield Item("   -", shares, indent=5)
-    for passage in pair.passages:
+    for passage in pair.passages[:_PASSAGES]:
         where = f"{passage.tokens} tokens: {passage.left} | {passage.right}"
         yield Item("", where, indent=7)
-
-
-def _further(group: Group) -> Iterator[RenderableType]:
-    if more := len(group.pairs) - _PAIRS + group.further:
-        yield from [Item("   -", f"{more} more pairs", indent=5)] * (more > 0)
 
 
 def _name(key: str, names: dict[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -55,12 +57,12 @@ def compare(submissions: Iterable[Submission], staff: Sequence[Source] = ()) -> 
     ]  # fmt: skip
     same_recipe, often = _sets([one.recipe for one in class_], class_, people)
     same_graph, oftener = _sets([one.graph for one in class_], class_, people)
-    left_out = list(_left_out(compared, people))
-    left_out += [f"the network and recipe of {count} submissions" for count in often]
-    left_out += [f"the network of {count} submissions" for count in oftener]
+    left_out = list(_left_out(class_, compared, people))
+    for what, counts in (("network and recipe", often), ("network", oftener)):
+        left_out += [f"a {what} that {n} share, more than half of the class" for n in counts]
     return Findings(
         compared, same_recipe, [keys for keys in same_graph if keys not in same_recipe],
-        _groups(class_, codes, own, people, known), left_out, threshold=THRESHOLD, least=LEAST,
+        _groups(class_, codes, own, known), left_out, threshold=THRESHOLD, least=LEAST,
     )  # fmt: skip
 
 
@@ -69,7 +71,10 @@ def _distinct(hashes: Sequence[Hashes]) -> Hashes:
 
 
 def _people(class_: Sequence[Submission]) -> list[int]:
-    """Return a number for each submission: equal where anyone has handed in both."""
+    """Return a number for each submission, equal where people in common lead from one to another.
+
+    A class is counted by it: what few people handed in often is not frequent.
+    """
     first: dict[str, int] = {}
     pairs = [
         (first.setdefault(person, at), at)
@@ -100,13 +105,20 @@ def _sets(
         count = len({people[at] for at in places})
         if size >= SMALLEST_CLASS and count > size / 2:
             often.append(len(places))
-        elif count > 1:
+        elif any(_differ(class_[a], class_[b]) for a, b in itertools.combinations(places, 2)):
             sets.append([class_[at].key for at in places])
     return sets, often
 
 
-def _left_out(compared: Sequence[Compared], people: Sequence[int]) -> Iterator[str]:
-    """Say what was not looked at, for people."""
+def _differ(one: Submission, other: Submission) -> bool:
+    """Tell whether nobody handed in both."""
+    return one.people.isdisjoint(other.people)
+
+
+def _left_out(
+    class_: Sequence[Submission], compared: Sequence[Compared], people: Sequence[int]
+) -> Iterator[str]:
+    """Say what was not looked at, in words."""
     whole = sum(one.fingerprints for one in compared) or 1
     size = len(set(people))
     if size >= SMALLEST_CLASS:
@@ -122,8 +134,9 @@ def _left_out(compared: Sequence[Compared], people: Sequence[int]) -> Iterator[s
     for one in compared:
         if one.templates:
             yield f"files as the staff gave them: {one.key}: {_some(one.templates)}"
-    if again := len(people) - size:
-        yield f"{again} submissions more by the same people are not compared with their others"
+    several = Counter(person for one in class_ for person in one.people)
+    if again := [one.key for one in class_ if any(several[person] > 1 for person in one.people)]:
+        yield f"pairs by one person, who handed in several: {_some(again)}"
     if short := [one.key for one in compared if one.own < LEAST]:
         yield f"too little code of their own to be compared: {_some(short)}"
     for one in compared:
@@ -136,10 +149,10 @@ def _some(keys: Sequence[str]) -> str:
 
 
 def _groups(
-    class_: Sequence[Submission], codes: Sequence[Code], own: Sequence[Hashes],
-    people: Sequence[int], known: Hashes,
-) -> list[Group]:  # fmt: skip
-    found = shared(own, people, THRESHOLD, LEAST)
+    class_: Sequence[Submission], codes: Sequence[Code], own: Sequence[Hashes], known: Hashes
+) -> list[Group]:
+    found = shared(own, THRESHOLD, LEAST)
+    found = [pair for pair in found if _differ(class_[pair.left], class_[pair.right])]
     found.sort(key=lambda pair: -pair.common / min(len(own[pair.left]), len(own[pair.right])))
     groups = []
     for members, places in connected([(pair.left, pair.right) for pair in found], len(class_)):

@@ -19,7 +19,8 @@ class Place(Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.where != self.end_where:
-            return f"{self.where}, line {self.first}, to {self.end_where}, line {self.last}"
+            cell = self.end_where.rpartition(", ")[2]  # of the same notebook
+            return f"{self.where}, line {self.first}, to {cell}, line {self.last}"
         if self.last == self.first:
             return f"{self.where}, line {self.first}"
         return f"{self.where}, lines {self.first}–{self.last}"

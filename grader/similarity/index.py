@@ -42,10 +42,8 @@ class Shared(NamedTuple):
     common: int
 
 
-def shared(
-    prints: Sequence[Hashes], people: Sequence[int], share: float, least: int
-) -> list[Shared]:
-    """Return the pairs of different people that share so large a part of what one of them has.
+def shared(prints: Sequence[Hashes], share: float, least: int) -> list[Shared]:
+    """Return the pairs that share so large a part of what one of the two has.
 
     `prints` are distinct fingerprints. The memory needed grows with their number and not with that
     of pairs, but for those returned.
@@ -57,14 +55,12 @@ def shared(
     listed, counts = owners[order], np.bincount(ids, minlength=len(hashes))
     starts = np.cumsum(counts) - counts
     ends = np.cumsum(sizes)
-    person = np.array(people)
     found = []
     for left in range(len(prints)):
         own = ids[ends[left] - sizes[left] : ends[left]]
         own = own[counts[own] > 1]
         row = np.bincount(listed[_ranges(starts[own], counts[own])], minlength=len(prints))
         row[: left + 1] = 0
-        row[person == person[left]] = 0
         smaller = np.minimum(sizes, sizes[left])
         for right in np.flatnonzero((row >= least) & (row >= share * smaller)):
             found.append(Shared(left, int(right), int(row[right])))
