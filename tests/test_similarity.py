@@ -240,6 +240,16 @@ def test_what_the_staff_gave_is_left_out() -> None:
     assert all(one.staff > one.own for one in found.submissions)
 
 
+def test_every_fingerprint_is_common_or_of_the_staff_or_own() -> None:
+    """What the staff gave to all is counted once, as theirs."""
+    texts = [LONG + OTHER * (at < 4) + program(random.Random(f"own {at}")) for at in range(6)]
+    found = compare((submission(str(at), text) for at, text in enumerate(texts)), [source(LONG)])
+
+    assert all(one.common + one.staff + one.own == one.fingerprints for one in found.submissions)
+    assert all(one.staff for one in found.submissions)
+    assert [one.common > 0 for one in found.submissions] == [True] * 4 + [False] * 2
+
+
 def test_submissions_of_one_person_are_not_compared_with_each_other() -> None:
     """Whoever handed in twice is in no pair with themselves, and is with others."""
     class_ = [
