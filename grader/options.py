@@ -47,6 +47,13 @@ def _jobs(text: str) -> int:
     return _between(1, 1024, text)
 
 
+def _resource(text: str) -> tuple[str, float]:
+    name, _, count = text.partition("=")
+    if not (name and count.replace(".", "", 1).isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected NAME=N, as in GPU=1, found {text!r}")
+    return name, float(count)
+
+
 def _between(least: int, most: int, text: str) -> int:
     if not (text.isdecimal() and least <= int(text) <= most):
         raise argparse.ArgumentTypeError(
@@ -115,6 +122,14 @@ OPTIONS = (
     ),
     _option(
         "--rerun", action="store_true", help="train again what has been trained before",
+    ),
+    _option(
+        "--scheduler", metavar="ADDRESS", type=_something,
+        help="train on the Dask cluster at tcp://HOST:PORT or tls://HOST:PORT (docs/cluster.md)",
+    ),
+    _option(
+        "--resources", metavar="NAME=N", type=_resource, action="append",
+        help="what a worker of the cluster must have to train, as in GPU=1",
     ),
     _option(
         "--seed", metavar="N", type=_seed,

@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 
-from grader import pool, steps
-from grader.errors import stopped_by
+from grader import cluster, pool, steps
+from grader.errors import GraderFault, stopped_by
 from grader.events import AnyEvent, Failed
 from grader.measure.asking import Measurer
 from grader.record import Stage
 from grader.run import Run, Tools, measurer
+from grader.store import Store
 
+_Work = tuple[pool.Task, Run, int]
 OnDescribed = Callable[[Run], None]
 OnEvent = Callable[[AnyEvent, Run, int], None]
 """Is told each event of a training: whose, and which of its runs, counted from 1."""
@@ -50,18 +54,30 @@ def describe(runs: Sequence[Run], jobs: int, on_described: OnDescribed) -> None:
             executor.shutdown(cancel_futures=True)
 
 
-def train(runs: Sequence[Run], jobs: int | None, on_event: OnEvent) -> None:
-    """Train what was described, so many at a time (None: as many as there are cores).
+@dataclass(frozen=True)
+class Place:
+    """Where trainings run: here, so many `jobs` at a time (None: as many as there are cores).
 
-    What computes the same is trained once, for all who handed it in. See `describe` for faults.
+    With a `scheduler`, on the cluster at that address, by workers that have the `resources`.
     """
-    work: list[tuple[pool.Task, Run, int]] = []
+
+    jobs: int | None = None
+    scheduler: str | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+def train(runs: Sequence[Run], place: Place, on_event: OnEvent) -> None:
+    """Train what was described; nothing is trained twice, whoever handed it in.
+
+    See `describe` for faults.
+    """
+    work: list[_Work] = []
     for run in runs:
         with _faults_kept(run):
             work += [(task, run, number) for number, task in enumerate(run.tasks(), start=1)]
-    work = _alike_last(work)
+    first, again = _apart(work, at_all=place.scheduler is not None)
 
-    def note(news: pool.News, index: int) -> None:
+    def note(work: list[_Work], news: pool.News, index: int) -> None:
         _, run, number = work[index - 1]
         with _faults_kept(run):
             run.note(news, number)
@@ -70,21 +86,39 @@ def train(runs: Sequence[Run], jobs: int | None, on_event: OnEvent) -> None:
         elif news.error is not None:
             on_event(Failed(news.error.message), run, number)
 
-    if work:
-        with _stops_noted([run for _, run, _ in work], "train"):
-            tasks = [task for task, _, _ in work]
-            pool.carry_out(tasks, pool.here(len(tasks), jobs), note)
+    with _stops_noted([run for _, run, _ in work], "train"):
+        if place.scheduler is not None and first:
+            tasks = [task for task, _, _ in first]
+            try:
+                cluster.carry_out(tasks, place.scheduler, place.resources, partial(note, first))
+            except GraderFault as fault:  # it was there when the run began
+                for _, run, _ in first:
+                    run.fault = run.fault or fault
+        here = again if place.scheduler is not None else first + again
+        if here:
+            tasks = [task for task, _, _ in here]
+            pool.carry_out(tasks, pool.here(len(tasks), place.jobs), partial(note, here))
 
 
-def _alike_last(work: list[tuple[pool.Task, Run, int]]) -> list[tuple[pool.Task, Run, int]]:
-    """Move trainings that equal an earlier one behind all others: they find its result."""
+def _apart(work: list[_Work], *, at_all: bool) -> tuple[list[_Work], list[_Work]]:
+    """Split off trainings that equal an earlier one: they come last, and find its result.
+
+    With `at_all`, also those that are kept already, or that no cluster may do: the submissions'
+    own loops.
+    """
     seen: set[str] = set()
-    places = []
-    for task, _, _ in work:
-        key = task.keeping.key if task.keeping else ""
-        places.append(key in seen)
-        seen |= {key} - {""}
-    return [each for _, each in sorted(zip(places, work, strict=True), key=lambda pair: pair[0])]
+    first, again = list[_Work](), list[_Work]()
+    for each in work:
+        keeping = each[0].keeping
+        assert keeping is not None  # every run's tasks have one
+        here = at_all and (each[0].job.own is not None or _is_kept(keeping))
+        (again if keeping.key in seen or here else first).append(each)
+        seen.add(keeping.key)
+    return first, again
+
+
+def _is_kept(keeping: pool.Keeping) -> bool:
+    return not keeping.anew and Store(keeping.place).find(keeping.key) is not None
 
 
 class _Measurers:

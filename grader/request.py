@@ -19,6 +19,7 @@ class Request:
     can be read. `runs` is how often
     the network is trained, if not as often as the rubric says. `store` is where results of
     trainings are kept, None for the user's own place; with `rerun` they are trained again.
+    `scheduler` is the address of the cluster that trains, if one does.
     """
 
     submission: Path
@@ -32,5 +33,6 @@ class Request:
     runs: int | None = None
     store: Path | None = None
     rerun: bool = False
+    scheduler: str | None = None
     entry: Entry | None = None
     unpack: Callable[[Entry], Path] = lambda entry: entry.path

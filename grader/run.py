@@ -301,7 +301,7 @@ class Run:
             )  # fmt: skip
         data_dir = str(request.data_dir.resolve()) if request.data_dir else None
         folder = self.begin()
-        side_by_side = self.runs > 1 or request.entry is not None
+        side_by_side = self.runs > 1 or request.entry is not None or request.scheduler is not None
         jobs = [
             Job(
                 str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
@@ -318,6 +318,8 @@ class Run:
         decides = store.what_decides(
             self.record.content_sha256, job.seed, epochs, job.threads or pool.cores(), own=own
         )
+        if self.request.scheduler is not None and not own:
+            decides |= store.ANYWHERE
         names = [tensor.name for tensor in plan.model.tensors]
         about = store.About(decides, names, self.record.submission.name, "")
         place = self.request.store or store.default_place()

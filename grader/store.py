@@ -38,6 +38,9 @@ from grader.files import write_atomically
 PLACE = "GRADER_STORE"
 """The environment variable that names another place than the user's own."""
 
+ANYWHERE = {"instructions": "any", "gpu": "any"}
+"""What stands in a key for the machine, where any of a cluster's may train."""
+
 _PACKAGE = Path(__file__).parent
 _TRAINERS = ("training", "plan", "datasets")
 _WAIT = 0.5  # seconds between two looks at a lock that somebody else holds

@@ -69,7 +69,7 @@ def main() -> int:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
             log = Log(progress)
-            pipeline.train([run], None, lambda event, run, number: log(event))
+            pipeline.train([run], pipeline.Place(), lambda event, run, number: log(event))
     except GradingError as error:
         print(error, file=sys.stderr)
         return 1

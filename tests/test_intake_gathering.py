@@ -114,6 +114,13 @@ def test_the_same_bytes_are_reported(intake: Intake) -> None:
                for note in intake.notes)  # fmt: skip
 
 
+def test_nothing_is_not_the_same_as_nothing(tmp_path: Path) -> None:
+    """Submissions of which nothing is read are not called equal."""
+    tree = {"ada/notes.txt": b"1", "bob/notes.txt": b"2", "cyd.py": NET}
+
+    assert gather([], in_folder(tmp_path, tree)).notes == ()
+
+
 @pytest.mark.parametrize(
     "system", ["canvas", "canvas anonymous", "moodle flat", "blackboard", "brightspace flat"]
 )

@@ -65,6 +65,11 @@ def test_deep_nesting_ends_nothing() -> None:
     assert found == {("a",): "1"}
 
 
+def test_results_of_tests_are_passed_over() -> None:
+    """What lies deeper than the people of a group is not looked at."""
+    assert dict(scalars(b"a: {b: {c: {d: {e: 1}}, f: 2}}")) == {("a", "b", "f"): "2"}
+
+
 def test_what_is_no_mapping_says_nothing() -> None:
     """A scalar, or a list without keys, tells of no folder."""
     assert list(scalars(b"just words")) == []

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grader.intake.names import safe_names, slug, tokens, unique_keys, words
@@ -56,6 +56,7 @@ def test_keys_are_unique_and_do_not_depend_on_the_order(pairs: list[tuple[str, s
     assert unique_keys(candidates[::-1]) == keys[::-1]
 
 
+@example(["a" * 119 + " b" + "c" * 20])
 @given(st.lists(TEXTS, max_size=8))
 def test_safe_names_are_relative_and_kept_apart(texts: list[str]) -> None:
     """No name leads out of its folder, and no two are one on any file system."""

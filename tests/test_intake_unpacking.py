@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import stat
 import tempfile
-import zipfile
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,21 +123,40 @@ def test_an_encrypted_member_is_its_own_entrys_trouble(tmp_path: Path) -> None:
     assert "encrypted" in refused.value.found
 
 
-def test_too_many_files_are_refused_without_being_read(tmp_path: Path) -> None:
-    """A list of files of hundreds of megabytes is not parsed."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("ada.py", NET)
-    raw = bytearray(made.getvalue())
+def with_long_list(path: Path, megabytes: int) -> Path:
+    """Write an archive that says its list of files has this size."""
+    raw = bytearray(zipped({"ada.py": NET}))
     end = raw.index(b"PK\x05\x06")
-    raw[end + 12 : end + 16] = (200 * 2**20).to_bytes(4, "little")
-    path = tmp_path / "class.zip"
+    raw[end + 12 : end + 16] = (megabytes * 2**20).to_bytes(4, "little")
     with path.open("wb") as sparse:
-        sparse.seek(200 * 2**20)
+        sparse.seek(megabytes * 2**20)
         sparse.write(raw)
+    return path
 
-    with pytest.raises(UsageFault, match="no collection"):
-        gather([], path)
+
+def test_too_many_files_are_refused_without_being_read(tmp_path: Path) -> None:
+    """A list of files of a hundred megabytes is not parsed."""
+    with pytest.raises(UsageFault) as refused:
+        gather([], with_long_list(tmp_path / "class.zip", 100))
+    assert refused.value.found == "a list of files of 100 MB"
+
+
+def test_a_student_can_make_nobody_wait(tmp_path: Path) -> None:
+    """An archive with too many files among others is a submission that is not looked into."""
+    with_long_list(tmp_path / "ada.zip", 9)
+    peak = tracemalloc_peak(lambda: gather([], in_folder(tmp_path, {"bob.py": NET})))
+
+    assert peak < 4 * 2**20
+
+
+def tracemalloc_peak(work: Callable[[], object]) -> int:
+    """Return the most bytes that were in use at once."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_can_be_read_in_its_place_is_not_copied(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from grader.plan.schema import Plan
-from tests.judging import Judged, judge
+from tests.judging import Judged, check_of, judge
 
 pytestmark = pytest.mark.slow
 
@@ -115,3 +115,28 @@ def test_testing_is_never_random(tmp_path: Path, tests: str) -> None:
     kinds = [type(step).__name__ for step in plan_of(tmp_path).recipe.test_transform]
 
     assert kinds == ["Crop", "ToFloat", "Normalize"]
+
+
+FAILING = {
+    "a root of less than nothing": ("(output[:, 0] * target).sqrt().mean()", "nan"),
+    "labels out of reach": ("F.nll_loss(output[:, :5], target)", "out of bounds"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_first_step_that_fails_is_told_in_a_quick_look(tmp_path: Path, name: str) -> None:
+    """A recipe of which no step can be taken is the submission's fault; its layers still count."""
+    loss, words = FAILING[name]
+    text = SUBMISSION.partition("train_transform = ")[0]
+    for key, value in ANY_SIZE.items():
+        text = text.replace(key, value)
+    path = tmp_path / "net.py"
+    path.write_text(f"{text}\ndef loss(output, target):\n    return {loss}\n", encoding="utf-8")
+    found = judge(path, tmp_path / "grades", official=False)
+    problem = found.record.problem
+
+    assert problem is not None
+    assert (problem.stage, problem.fault) == ("train", "error")
+    assert words in problem.found
+    assert found.failed == set()
+    assert check_of("test_accuracy", found.record).outcome == "failed"

@@ -153,7 +153,9 @@ def trained(described: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(pool, "train", pretended)
         raised = None
         try:
-            pipeline.train([described], None, lambda event, run, number: on_event(event, number))
+            pipeline.train(
+                [described], pipeline.Place(), lambda event, run, number: on_event(event, number)
+            )
         except KeyboardInterrupt as error:
             raised = error
         record = records.load(described.begin() / "record.json")

@@ -104,7 +104,7 @@ class Finding:
         """
         with contextlib.suppress(Unreadable), contextlib.ExitStack() as kept:
             if item.suffix == ".zip" and not item.inside:
-                items, strays = listing.listed(item.path, kept)
+                items, strays = listing.listed(item.path, kept, listing.MAX_NESTED_LIST)
             else:
                 items, strays = (item.children() if item.is_folder else []), []
             items = _unwrapped(items)

@@ -21,7 +21,8 @@ from grader.submission.archive import open_archive
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z")
 """Of these only .zip is read; of the others the student is told so."""
-MAX_LIST = 100 * 2**20  # bytes of an archive's list of files
+MAX_LIST = 64 * 2**20  # bytes of the list of files in an archive that an instructor gives
+MAX_NESTED_LIST = 8 * 2**20  # the same where it may be a student's
 _LONGEST = 1_000  # characters of a name in an archive
 _DEEPEST = bounds.MAX_DEPTH + 5  # folders inside each other
 _SAYS_UTF_8 = 0x800  # bit of a member's flags
@@ -156,7 +157,9 @@ def _why_not(name: str, is_folder: bool) -> str:
     return "left by a system or a tool" if left else ""
 
 
-def listed(path: Path, opened: contextlib.ExitStack) -> tuple[list[Item], list[Stray]]:
+def listed(
+    path: Path, opened: contextlib.ExitStack, longest: int = MAX_LIST
+) -> tuple[list[Item], list[Stray]]:
     """Return what lies in a folder or an archive, and the members that are never looked at.
 
     The archive stays open as long as `opened`. Raises Unreadable.
@@ -164,9 +167,8 @@ def listed(path: Path, opened: contextlib.ExitStack) -> tuple[list[Item], list[S
     if path.is_dir():
         return on_disk(path), []
     try:
-        archive = opened.enter_context(
-            open_archive(opened.enter_context(path.open("rb")), MAX_LIST)
-        )
+        stream = opened.enter_context(path.open("rb"))
+        archive = opened.enter_context(open_archive(stream, longest))
     except Exception as error:  # as above, for what is no archive
         raise Unreadable(error) from None
     top, strays = Inside(archive, path, {}), []

@@ -91,7 +91,8 @@ def _safe_part(part: str) -> str:
     end = (dot + suffix if stem and len(suffix) < 10 else "").encode()
     start = part.encode()[: len(part.encode()) - len(end)]
     short = start[: _LONGEST_NAME - len(end)].decode("utf-8", "ignore") + end.decode()
-    return f"_{short}" if not short.strip(". ") or _RESERVED.match(short) else short
+    short = short.rstrip(". ")  # once more: the cut may have left one
+    return f"_{short}" if not short or _RESERVED.match(short) else short
 
 
 def _plain(text: str) -> str:

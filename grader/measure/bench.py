@@ -8,8 +8,9 @@ from collections.abc import Collection
 import torch
 
 from grader.errors import SubmissionError
-from grader.measure.laboratory import DRAWS, Changing, Laboratory
+from grader.measure.laboratory import Changing, Laboratory
 from grader.plan import schema
+from grader.plan.drawing import Drawing
 
 FEW = 8
 """Images for what is looked at closely. A network may normalise a batch in parts: four, or two."""
@@ -49,16 +50,11 @@ class Bench:
         learning = self.close.learning
         self.trained = laboratory(batch, learning, wide=False)
         self.others = [self.trained]
-        with contextlib.suppress(SubmissionError):
-            late = laboratory(FEW, learning, wide=True, late=steps)
-            if any(self._counts(late, mode) for mode in ("train", "eval")):
-                self.others.append(late)
+        wired = Drawing(model, "train").wired | Drawing(model, "eval").wired
+        if self.close.counters & wired:
+            with contextlib.suppress(SubmissionError):
+                self.others.append(laboratory(FEW, learning, wide=True, late=steps))
         self._felt: set[tuple[str, str]] = set()
-
-    def _counts(self, late: Laboratory, mode: str) -> bool:
-        """Tell whether the scores are others once training has gone on for a while."""
-        one, other = (lab.scores(mode, lab.draw(DRAWS[0])) for lab in (self.close, late))
-        return not torch.equal(one, other)
 
     def moves(self, kind: str, mode: str, *changes: Changing) -> bool:
         """Tell whether changes move the scores in every laboratory; `kind` is what of.

@@ -6,11 +6,19 @@ depends on neither image nor weights (a mask, a draw of noise) is made anew each
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
+import torch
+
 from grader.measure.laboratory import DRAWS, Laboratory
-from grader.measure.running import Operation, copied, differs
+from grader.measure.running import Operation, copied, differs, parts
+from grader.plan.arguments import reads
+from grader.plan.schema import Node
+
+_RARE = 512  # draws, in one of which a mask is another one, if it is so in one of fifty
+_DROPPED = 16  # draws, in one of which a branch is not dropped, if that is so in two of five
+_TRIES = 128  # draws of a mask, of which the share of zeros is the mean
 
 
 class Chance:
@@ -22,12 +30,31 @@ class Chance:
     def __init__(self, laboratory: Laboratory, mode: str) -> None:
         self._laboratory, self._mode = laboratory, mode
         self._draw, other = (laboratory.draw(index) for index in DRAWS[:2])
-        self.values = laboratory.values(mode, self._draw)
-        elsewhere = laboratory.values(mode, other, seed=self._draw.seed)
-        self.alone = {n for n, v in self.values.items() if not differs(v, elsewhere.get(n))}
-        self.sources = {name for name in self.values if name not in self.alone}
-        again = self.again(1, self.values)
-        self.random = {name for name, value in again.items() if differs(value, self.values[name])}
+        drawn: set[str] = set()
+        self.values = laboratory.values(mode, self._draw, drawn=drawn)
+        self.alone = set(self.values)
+        for number in range(_DROPPED):  # a branch may be dropped whole, and then depends on nothing
+            one, elsewhere = (
+                laboratory.values(mode, draw, seed=self._draw.seed + number)
+                for draw in (self._draw, other)
+            )
+            self.alone -= {n for n, v in one.items() if differs(v, elsewhere.get(n))}
+            if not drawn & self.alone:
+                break
+        self.sources = self.values.keys() - self.alone
+        self.random = self._changed(1, self.values) if drawn else set()
+        for node in laboratory.nodes(mode):
+            if not drawn.isdisjoint(reads(node)):
+                drawn.add(node.name)  # what is made of it
+        for number in range(2, _RARE):
+            if drawn & self.alone <= self.random:
+                break
+            if not self._changed(number, ()) <= self.random:
+                self.random |= self._changed(number, self.values)
+
+    def _changed(self, number: int, watched: Collection[str]) -> set[str]:
+        again = self.again(number, watched).items()
+        return {name for name, value in again if differs(value, self.values[name])}
 
     def again(self, number: int, watched: Collection[str]) -> dict[str, Any]:
         """Carry out what depends on chance alone, and the nodes `watched`; return their results.
@@ -43,7 +70,32 @@ class Chance:
                 return result
             if name in watched:
                 results[name] = op(*map(copied, op.args))
-            return copied(self.values[name])
+            return self.values[name]
 
         self._laboratory.scores(self._mode, self._draw, only, seed=self._draw.seed + number)
         return results
+
+    def shares(self, nodes: Iterable[Node], tries: int = _TRIES) -> dict[str, float]:
+        """Return, for each node, the share of zeros among what would not be zero."""
+        whole = {node.name: self._undropped(node) for node in nodes}
+        zeros = dict.fromkeys(whole, 0)
+        for number in range(1, tries + 1) if whole else ():
+            again = self.again(number, whole)
+            for name, alive in whole.items():
+                zeros[name] += int(((first(again[name]) == 0) & alive).sum())
+        return {name: n / (tries * max(int(whole[name].sum()), 1)) for name, n in zeros.items()}
+
+    def source(self, node: Node) -> str | None:
+        """Return what a node drops from: a value of the image, as large as its result."""
+        shape = first(self.values[node.name]).shape
+        names = (name for name in reads(node) if name in self.sources)
+        return next((n for n in names if first(self.values[n]).shape == shape), None)
+
+    def _undropped(self, node: Node) -> torch.Tensor:
+        """Return where a result would not be zero: where the value that it is made of is not."""
+        return first(self.values[self.source(node) or node.name]) != 0
+
+
+def first(value: object) -> torch.Tensor:
+    """Return the first tensor of a result; one of nothing if there is none."""
+    return next(parts(value), torch.zeros(0))

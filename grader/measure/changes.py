@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 
 from grader.measure.laboratory import Changing, Laboratory
-from grader.measure.running import Hook, Operation, replaced
+from grader.measure.running import Hook, Operation, copied, replaced
 from grader.plan.schema import Node
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -30,11 +30,11 @@ def halved(value: torch.Tensor) -> torch.Tensor:
     return value * (torch.rand(value.shape, generator=_own()) < 0.5)
 
 
-def at(name: str, change: Change) -> Changing:
-    """Return what changes the result of the node called `name`, and what it was written into."""
+def at(names: Collection[str], change: Change) -> Changing:
+    """Return what changes the results of the nodes called so, and what they were written into."""
 
     def hook(op: Operation) -> object:
-        return _changed(op.node, op(), change) if op.node.name == name else op()
+        return _changed(op.node, op(), change) if op.node.name in names else op()
 
     return lambda *_: hook
 
@@ -48,23 +48,36 @@ def into(name: str, change: Change) -> Changing:
     return lambda *_: hook
 
 
-def at_while_held(name: str, change: Change, held: Collection[str]) -> Changing:
-    """Return what changes a result, and keeps those called `held`, further on, as they were."""
+def alike(names: Sequence[str], change: Change, held: Collection[str] = ()) -> Changing:
+    """Return what changes results that are the numbers of the first, and keeps `held` as they were.
+
+    All are changed in the same way, also where one is made of another: what they were is changed.
+    What is `held` is so from the first of them on.
+    """
 
     def made(laboratory: Laboratory, mode: str, index: int) -> Hook:
         usual = laboratory.values(mode, laboratory.draw(index))
+        one = usual[names[0]].flatten()
+        same = {n for n in names if _is_near(usual[n].flatten(), one)}  # a gate may be shut here
         behind: set[str] = set()
 
         def hook(op: Operation) -> object:
             node, result = op.node, op()
-            if node.name == name:
+            if node.name in same:
                 behind.update(held)
-                return _changed(node, result, change)
-            return replaced(node, result, usual[node.name]) if node.name in behind else result
+                return replaced(node, result, change(usual[node.name]))
+            held_at = node.name in behind
+            return replaced(node, result, copied(usual[node.name])) if held_at else result
 
         return hook
 
     return made
+
+
+def _is_near(value: torch.Tensor, other: torch.Tensor) -> bool:
+    return value.shape == other.shape and bool(
+        (value - other).abs().max() <= 1e-4 * other.abs().max()
+    )
 
 
 def _changed(node: Node, result: Any, change: Change) -> Any:  # noqa: ANN401

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-import torch
-
 from grader.measure.bench import Bench
 from grader.measure.chance import Chance
 from grader.measure.changes import at, halved
 from grader.measure.laboratory import DRAWS, LEAST, Laboratory, distance, spread
-from grader.measure.running import RECURRENT, Operation, copied, parts, replaced
-from grader.plan.arguments import DROPOUTS, flag, name_of, number, reads
+from grader.measure.running import RECURRENT, Operation, copied, replaced
+from grader.plan.arguments import DROPOUTS, flag, name_of, number
 from grader.plan.drawing import IDLE, UNREAD, UNSEEN, Drawing
 from grader.plan.findings import Finding
 from grader.plan.schema import Node
@@ -27,8 +25,7 @@ LEAST_SHARE, MOST_SHARE = 1e-3, 0.99
 hundred. With less a whole batch may lose nothing, with more next to nothing is left to learn from.
 """
 
-_TRIES = 128  # draws of a mask by hand, of which the share of zeros is the mean
-_AGAIN = 17  # draws of it, of which one must be felt
+_AGAIN = 257  # draws of a mask by hand, of which one must be felt, or drop something
 _LEFT_ON = (
     "it still drops values in evaluation: F.dropout(x) is on by default; write "
     "F.dropout(x, p, training=self.training) or use nn.Dropout"
@@ -60,7 +57,7 @@ def _dropping(laboratory: Laboratory, mode: str, drawing: Drawing) -> Iterator[t
         node for node in drawing.graph.nodes
         if node.name in chance.random & chance.sources and _stated(node) is None
     ]  # fmt: skip
-    shares = _shares(chance, by_hand)
+    shares = chance.shares(by_hand)
     for node in drawing.graph.nodes:
         stated = _stated(node)
         if stated is not None and node.name in chance.sources:
@@ -80,34 +77,6 @@ def _stated(node: Node) -> float | None:
     if name in RECURRENT and number(node, "num_layers", 1) > 1:
         return (number(node, "dropout", 0.0) or None) if flag(node, "train") else None
     return None
-
-
-def _shares(chance: Chance, nodes: list[Node], tries: int = _TRIES) -> dict[str, float]:
-    """Return the share of zeros among what would not be zero, for each node, over some tries."""
-    zeros: Counter[str] = Counter()
-    whole = {node.name: _undropped(chance, node) for node in nodes}
-    if not nodes:
-        return {}
-    for attempt in range(1, tries + 1):
-        again = chance.again(attempt, whole.keys())
-        for name, alive in whole.items():
-            zeros[name] += sum(int(((p == 0) & alive).sum()) for p in _first(again[name]))
-    return {name: n / (tries * max(int(whole[name].sum()), 1)) for name, n in zeros.items()}
-
-
-def _undropped(chance: Chance, node: Node) -> torch.Tensor:
-    """Return where a result would not be zero: where the value that it is made of is not."""
-    result = next(_first(chance.values[node.name]))
-    for name in reads(node):
-        if name in chance.sources:
-            for part in _first(chance.values[name]):
-                if part.shape == result.shape:
-                    return part != 0
-    return result != 0
-
-
-def _first(value: object) -> Iterator[torch.Tensor]:
-    yield from list(parts(value))[:1]
 
 
 def _keyed(
@@ -138,7 +107,7 @@ def _fault(  # noqa: PLR0911 - one for each reason
         return UNREAD
     if node.name not in bench.close.of_images("train"):
         return UNSEEN
-    if not bench.moves("dropout", "train", at(node.name, halved)):
+    if not bench.moves("dropout", "train", at([node.name], halved)):
         return IDLE
     if _stated(node) is not None:
         return ""
@@ -169,7 +138,8 @@ def _is_felt(laboratory: Laboratory, train: Drawing, node: Node) -> bool:
 
 
 def _drops(laboratory: Laboratory, node: Node) -> bool:
-    return _shares(Chance(laboratory, "train"), [node], tries=8)[node.name] > 0
+    chance = Chance(laboratory, "train")
+    return any(chance.shares([node], tries).get(node.name) for tries in (8, _AGAIN))
 
 
 def _what(node: Node) -> str:

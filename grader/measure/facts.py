@@ -62,7 +62,7 @@ def _measured(plan: schema.Plan, facts: Facts, images: Bytes) -> Facts:
     averages, averaging = poolings(bench, train, evaluation)
     rows = layers(bench, train, averaging)
     act = learning(bench.close, model)
-    differing = difference(bench.close, train, evaluation)
+    differing = difference(bench, train, evaluation, pictures)
     mixing = mixings(bench, evaluation, pictures)
     tensors = [
         msgspec.structs.replace(t, used=t.name in act.used, idle=t.name in act.idle)

@@ -32,9 +32,9 @@ from grader.measure.running import (
     widened,
 )
 from grader.plan import schema
-from grader.plan.arguments import name_of, reference, with_argument
+from grader.plan.arguments import name_of, reads, reference, with_argument
 from grader.plan.drawing import title
-from grader.training.network import OPERATION_ERRORS, Network
+from grader.training.network import OPERATION_ERRORS, initial_state
 
 LEAST = 1e-4
 """The least change of the scores that counts, relative to their spread over the images.
@@ -44,6 +44,7 @@ Layers that act move them by a hundredth and more under some draw; rounding stay
 
 # How much noise is added to what training will change; at last the weights as they begin.
 _STRENGTHS = (1.0, 0.3, 0.1, 0.0)
+_KEPT = 4  # runs of which all values are kept
 DRAWS = range(len(_STRENGTHS))
 """The choices of weights and images, by number."""
 
@@ -79,8 +80,10 @@ class Laboratory:
     ) -> None:
         self.model, self.batch, self.late, self._wide, self._seed = model, batch, late, wide, seed
         self._pictures = pictures
+        self.counters: set[str] = set()  # tensors that training changes by more than a gradient
+        self._kept: dict[tuple[str, int, int], tuple[Draw, dict[str, Any]]] = {}
         graphs = {"train": model.train, "eval": model.eval, "frozen": frozen(model.train)}
-        graphs["settling"] = _settling(model.train)
+        graphs |= {"settling": _settling(model.train), "live": frozen(model.train, live=True)}
         self._graphs = {k: widened(graph) if wide else graph for k, graph in graphs.items()}
         self._names = [tensor.name for tensor in model.tensors]
         self._runnable = cache(lambda mode: Runnable(self._graphs[mode], self._names))
@@ -155,16 +158,30 @@ class Laboratory:
             raise SubmissionError("The output is not a row of scores for each image.")
         return output
 
-    def values(self, mode: str, draw: Draw, *, seed: int | None = None) -> dict[str, Any]:
-        """Return every result by its node's name, as it was when it was made."""
+    def values(
+        self, mode: str, draw: Draw, *, seed: int | None = None, drawn: set[str] | None = None
+    ) -> dict[str, Any]:
+        """Return every result by its node's name, as it was when it was made.
+
+        The names of nodes that draw random numbers are added to `drawn`. Nobody writes into them.
+        """
+        key = (mode, id(draw), draw.seed if seed is None else seed)
+        if drawn is None and key in self._kept:
+            return self._kept[key][1]
         kept: dict[str, Any] = {self._graphs[mode].inputs[0]: draw.images}
 
         def keep(op: Operation) -> object:
+            state = torch.default_generator.get_state() if drawn is not None else None
             result = op()
             kept[op.node.name] = copied(result)
+            if drawn is not None and state is not None and _has_moved(state):
+                drawn.add(op.node.name)
             return result
 
         self.scores(mode, draw, keep, seed=seed)
+        self._kept[key] = draw, kept
+        while len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
         return kept
 
     def with_state(self, draw: Draw, state: dict[str, torch.Tensor]) -> Draw:
@@ -187,22 +204,28 @@ class Laboratory:
             return result
 
         for index in DRAWS[:2]:
-            draw = self.draw(index)
-            state = {
-                name: tensor.clone().requires_grad_(name in names and tensor.is_floating_point())
-                for name, tensor in draw.state.items()
-            }
-            leaves = {name: state[name] for name in names if state[name].requires_grad}
-            try:
-                scores = self.run(mode, draw, dict(state), watch)
-                goal = (scores * torch.randn_like(scores)).sum()
-                slopes = torch.autograd.grad(goal, list(leaves.values()), allow_unused=True)
-            except (SubmissionError, *OPERATION_ERRORS):
-                continue
-            for name, slope in zip(leaves, slopes, strict=True):
-                if slope is not None:
-                    found[name] = max(found.get(name, 0.0), float(slope.abs().max()))
+            for name, slope in (
+                self._gradients(mode, self.draw(index), names, watch) or {}
+            ).items():
+                found[name] = max(found.get(name, 0.0), float(slope.abs().max()))
         return found, list(ends)
+
+    def _gradients(
+        self, mode: str, draw: Draw, names: Collection[str], hook: Hook = plainly
+    ) -> dict[str, torch.Tensor] | None:
+        """Return the gradients that the scores have for tensors; None if there is no way back."""
+        state = {
+            name: tensor.clone().requires_grad_(name in names and tensor.is_floating_point())
+            for name, tensor in draw.state.items()
+        }
+        leaves = {name: state[name] for name in names if state[name].requires_grad}
+        try:
+            scores = self.run(mode, draw, dict(state), hook)
+            goal = (scores * torch.randn_like(scores)).sum()
+            slopes = torch.autograd.grad(goal, list(leaves.values()), allow_unused=True)
+        except (SubmissionError, *OPERATION_ERRORS):
+            return None
+        return {n: slope for n, slope in zip(leaves, slopes, strict=True) if slope is not None}
 
     def slopes(self, mode: str, name: str, of: Collection[str]) -> dict[str, torch.Tensor]:
         """Return how much each value called in `of` has a say in the value `name`, by gradients.
@@ -235,7 +258,13 @@ class Laboratory:
     def _of_images(self, mode: str) -> set[str]:
         """Return the nodes whose results are others for other images, under some weights."""
         found: set[str] = set()
+        fed = set(self._graphs[mode].inputs)
+        for node in self.nodes(mode):
+            if not fed.isdisjoint(reads(node)):
+                fed.add(node.name)
         for index in DRAWS:
+            if found >= fed:
+                break
             draw = self.draw(index)
             others = self.with_images(draw, self.draw(index + 1).images)
             usual, changed = self.values(mode, draw), self.values(mode, others, seed=draw.seed)
@@ -262,7 +291,7 @@ class Laboratory:
             name: _shaken(tensor, _STRENGTHS[index % len(_STRENGTHS)], generator)
             if name in self.learning
             else tensor
-            for name, tensor in Network(self.model, generator).state.items()
+            for name, tensor in initial_state(self.model, generator).items()
         }
         first = index * self.batch % max(1, len(self._pictures) - self.batch + 1)
         images = self._pictures[first:][: self.batch]
@@ -283,11 +312,12 @@ class Laboratory:
             for name, tensor in draw.state.items()
             if not torch.equal(tensor, after[name]) and not tensor.is_complex()
         }
+        self.counters = moved - statistics
         return {
             name: after[name]
             if name in statistics
             else tensor + self.late
-            if name in moved and self.late
+            if name in self.counters and self.late
             else tensor
             for name, tensor in draw.state.items()
         }
@@ -315,19 +345,10 @@ class Laboratory:
         return any(spread(self.scores("frozen", self.draw(index))) for index in DRAWS)
 
     def _with_gradient(self, draw: Draw, taught: set[str]) -> set[str]:
-        state = {
-            name: tensor.clone().requires_grad_(name in taught)
-            for name, tensor in draw.state.items()
-        }
-        leaves = {name: state[name] for name in taught}
-        try:
-            scores = self.run("train", draw, dict(state))
-            goal = (scores * torch.randn_like(scores)).sum()
-            slopes = torch.autograd.grad(goal, list(leaves.values()), allow_unused=True)
-        except (SubmissionError, *OPERATION_ERRORS):  # the training will say so in its words
+        slopes = self._gradients("train", draw, taught)
+        if slopes is None:  # the training will say so in its words
             return taught
-        pairs = zip(leaves, slopes, strict=True)
-        return {name for name, slope in pairs if slope is not None and bool((slope != 0).any())}
+        return {name for name, slope in slopes.items() if bool((slope != 0).any())}
 
 
 Changing = Callable[[Laboratory, str, int], Hook]
@@ -346,6 +367,11 @@ def _settling(graph: schema.Graph) -> schema.Graph:
     norms = ("batch_norm", "instance_norm")
     nodes = [with_argument(n, "momentum", 1.0) if name_of(n) in norms else n for n in graph.nodes]
     return msgspec.structs.replace(graph, nodes=nodes)
+
+
+def _has_moved(state: torch.Tensor) -> bool:
+    """Tell whether random numbers were drawn since."""
+    return not torch.equal(state, torch.default_generator.get_state())
 
 
 def _cloned(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -14,15 +14,16 @@ from collections.abc import Iterator
 import torch
 
 from grader.measure.laboratory import Draw, Laboratory
-from grader.measure.running import parts
+from grader.measure.running import differs, parts
 
 _BANDS = 4  # horizontal, and as many vertical ones
+_ROUNDING = 1e-12  # of a value, which is no answer
 _WEIGHTS = range(6)  # choices of weights, numbered as draws
 _LEAST_WAY = 0.1  # bands between the outermost centres
 _CERTAIN = 4  # standard errors by which centres must differ; 30 and more are usual, chance makes 1
-_FAR, _SMOOTH, _LONG = 0.3, 0.2, 7
+_FAR, _SMOOTH, _LONG = 0.3, 0.3, 7
 """Where every choice of weights turns the image anew: centres of at least so many places that lie
-so many bands apart, by steps that are small beside the whole way.
+so many bands apart, by steps that are small beside the whole way, for half of the choices or more.
 """
 
 
@@ -32,7 +33,7 @@ Places = dict[str, tuple[int, ...]]
 
 def places_of(laboratory: Laboratory, mode: str) -> Places:
     """Find the places of every value of a graph."""
-    centres: dict[str, list[torch.Tensor]] = defaultdict(list)  # [2, …] for each choice of weights
+    centres: dict[str, list[torch.Tensor]] = defaultdict(list)  # [4, …] for each choice of weights
     for index in _WEIGHTS:
         for name, centre in _centres(laboratory, mode, laboratory.draw(index)):
             centres[name].append(centre)
@@ -40,21 +41,52 @@ def places_of(laboratory: Laboratory, mode: str) -> Places:
 
 
 def _centres(laboratory: Laboratory, mode: str, draw: Draw) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield for each value the bands [row, column] its numbers look at; NaN for nowhere."""
-    images = draw.images[:2]
-    few = laboratory.with_images(draw, images)
-    usual = _numbers(laboratory, mode, few)
-    sums = {name: torch.zeros(2, 2, *value.shape) for name, value in usual.items()}
-    for axis in (0, 1):
-        for band in range(_BANDS):
-            changed = laboratory.with_images(draw, _changed(images, axis, band, draw.seed))
-            for name, value in _numbers(laboratory, mode, changed).items():
-                if value.shape == usual[name].shape:
-                    answer = (value - usual[name]).abs().nan_to_num(0, 0, 0).float()
-                    sums[name][axis, 0] += answer
-                    sums[name][axis, 1] += answer * band
+    """Yield for each value the bands [row, column, row, column] its numbers look at.
+
+    By how strongly they answer, and, where one band drowns all others, with the same say for each.
+    NaN for nowhere.
+    """
+    usual, *runs = _runs(laboratory, mode, draw)
+    sums = {name: torch.zeros(4, 2, *value.shape) for name, value in usual.items()}
+    for number, run in enumerate(runs):
+        axis, band = divmod(number, _BANDS)
+        for name, value in run.items():
+            if value.shape == usual[name].shape:
+                answer = (value - usual[name]).abs().nan_to_num(0, 0, 0)
+                mean, least = answer.mean(), _ROUNDING * usual[name].abs().mean()
+                if mean > least:
+                    both = torch.stack([answer, answer / mean]).float()
+                    sums[name][axis::2, 0] += both
+                    sums[name][axis::2, 1] += both * band
     for name, whole in sums.items():
         yield name, whole[:, 1] / whole[:, 0]
+
+
+def _runs(laboratory: Laboratory, mode: str, draw: Draw) -> list[dict[str, torch.Tensor]]:
+    """Return the values for two images, and for these with each band changed.
+
+    All at once, where images neither mix nor stand anywhere but in the first dimension.
+    """
+    few = draw.images[:2]
+    changed = [_changed(few, axis, band, draw.seed) for axis in (0, 1) for band in range(_BANDS)]
+    batches = [few, *changed]
+
+    def numbers(images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return _numbers(laboratory, mode, laboratory.with_images(draw, images))
+
+    usual, whole = numbers(few), numbers(torch.cat(batches))
+    count = len(batches)
+    if all(
+        name in whole
+        and len(whole[name]) == count * len(value)
+        and not differs(whole[name][: len(value)], value)
+        for name, value in usual.items()
+        if name in laboratory.of_images(mode)
+    ):
+        alike = [n for n in usual if n in whole and len(whole[n]) % count == 0]
+        pieces = {name: whole[name].chunk(count) for name in alike}
+        return [usual, *({n: pieces[n][i] for n in alike} for i in range(1, count))]
+    return [usual, *map(numbers, changed)]
 
 
 def _numbers(laboratory: Laboratory, mode: str, draw: Draw) -> dict[str, torch.Tensor]:
@@ -75,7 +107,7 @@ def _changed(images: torch.Tensor, axis: int, band: int, seed: int) -> torch.Ten
 
 
 def _wandering(centres: torch.Tensor) -> tuple[int, ...]:
-    """Return the dimensions along which centres [weights, 2, …] wander."""
+    """Return the dimensions along which centres [weights, 4, …] wander."""
     dims = range(2, centres.dim())
     return tuple(dim - 2 for dim in dims if centres.shape[dim] > 1 and _wanders(centres, dim))
 
@@ -89,10 +121,12 @@ def _wanders(centres: torch.Tensor, dim: int) -> bool:
     error = ((along - mean) ** 2).nanmean(0) / (seen - 1).clamp(min=1)
     certain = _spread(mean) > (_CERTAIN * (1 + 2 / mean.shape[1])) ** 2 * error.nanmean(1)
     steps = (along.diff(dim=2) ** 2).nanmean(2)
-    smooth = (steps < _SMOOTH * _spread(along)).float().mean(0) > 0.5
-    far = _way(along).nanmean(0) > _FAR
-    long = mean.shape[1] >= _LONG
-    return bool(((_way(mean) > _LEAST_WAY) & certain | far & smooth & long).any())
+    smooth = (steps < _SMOOTH * _spread(along)) & (_way(along) > _FAR)
+    told = (_spread(along) > 0).any(1)
+    turned = mean.shape[1] >= _LONG and 2 * int(smooth.any(1)[told].sum()) >= max(
+        int(told.sum()), 1
+    )
+    return turned or bool(((_way(mean) > _LEAST_WAY) & certain).any())
 
 
 def _spread(along: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,6 @@ again, in training and in evaluation.
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,16 +17,17 @@ import msgspec
 import torch
 
 from grader.measure.bench import Bench
-from grader.measure.changes import at, at_while_held, exchanged, noisy
+from grader.measure.changes import alike, exchanged, noisy
 from grader.measure.explain import VIEWS, cut_to, near_misses
 from grader.measure.laboratory import DRAWS, Laboratory, spread
 from grader.measure.places import Places, places_of
-from grader.measure.running import differs, parts
+from grader.measure.running import differs
 from grader.measure.same import is_alike
 from grader.plan.arguments import name_of
 from grader.plan.drawing import IDLE, UNREAD, Drawing, lengths
 from grader.plan.findings import Finding
 from grader.plan.schema import Node
+from grader.plan.sizes import size_of
 
 LEAST_SHARE = 0.5
 """Of a map cut to this share or less, the average is no average of the map."""
@@ -35,11 +35,15 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Average:
-    """A node whose result is the mean of a map: of the value `map`, whose places are `dims`."""
+    """A node whose result is the mean of a map: of the value `map`, whose places are `dims`.
+
+    `same` are all nodes that hold these numbers, this one among them.
+    """
 
     node: Node
     map: str
     dims: tuple[int, ...]
+    same: list[str]
 
 
 def poolings(bench: Bench, train: Drawing, evaluation: Drawing) -> tuple[list[Finding], set[str]]:
@@ -48,80 +52,61 @@ def poolings(bench: Bench, train: Drawing, evaluation: Drawing) -> tuple[list[Fi
     averages = list(_averages(bench.close, train, places))
     found = [_finding(train, a, _fault(bench, "train", train, a, places)) for a in averages]
     if any(f.counts for f in found):
-        alike = is_alike(train, evaluation)
-        there = places if alike else places_of(bench.close, "eval")
-        if not any(
-            not _fault(bench, "eval", evaluation, a, there)
-            for a in _averages(bench.close, evaluation, there)
-        ):
+        if is_alike(train, evaluation):
+            acting = (a for a, f in zip(averages, found, strict=True) if f.counts)
+            acts = any(not _idleness(bench, "eval", evaluation, a, places) for a in acting)
+        else:
+            there = places_of(bench.close, "eval")
+            others = _averages(bench.close, evaluation, there)
+            acts = any(not _fault(bench, "eval", evaluation, a, there) for a in others)
+        if not acts:
             why = "it is not used for the output in evaluation mode"
             found = [msgspec.structs.replace(f, counts=False, why=why) for f in found]
-    whole = {_first(train, a).name for a, f in zip(averages, found, strict=True) if f.counts}
+    whole = {_steps(train, a)[-1].name for a, f in zip(averages, found, strict=True) if f.counts}
     order = {node.name: place for place, node in enumerate(train.graph.nodes)}
     share = partial(_share, bench, "frozen", train, places=places)
-    taken = {f.node for f in found} | {_first(train, a).name for a in averages}
+    taken = {f.node for f in found} | {n.name for a in averages for n in _steps(train, a)}
     missed = near_misses(train, places, taken, share)
     return sorted([*found, *missed], key=lambda f: order[f.node]), whole
 
 
 def _averages(laboratory: Laboratory, drawing: Drawing, places: Places) -> Iterator[Average]:
-    """Yield the first node of each mean of a map; it must be the mean whatever the weights are."""
+    """Yield the first node of each mean of a map; it must be the mean whatever the weights are.
+
+    Of maps with the same mean it is the largest's, and of such the last one's.
+    """
     runs = [_numbers(laboratory, _frozen(drawing), index) for index in DRAWS[1:3]]
     later = {name: place for place, name in enumerate(runs[0])}
-    known = _Known(runs[0])
     taken: set[str] = set()
-    for name, value in runs[0].items():
+    count = {name: _count(drawing, name, places) for name in runs[0]}
+    for name in sorted(runs[0], key=lambda name: (-count[name], -later[name])):
         dims = places.get(name, ())
-        if _count(value, dims) < 2:
+        if count[name] < 2 or name not in runs[1]:
             continue
         mean, other = (run[name].mean(dims) for run in runs)
         if spread(mean.reshape(len(mean), -1) if mean.dim() else mean[None, None]) is None:
             continue
-        same = [n for n in known.like(mean) if later[n] > later[name] and n not in taken]
-        same = [n for n in same if _equal(mean, runs[0][n]) and _equal(other, runs[1][n])]
+        behind = (n for n in runs[0].keys() - taken if later[n] > later[name])
+        same = [n for n in behind if _equal(mean, runs[0][n]) and _equal(other, runs[1].get(n))]
+        same.sort(key=later.__getitem__)
         if same and same[0] in drawing.nodes:
             taken.update(same)
-            yield Average(drawing.nodes[same[0]], name, dims)
-
-
-class _Known:
-    """Values by their size and a number made of all of theirs."""
-
-    def __init__(self, values: dict[str, torch.Tensor]) -> None:
-        self._keys: dict[int, list[tuple[float, str]]] = {}
-        for name, value in values.items():
-            self._keys.setdefault(value.numel(), []).append((self._key(value), name))
-        for keys in self._keys.values():
-            keys.sort()
-        self._order = {name: place for place, name in enumerate(values)}
-
-    def like(self, value: torch.Tensor) -> list[str]:
-        """Return the names of what may be the same numbers, in the order of the graph."""
-        keys, key = self._keys.get(value.numel(), []), self._key(value)
-        near = 1e-3 * float(value.abs().sum())
-        low = bisect.bisect_left(keys, (key - near, ""))
-        high = bisect.bisect_right(keys, (key + near, "\uffff"))
-        return sorted((name for _, name in keys[low:high]), key=self._order.__getitem__)
-
-    @staticmethod
-    def _key(value: torch.Tensor) -> float:
-        return float(value.double().reshape(-1) @ torch.linspace(1, 2, value.numel()).double())
+            yield Average(drawing.nodes[same[0]], name, dims, same)
 
 
 def _numbers(laboratory: Laboratory, mode: str, index: int) -> dict[str, torch.Tensor]:
     """Return the finite values of a run that have dimensions, in the order of the graph."""
-    first = {
-        n: next(parts(v), None) for n, v in laboratory.values(mode, laboratory.draw(index)).items()
-    }
     return {
         name: value
-        for name, value in first.items()
-        if value is not None and value.dim() and value.is_floating_point()
+        for name, value in laboratory.values(mode, laboratory.draw(index)).items()
+        if isinstance(value, torch.Tensor) and value.dim() and value.is_floating_point()
         if bool(value.isfinite().all())
     }
 
 
-def _equal(mean: torch.Tensor, value: torch.Tensor) -> bool:
+def _equal(mean: torch.Tensor, value: torch.Tensor | None) -> bool:
+    if value is None or value.numel() != mean.numel():
+        return False
     close = 1e-9 if value.dtype == torch.float64 else 1e-5
     gap = (mean.reshape(-1) - value.reshape(-1)).abs().max()
     return bool(gap <= close * mean.abs().max())
@@ -131,27 +116,30 @@ def _frozen(drawing: Drawing) -> str:
     return "frozen" if drawing.mode == "train" else drawing.mode
 
 
-def _fault(  # noqa: PLR0911 - one for each reason
-    bench: Bench, mode: str, drawing: Drawing, average: Average, places: Places
-) -> str:
+def _fault(bench: Bench, mode: str, drawing: Drawing, average: Average, places: Places) -> str:
     """Return why a mean of a map is no global average pooling that acts; empty if it is one."""
     name = average.node.name
-    changes = (exchanged, noisy)
     if name not in drawing.wired:
         return UNREAD
-    if any(dim not in average.dims for dim in places[average.map]):
-        return "it averages only a part of the map"
     if not _is_learned(bench.close, _frozen(drawing), average.map):
         return "it averages the image itself, before any layer that learns"
     share = _share(bench, _frozen(drawing), drawing, name, average.map, places=places)
-    share = min(share, _picked(bench.close, _frozen(drawing), average, places))
+    share = min(share, _picked(bench.close, drawing, average, places))
     if share <= LEAST_SHARE:
         return cut_to(share)
+    return _idleness(bench, mode, drawing, average, places)
+
+
+def _idleness(
+    bench: Bench, mode: str, drawing: Drawing, average: Average, places: Places
+) -> str:  # fmt: skip
+    """Return how it comes that a mean moves no score, or only by way of another map."""
+    changes = (exchanged, noisy)
     maps = {n for n, node in drawing.nodes.items() if places.get(n) and len(node.shape or ()) > 2}
-    held = (at_while_held(name, change, maps) for change in changes)
-    if bench.moves("pooling", mode, *held):
+    maps -= {*average.same}
+    if bench.moves("pooling", mode, *(alike(average.same, change, maps) for change in changes)):
         return ""
-    if not bench.moves("average", mode, *(at(name, change) for change in changes)):
+    if not bench.moves("average", mode, *(alike(average.same, change) for change in changes)):
         return IDLE
     return "its result only scales or shifts a larger map again (as in squeeze-and-excitation)"
 
@@ -189,23 +177,30 @@ def _share(
     )
 
 
-def _picked(laboratory: Laboratory, mode: str, average: Average, places: Places) -> float:
+def _picked(
+    laboratory: Laboratory, drawing: Drawing, average: Average, places: Places
+) -> float:  # fmt: skip
     """Return how large a part of an earlier map the averaged one is, if its numbers are in it."""
-    values = _numbers(laboratory, mode, DRAWS[1])
-    few = values[average.map]
-    sample = few.reshape(-1)[:: max(1, few.numel() // 64)]
-    shares = [1.0]
+    values = _numbers(laboratory, _frozen(drawing), DRAWS[1])
+    few = torch.unique(values[average.map])
+    sample = few[few != 0][:: max(1, len(few) // 64)]
+    count, shares = _count(drawing, average.map, places), [1.0]
     for name, value in values.items():
         if name == average.map:
             break
-        share = _count(few, average.dims) / max(_count(value, places.get(name, ())), 1)
-        if share <= LEAST_SHARE and bool(torch.isin(sample, value).all()):
+        share = count / max(_count(drawing, name, places), 1)
+        share = max(share, values[average.map].numel() / max(value.numel(), 1))
+        if share <= LEAST_SHARE and len(sample) > 1 and bool(torch.isin(sample, value).all()):
             shares.append(share)
     return min(shares)
 
 
-def _count(value: torch.Tensor, dims: tuple[int, ...]) -> int:
-    return math.prod(value.shape[dim] for dim in dims)
+def _count(drawing: Drawing, name: str, places: Places) -> int:
+    """Return how many places of an image a value has."""
+    node = drawing.nodes.get(name)
+    shape = [*drawing.model_input] if node is None else node.shape or []
+    sizes = [size_of(dim, 1) or 1 for dim in shape]
+    return math.prod(sizes[dim] for dim in places.get(name, ()) if dim < len(sizes))
 
 
 def _extent(slope: torch.Tensor, dims: tuple[int, ...]) -> float:
@@ -217,18 +212,22 @@ def _extent(slope: torch.Tensor, dims: tuple[int, ...]) -> float:
     return share
 
 
-def _first(drawing: Drawing, average: Average) -> Node:
-    """Return the first operation on the way from a map to its mean that leaves less of it."""
-    before = math.prod(drawing.shape(average.map))
+def _steps(drawing: Drawing, average: Average) -> list[Node]:
+    """Return the operations on the way from a map to its mean that leave less of it."""
+    before, steps = math.prod(drawing.shape(average.map)), []
     way = drawing.behind(average.node.name) - drawing.behind(average.map)
-    steps = (n for n in drawing.graph.nodes if n.name in way and name_of(n) not in VIEWS)
-    smaller = (n for n in steps if math.prod(drawing.shape(n.name)) < before)
-    return next((n for n in smaller if average.map in drawing.behind(n.name)), average.node)
+    for node in drawing.graph.nodes:
+        after = math.prod(drawing.shape(node.name))
+        is_less = after < before and name_of(node) not in VIEWS
+        if node.name in way and is_less and average.map in drawing.behind(node.name):
+            steps.append(node)
+            before = after
+    return steps or [average.node]
 
 
 def _finding(drawing: Drawing, average: Average, fault: str) -> Finding:
     """Describe an average by the first operation on the map, and by what is left in the end."""
-    before, first = drawing.shape(average.map), _first(drawing, average)
+    before, first = drawing.shape(average.map), _steps(drawing, average)[0]
     size = lengths([s for s in before if s != 1][-len(average.dims) :])
     why = f"averages the whole {size} map"
     found = drawing.finding(first, name_of(first).replace("_", " "), fault, why)

@@ -116,19 +116,28 @@ def _is_near(one: torch.Tensor, other: torch.Tensor) -> bool:
     )
 
 
-def frozen(graph: schema.Graph) -> schema.Graph:
-    """Return a graph with dropout passed through, and batch norm on its running statistics."""
-    return msgspec.structs.replace(graph, nodes=[_frozen(node) for node in graph.nodes])
+def frozen(graph: schema.Graph, *, live: bool = False) -> schema.Graph:
+    """Return a graph with batch norm on its running statistics, and dropout passed through.
+
+    Dropout stays on in one that is `live`.
+    """
+    nodes = [_settled(node) if live else _passed(_settled(node)) for node in graph.nodes]
+    return msgspec.structs.replace(graph, nodes=nodes)
 
 
-def _frozen(node: schema.Node) -> schema.Node:
-    name = name_of(node).removesuffix("_")
-    if name in DROPOUTS:
-        return with_argument(node, "train", False)
+def _settled(node: schema.Node) -> schema.Node:
+    name = name_of(node)
     if name == "batch_norm" and reference(node, "running_mean"):
         return with_argument(node, "training", False)
     if name == "instance_norm" and reference(node, "running_mean"):
         return with_argument(node, "use_input_stats", False)
+    return node
+
+
+def _passed(node: schema.Node) -> schema.Node:
+    name = name_of(node).removesuffix("_")
+    if name in DROPOUTS:
+        return with_argument(node, "train", False)
     if name in RECURRENT:
         return with_argument(with_argument(node, "train", False), "dropout", 0.0)
     if name == "scaled_dot_product_attention":

@@ -9,35 +9,42 @@ from __future__ import annotations
 import difflib
 import math
 import statistics
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
 
 import torch
 
 from grader.errors import SubmissionError
-from grader.measure.chance import Chance
+from grader.measure.bench import Bench
+from grader.measure.chance import Chance, first
 from grader.measure.laboratory import DRAWS, LEAST, Laboratory, distance, spread
-from grader.measure.running import Operation, differs, frozen, parts, replaced
+from grader.measure.running import Hook, Operation, differs, frozen, replaced
 from grader.plan.arguments import DROPOUTS, flag, name_of, words
 from grader.plan.drawing import Drawing, lengths
 from grader.plan.schema import Graph, Node, Ref
 
-_TRIES = 64  # draws of the noise, of which its mean is taken
+_TRIES = 256  # draws of the noise, of which its mean is taken
 _CERTAIN = 5  # standard errors of that mean within which the true one lies
 _ALIASES = words("alias detach contiguous clone lift_fresh lift_fresh_copy")
 _NEAR = 10 * LEAST  # what a dropout of one value in a thousand takes away on average
+_LIVE = 3  # runs with dropout on, in which none is seen in the scores
+_SIZES = (1.0, 100.0)  # of the images: a bound on the scores shows in large ones
 _SHOWN, _WIDTH = 40, 160  # lines of a difference, and characters of a line
 
 
-def difference(laboratory: Laboratory, train: Drawing, evaluation: Drawing) -> list[str]:
-    """Return what differs: `-` is done in training only, `+` in evaluation only; empty if same."""
-    left = Chance(laboratory, "eval")
+def difference(
+    bench: Bench, train: Drawing, evaluation: Drawing, many: torch.Tensor
+) -> list[str]:  # fmt: skip
+    """Return what differs: `-` is done in training only, `+` in evaluation only; empty if same.
+
+    `many` are as many images as are tested at once.
+    """
+    left = Chance(bench.close, "eval")
     if left.random:
         drawn = [n for n in evaluation.graph.nodes if n.name in left.random & evaluation.wired]
-        if drawn and not _is_settled(laboratory):
+        if drawn and not _is_settled(bench.close):
             return [f"+ {_line(evaluation, node)}" for node in drawn[:_SHOWN]]
-    if is_alike(train, evaluation) or all(_agree(laboratory, index) for index in DRAWS):
+    if is_alike(train, evaluation) or _agree(bench, many):
         return []
     both = _lines(train, frozen(train.graph)), _lines(evaluation, evaluation.graph)
     lines = [
@@ -55,29 +62,54 @@ def _is_settled(laboratory: Laboratory) -> bool:
     return not differs(*scores)
 
 
-def _agree(laboratory: Laboratory, index: int) -> bool:
+def _agree(bench: Bench, many: torch.Tensor) -> bool:
     """Tell whether both graphs give an image the same scores, up to what noise leaves unknown.
 
-    Images are digits in noise, and not those that the running statistics are of.
+    Images are digits in noise, and not those that the running statistics are of. On few images,
+    weak ones and such as give large scores; in a batch of testing; and late in the training.
     """
+    close = bench.close
+    looks = [
+        (close, index, close.draw(index + 1).images, size) for index in DRAWS for size in _SIZES
+    ]
+    looks += [(each, DRAWS[0], each.draw(DRAWS[1]).images, 1.0) for each in bench.others]
+    if not Chance(close, "frozen").random:  # the mean of a sum of noise is that of one batch size
+        looks += [(bench.trained, DRAWS[0], many, 1.0)]
+    hooks = cache(lambda laboratory: list(_hooks(laboratory)))
+    return all(_agrees(hooks(look[0]), *look) for look in looks)
+
+
+def _agrees(
+    pairs: list[tuple[Hook, Hook]],
+    laboratory: Laboratory,
+    index: int,
+    images: torch.Tensor,
+    size: float,
+) -> bool:
     draw = laboratory.draw(index)
-    images = laboratory.draw(index + 1).images
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(draw.seed))
-    draw = laboratory.with_images(draw, images + 0.5 * noise)
+    draw = laboratory.with_images(draw, size * (images + 0.5 * noise.to(images.dtype)))
     expected = laboratory.scores("eval", draw)
-    try:
-        one, other = (laboratory.scores("frozen", draw, hook) for hook in _hooks(laboratory))
-    except SubmissionError:  # what is random has no mean that could stand in its place
-        return False
+    if size > 1 and not expected.isfinite().all():
+        return True
     scale = spread(expected) or float(expected.abs().max()) or 1.0
-    unsure = distance(one, other, otherwise=scale)
-    return distance(expected, one, otherwise=scale) <= _NEAR * scale + unsure
+    for hooks in pairs:
+        try:
+            one, other = (laboratory.scores("frozen", draw, hook) for hook in hooks)
+        except SubmissionError:  # what is random has no mean that could stand in its place
+            continue
+        unsure = distance(one, other, otherwise=scale)
+        if distance(expected, one, otherwise=scale) <= _NEAR * scale + unsure:
+            return True
+    live = (laboratory.scores("live", draw, seed=draw.seed + number) for number in range(_LIVE))
+    return all(distance(expected, scores, otherwise=scale) <= LEAST * scale for scores in live)
 
 
-def _hooks(laboratory: Laboratory) -> Iterator[Any]:
-    """Yield what puts its mean in the place of each value that is random and no more.
+def _hooks(laboratory: Laboratory) -> Iterator[tuple[Hook, Hook]]:
+    """Yield what takes chance out of the training graph: in the middle, and at the latest.
 
-    Twice, and for the second time all means are as much larger as they may be in truth.
+    Noise at its mean, and then at that of a larger one, as far as it may be in truth. Or masks by
+    hand that drop nothing, as a dropout that is passed through.
     """
     chance = Chance(laboratory, "frozen")
     noise = chance.random & chance.alone
@@ -85,13 +117,40 @@ def _hooks(laboratory: Laboratory) -> Iterator[Any]:
     for number in range(1, _TRIES + 1) if noise else ():
         for name, value in chance.again(number, ()).items():
             if name in noise:
-                means[name].append(float(next(parts(value)).double().mean()))
-    for errors in (0.0, _CERTAIN):
-        at = {
+                means[name].append(float(first(value).double().mean()))
+    middle, latest = (
+        {
             name: statistics.fmean(each) + errors * statistics.stdev(each) / math.sqrt(len(each))
             for name, each in means.items()
         }
-        yield partial(_at_its_mean, at)
+        for errors in (0.0, _CERTAIN)
+    )
+    yield partial(_at_its_mean, middle), partial(_at_its_mean, latest)
+    nodes = [n for n in laboratory.nodes("frozen") if n.name in chance.random & chance.sources]
+    shares = chance.shares(nodes)
+    sources = {n.name: chance.source(n) for n in nodes if shares[n.name] > 0 and _masks(chance, n)}
+    if any(sources.values()):
+        yield (partial(_open, sources),) * 2
+
+
+def _masks(chance: Chance, node: Node) -> bool:
+    """Tell whether all that a node does not drop is scaled by one number."""
+    result = first(chance.values[node.name])
+    source = first(chance.values.get(chance.source(node) or ""))
+    if result.shape != source.shape:
+        return False
+    kept = (result != 0) & (source != 0)
+    factors = (result / source)[kept]
+    if not len(factors):
+        return False
+    return float(factors.max() - factors.min()) <= _NEAR * abs(float(factors.max()))
+
+
+def _open(sources: Mapping[str, str | None], op: Operation) -> object:
+    """Let a node that drops hand on what it drops from."""
+    source = Ref(sources.get(op.node.name) or "")
+    found = [v for ref, v in zip(op.node.args, op.args, strict=False) if ref == source]
+    return found[0] if found else op()
 
 
 def _at_its_mean(means: dict[str, float], op: Operation) -> object:

@@ -22,6 +22,7 @@ from grader.measure.laboratory import DRAWS, Laboratory
 from grader.measure.running import Operation, parts
 from grader.plan.arguments import (
     argument,
+    first_read,
     integers,
     name_of,
     reads,
@@ -59,7 +60,7 @@ Window = tuple[int, float | None] | None
 
 def layers(bench: Bench, train: Drawing, averaging: Collection[str]) -> list[Layer]:
     """List the layers of the training graph; `averaging` are nodes that average a map."""
-    costs, seen = _costs(bench.close), _windows(bench.close)
+    costs, seen = _costs(bench.close), _windows(bench.close, train)
     of_images = bench.close.of_images("frozen")
     felt = bench.close.slopes("frozen", train.graph.output, train.nodes)
     rows: list[Layer] = []
@@ -110,7 +111,7 @@ def _is_felt(
     slope = slopes.get(node.name)
     if slope is not None and bool((slope != 0).any()):
         return True
-    return laboratory.moves("train", at(node.name, exchanged), at(node.name, noisy))
+    return laboratory.moves("train", *(at([node.name], change) for change in (exchanged, noisy)))
 
 
 def _own_parameters(train: Drawing, node: Node, taken: set[str], *, is_layer: bool) -> list[str]:
@@ -165,15 +166,16 @@ class _Counted:
     """A hook that counts, for one image, what each node costs."""
 
     images: int
+    counter: FlopCounterMode
     costs: dict[str, _Cost] = field(default_factory=dict)
 
     def __call__(self, op: Operation) -> object:
-        with FlopCounterMode(display=False) as counter:
-            result = op()
+        before = self.counter.get_total_flops()
+        result = op()
         known = {part.data_ptr() for part in parts(op.args)}
         made = [part for part in parts(result) if part.dim() and part.data_ptr() not in known]
         self.costs[op.node.name] = _Cost(
-            int(counter.get_total_flops()) // (2 * self.images),
+            int(self.counter.get_total_flops() - before) // (2 * self.images),
             made[0].numel() // self.images if made else 0,
         )
         return result
@@ -181,12 +183,15 @@ class _Counted:
 
 def _costs(laboratory: Laboratory) -> dict[str, _Cost]:
     draw = laboratory.draw(DRAWS[0])
-    counted = _Counted(len(draw.images))
-    laboratory.scores("frozen", draw, counted)
+    with FlopCounterMode(display=False) as counter:
+        counted = _Counted(len(draw.images), counter)
+        laboratory.scores("frozen", draw, counted)
     return counted.costs
 
 
-def _windows(laboratory: Laboratory) -> dict[str, tuple[Window | int, Window | int]]:
+def _windows(
+    laboratory: Laboratory, train: Drawing
+) -> dict[str, tuple[Window | int, Window | int]]:  # fmt: skip
     """Return, for each value, what its units see along both axes; 0 if they see no image."""
     draw = laboratory.draw(DRAWS[0])
     shape = laboratory.model.input_shape
@@ -199,6 +204,7 @@ def _windows(laboratory: Laboratory) -> dict[str, tuple[Window | int, Window | i
     for column in range(columns):
         square[rows + column, :, :, column] = math.nan
     found: dict[str, tuple[Window | int, Window | int]] = {}
+    reach: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
     try:
         values = laboratory.values("frozen", laboratory.with_images(draw, images))
     except SubmissionError:
@@ -212,8 +218,33 @@ def _windows(laboratory: Laboratory) -> dict[str, tuple[Window | int, Window | i
         is_map = seen.shape[2] > 1
         down = by_row.any(2) if is_map else by_row.flatten(1)
         across = by_column.any(1) if is_map else by_column.flatten(1)
-        found[name] = _window(down), _window(across)
+        steps = _steps(train, name, found)
+        node = train.nodes.get(name)
+        edges = reach.get((node and first_read(node)) or "", ((0, rows - 1), (0, columns - 1)))
+        reach[name] = _reach(down), _reach(across)
+        found[name] = (_window(down, steps[0], edges[0]), _window(across, steps[1], edges[1]))
     return found
+
+
+def _reach(seen: torch.Tensor) -> tuple[int, int]:
+    """Return the first and the last pixel that some unit sees."""
+    pixels = torch.nonzero(seen.any(1)).flatten().tolist() or [0]
+    return pixels[0], pixels[-1]
+
+
+def _steps(
+    train: Drawing, name: str, seen: Mapping[str, tuple[Window | int, Window | int]]
+) -> list[float | None]:
+    """Return the pixels from a unit to the next by those of the map before it, where it slides."""
+    node = train.nodes.get(name)
+    source = first_read(node) if node is not None else None
+    if node is None or source is None or source not in seen:
+        return [None, None]
+    same = [1, 1] if train.shape(name) == train.shape(source) else []
+    strides = _sliding(train, node).get("stride", same)
+    before = [window[1] if isinstance(window, tuple) else None for window in seen[source]]
+    steps = [step and step * s for step, s in zip(before, strides, strict=False)]
+    return steps if len(steps) == 2 else [None, None]
 
 
 def _units(value: torch.Tensor | None, count: int) -> torch.Tensor | None:
@@ -228,21 +259,25 @@ def _units(value: torch.Tensor | None, count: int) -> torch.Tensor | None:
     return value.reshape(count, 1, -1, 1) if len(value) == count else None
 
 
-def _window(seen: torch.Tensor) -> Window | int:
+def _window(
+    seen: torch.Tensor, usual: float | None, edges: tuple[int, int]
+) -> Window | int:  # fmt: skip
     """Return what units [pixel, unit] see: where the image cuts no unit off, if there is such.
 
-    Where it cuts off all of them, what a unit at one edge and one at the other see is put together.
+    `edges` are the first and the last pixel seen by the map before. Where they cut off all of them,
+    what a unit at one edge and one at the other see is put together; `usual` is the step from one
+    to the next where too few are left to tell.
     """
     pixels = seen.shape[0]
     places = torch.arange(pixels)[:, None].expand_as(seen)
     low = torch.where(seen, places, pixels).amin(0)
     high = torch.where(seen, places, -1).amax(0)
-    from_low, from_high = (high >= 0) & (low > 0), (high >= 0) & (high < pixels - 1)
+    from_low, from_high = (high >= 0) & (low > edges[0]), (high >= 0) & (high < edges[1])
     if not bool(seen.any()):
         return 0
     if not bool((from_low | from_high).any()):
         return None
-    step = _step(low, from_low) or _step(high, from_high)
+    step = _step(low, from_low) or _step(high, from_high) or usual
     width = int((high - low + 1)[from_low | from_high].max())
     if (
         step is None
@@ -278,7 +313,7 @@ def _field(
         jump = (down, right) if down is not None and right is not None else None
         return (height[0], width[0]), jump
     before = [seen[name] for name in reads(node) if name in seen]
-    if _KIND.get(_plain(node)) == "convolution" and before and None not in before[0]:
+    if _KIND.get(_plain(node)) == "convolution" and before and None not in sum(before, ()):
         rows, columns = laboratory.model.input_shape[-2:]
         return ((height or (rows, None))[0], (width or (columns, None))[0]), None
     return None, None

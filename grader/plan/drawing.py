@@ -27,7 +27,7 @@ class Drawing:
         self.graph: Graph = getattr(model, mode)
         self.nodes = {node.name: node for node in self.graph.nodes}
         self.tensors = {tensor.name: tensor for tensor in model.tensors}
-        self._input: Shape = ["B", *model.input_shape]
+        self.model_input: Shape = ["B", *model.input_shape]
 
     @cached_property
     def wired(self) -> frozenset[str]:
@@ -57,7 +57,7 @@ class Drawing:
     def shape(self, name: str | None) -> list[int]:
         """Return the shape of a value for one image."""
         if name in self.graph.inputs:
-            return per_image(self._input)
+            return per_image(self.model_input)
         if name in self.tensors:
             return [*self.tensors[name].shape]
         if name not in self.nodes:

@@ -28,6 +28,14 @@ _Filler = Callable[[list[Any]], Any]
 _Key = TypeVar("_Key")
 
 
+def initial_state(model: schema.Model, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Draw the tensors that a network begins with, by name."""
+    return {
+        tensor.name: _initial(tensor, generator).requires_grad_(tensor.trainable)
+        for tensor in model.tensors
+    }
+
+
 class Network:
     """Tensors and the two compiled graphs of a `schema.Model`.
 
@@ -46,11 +54,9 @@ class Network:
         lanes: bool = True,
     ) -> None:
         self.device = torch.device(device)
-        self.state: dict[str, torch.Tensor] = {
-            tensor.name: _initial(tensor, generator)
-            .to(self.device)
-            .requires_grad_(tensor.trainable)
-            for tensor in model.tensors
+        self.state = {
+            name: tensor.detach().to(self.device).requires_grad_(tensor.requires_grad)
+            for name, tensor in initial_state(model, generator).items()
         }
         self.keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
         self._plain = self._compiled(model, None)
