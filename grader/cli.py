@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from grader import __version__
 from grader.isolation import PACKAGE, forget_current_folder
-from grader.options import OPTIONS, Option, path
+from grader.options import DEFAULT_OUT, OPTIONS, Option, path
 
 _INTERRUPTED = 2  # pytest.ExitCode.INTERRUPTED
 _FAULT = 3  # pytest.ExitCode.INTERNAL_ERROR
@@ -36,6 +36,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
   grade class DIR                       a folder of submissions, or a download of them
   grade regrade DIR --rubric FILE       new verdicts from kept results, in seconds
+  grade similar DIR                     what the submissions of a class share
   grade store list                      results of trainings that are kept
   grade compare A B                     two submissions beside each other
   grade doctor                          what protects this machine from submissions
@@ -87,6 +88,7 @@ def run(arguments: list[str]) -> int:
         "compare": compare,
         "doctor": doctor,
         "regrade": regrade,
+        "similar": similar,
         "store": store,
     }
     command = commands.get(arguments[0]) if arguments else None
@@ -225,6 +227,43 @@ def regrade(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
     print(render(changes))
+    return 0
+
+
+def similar(arguments: Sequence[str]) -> int:
+    """Show what the submissions of a class share, as evidence; nothing of them is run."""
+    parser = _Parser("grade similar", description=similar.__doc__)
+    parser.add_argument("submissions", metavar="DIR_OR_ZIP", type=path, help="as for `grade class`")
+    parser.add_argument("--roster", metavar="FILE", type=path, help="as for `grade`")
+    parser.add_argument(
+        "--staff", metavar="PATH", type=path, nargs="+", action="extend", default=[],
+        help="what students were given: code in it is left out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--grades", metavar="DIR", type=path, default=Path(DEFAULT_OUT),
+        help=f"records of the class, for their networks (default: {DEFAULT_OUT})",
+    )  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", type=path, help="write all that was found as JSON")
+    parser.add_argument("--dolos", metavar="ZIP", type=path, help="write an archive for Dolos")
+    values = parser.parse_args(arguments)
+    import msgspec
+
+    from grader.errors import GradingError, UsageFault
+    from grader.files import write_atomically
+    from grader.reports.similarity import render
+    from grader.similar import similar as compared
+
+    try:
+        found = compared(values.submissions, values.roster, values.staff, values.grades)
+        if values.out:
+            encoded = msgspec.json.format(msgspec.json.encode(found.findings))
+            write_atomically(values.out, encoded)
+        if values.dolos:
+            write_atomically(values.dolos, found.dolos())
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
+    print(render(found.findings))
     return 0
 
 

@@ -30,7 +30,8 @@ ALLOWED = {
     "measure": {"measure", "training", "plan", "datasets", "errors", "process", "scratch"},
     "datasets": {"datasets", "errors"},
     "checks": {"checks", "record", "rubric"},
-    "reports": {"reports", "escape", "record", "rubric", "events"},
+    "similarity": {"similarity", "submission", "errors", "escape"},
+    "reports": {"reports", "escape", "record", "rubric", "events", "similarity.findings"},
 }
 
 

@@ -209,9 +209,7 @@ def is_main_guard(node: ast.stmt) -> bool:
 
 def read_notebook(path: PurePosixPath, label: str, data: bytes) -> Unit:
     """Give the unit of a notebook. Raises SubmissionError."""
-    notebook = _json(label, data)
-    _check_language(label, notebook)
-    cells = list(_code_cells(label, notebook))
+    cells = _cells(label, data)
     if not any(source.strip() for source, _ in cells):
         raise SubmissionError(
             f"{label} has no code",
@@ -221,6 +219,26 @@ def read_notebook(path: PurePosixPath, label: str, data: bytes) -> Unit:
             help="save the notebook again and check that it is the one you meant to submit",
         )
     return _from_cells(path, label, cells)
+
+
+def texts(path: PurePosixPath, label: str, data: bytes) -> list[tuple[str, str]]:
+    """Return a script, or each code cell of a notebook, with its label; nothing is parsed.
+
+    Raises SubmissionError for what is no notebook.
+    """
+    if path.suffix.lower() != ".ipynb":
+        return [(label, decode(data))]
+    return [(_cell(label, at), source) for at, (source, _) in enumerate(_cells(label, data))]
+
+
+def _cell(label: str, index: int) -> str:
+    return f"{label}, cell {index + 1}"
+
+
+def _cells(label: str, data: bytes) -> list[tuple[str, int | None]]:
+    notebook = _json(label, data)
+    _check_language(label, notebook)
+    return list(_code_cells(label, notebook))
 
 
 class _Cell(msgspec.Struct):
@@ -356,7 +374,7 @@ def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | No
     counted = any(count for _, count in cells)  # Colab writes 0 where it does not know
     parts: list[tuple[int | None, list[Stmt]]] = []
     for index, (source, count) in enumerate(cells):
-        name = f"{label}, cell {index + 1}"
+        name = _cell(label, index)
         if written := _written_file(source):
             unit.files[written[0]] = written[1]
         try:
