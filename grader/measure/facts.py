@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import torch
@@ -37,9 +37,38 @@ def measure(plan: schema.Plan, images: Bytes, seed: int | None = None) -> Facts:
     """Return the facts of a network, measured on some of the `images` [N, 28, 28] to train on.
 
     Which images, weights and random numbers those are follows from `seed`; nobody knows it before
-    unless it is given. A network that cannot be run has no findings, and its facts say why.
+    unless it is given. Where something speaks against the network it is measured again with others,
+    and what two say counts: nobody fails by one draw. A network that cannot be run has no findings,
+    and its facts say why.
     """
     seed = int.from_bytes(os.urandom(4)) if seed is None else seed
+    first = measure_once(plan, images, seed)
+    if all(_outcome(first)):
+        return first
+    second = measure_once(plan, images, seed + 1)
+    if _outcome(second) == _outcome(first):
+        return first
+    third = measure_once(plan, images, seed + 2)
+    return max((first, second, third), key=lambda facts: _shared(facts, (first, second, third)))
+
+
+def _outcome(facts: Facts) -> tuple[bool, ...]:
+    """Return what the checks ask of the facts, each true where it speaks for the network."""
+    found = (facts.batch_norm, facts.dropout, facts.global_average_pooling)
+    return (
+        *(any(finding.counts for finding in findings) for findings in found),
+        facts.same_network, facts.batch_independent, not facts.contradictions,
+    )  # fmt: skip
+
+
+def _shared(facts: Facts, all_of: Sequence[Facts]) -> int:
+    """Count the answers that others give too."""
+    pairs = (zip(_outcome(facts), _outcome(other), strict=True) for other in all_of)
+    return sum(mine == theirs for pair in pairs for mine, theirs in pair)
+
+
+def measure_once(plan: schema.Plan, images: Bytes, seed: int) -> Facts:
+    """Measure under the random numbers of one seed; see `measure`."""
     facts = msgspec.structs.replace(facts_of(plan.model), seed=seed)
     with _apart():
         try:
