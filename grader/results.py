@@ -21,6 +21,7 @@ from grader import record as records
 from grader.errors import GraderFault
 from grader.files import unwritten
 from grader.record import Record, Submission
+from grader.submission import bounds
 
 PARTIAL = "partial"
 _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
@@ -60,6 +61,7 @@ def claim(out: Path, submission: Path, record: Record, *, whole: bool) -> Path:
     `whole` says that every check is going to be judged. Raises GraderFault where nothing can be
     written.
     """
+    _mark(out)
     for folder in _places(out, record.submission):
         if _is_same(folder, submission):
             continue
@@ -72,6 +74,13 @@ def claim(out: Path, submission: Path, record: Record, *, whole: bool) -> Path:
         expected=f"a new folder in {out}, or one with results of this submission",
         where=str(folder), help="choose another folder with --out",
     )  # fmt: skip
+
+
+def _mark(out: Path) -> None:
+    """Let nobody take results for something handed in: they may lie among submissions."""
+    with contextlib.suppress(OSError):  # which the results themselves will tell
+        out.mkdir(parents=True, exist_ok=True)
+        (out / bounds.RESULTS).touch()
 
 
 def find(out: Path, submission: Submission) -> Path | None:

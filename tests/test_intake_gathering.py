@@ -13,6 +13,7 @@ import pytest
 
 from grader.errors import UsageFault
 from grader.intake import Entry, Intake, Unpacker, gather
+from grader.submission.bounds import RESULTS
 from grader.submission.files import handed_in, sha256_of
 from tests.downloads import CLASS, SYSTEMS, Student, Tree, in_folder, in_zip, zipped
 
@@ -497,3 +498,15 @@ def test_work_grows_with_the_class_and_no_faster(tmp_path: Path) -> None:
 def test_5000_submissions_are_gathered(tmp_path: Path) -> None:
     """Everyone of a large course is found and mapped."""
     assert calls(5_000, tmp_path)
+
+
+def test_results_of_the_grader_are_not_taken_for_a_submission(tmp_path: Path) -> None:
+    """They may lie in the folder that is graded, as `grade class .` leaves them there."""
+    (tmp_path / "ada.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "grades" / "ada").mkdir(parents=True)
+    (tmp_path / "grades" / RESULTS).touch()
+    (tmp_path / "grades" / "ada" / "plan.json").write_text("{}", encoding="utf-8")
+    found = gather([], tmp_path)
+
+    assert [entry.key for entry in found.entries] == ["ada"]
+    assert [stray.why for stray in found.strays] == ["results of the grader"]

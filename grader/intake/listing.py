@@ -142,6 +142,8 @@ def _item(entry: os.DirEntry[str]) -> Item:
     name, is_folder = text(entry.name), entry.is_dir(follow_symlinks=False)
     special = "" if is_folder or entry.is_file(follow_symlinks=False) else "no regular file"
     why_not = "a symbolic link" if entry.is_symlink() else special or _why_not(name, is_folder)
+    if is_folder and os.path.lexists(Path(entry.path) / bounds.RESULTS):
+        why_not = "results of the grader"
     return Item(name, is_folder, Path(entry.path), why_not=why_not)
 
 

@@ -34,9 +34,10 @@ def render(records: Sequence[Record], *, width: int = 100, color: bool = False) 
             f"{record.model.parameters:,}" if record.model else "", _why(record),
         )  # fmt: skip
     counts = Counter(map(_end, records))
-    words = {"passed": "passed every check made", "failed": "did not", "none": "have no score"}
+    words = {"passed": "passed every check made", "failed": "did not", "none": "without a score"}
     ends = ", ".join(f"{counts[end]} {said}" for end, said in words.items() if counts[end])
-    return rendered([table, Text(f"{len(records)} submissions: {ends}")], width=width, color=color)
+    many = f"{len(records)} submission{'s' * (len(records) != 1)}"
+    return rendered([table, Text(f"{many}: {ends}")], width=width, color=color)
 
 
 def remarks(notes: Sequence[str], passed_over: Sequence[str], width: int, *, color: bool) -> str:

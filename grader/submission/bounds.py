@@ -21,6 +21,10 @@ MAX_MEMBERS = 10_000  # files and folders of any kind, of an archive
 _IGNORED = re.compile(r"^(\.|__pycache__$|__MACOSX$|venv$|site-packages$|wandb$)")
 
 
+RESULTS = ".grader-results"
+"""A file of this name stands in a folder of the grader's results: nothing in it was handed in."""
+
+
 def is_ignored(folder: str) -> bool:
     """Tell whether a folder of this name holds no code of the submission's own."""
     return bool(_IGNORED.match(folder))

@@ -205,6 +205,8 @@ class _Walk:
         except OSError:
             self.unread.append(self._label(folder))
             return
+        if depth and any(entry.name == bounds.RESULTS for entry in entries):
+            return
         for entry in entries:
             path = folder / entry.name
             if entry.is_symlink():
