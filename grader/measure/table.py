@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils import flop_counter
 
 from grader.errors import SubmissionError
 from grader.measure.bench import Bench
@@ -32,6 +32,9 @@ from grader.plan.arguments import (
 from grader.plan.drawing import Drawing, title
 from grader.plan.findings import Layer
 from grader.plan.schema import Node
+from grader.training.tuning import spare_the_compiler
+
+spare_the_compiler(flop_counter._FlopCounterMode)
 
 _KINDS = {
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -166,7 +169,7 @@ class _Counted:
     """A hook that counts, for one image, what each node costs."""
 
     images: int
-    counter: FlopCounterMode
+    counter: flop_counter.FlopCounterMode
     costs: dict[str, _Cost] = field(default_factory=dict)
 
     def __call__(self, op: Operation) -> object:
@@ -183,7 +186,7 @@ class _Counted:
 
 def _costs(laboratory: Laboratory) -> dict[str, _Cost]:
     draw = laboratory.draw(DRAWS[0])
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter.FlopCounterMode(display=False) as counter:
         counted = _Counted(len(draw.images), counter)
         laboratory.scores("frozen", draw, counted)
     return counted.costs

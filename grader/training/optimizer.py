@@ -11,6 +11,7 @@ import torch
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training.network import OPERATION_ERRORS
+from grader.training.tuning import spare_the_compiler
 
 _CLASSES: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
     name: getattr(torch.optim, name)
@@ -21,19 +22,8 @@ _CLASSES: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
 }  # fmt: skip
 
 
-def _spare_the_compiler() -> None:
-    """Keep PyTorch's optimisers from importing its compiler, which takes as long as PyTorch itself.
-
-    They would in order to shut it out of some of their methods (torch/_compile.py, which looks for
-    this attribute first). A training compiles nothing; see also `Optimizer.step`.
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        plain = getattr(method, "__wrapped__", None)
-        if plain is not None:
-            plain.__dict__.setdefault("__dynamo_disable", plain)
-
-
-_spare_the_compiler()
+# A training compiles nothing; see also `Optimizer.step`.
+spare_the_compiler(torch.optim.Optimizer)
 
 
 class Optimizer:

@@ -25,3 +25,15 @@ def tune() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(_M_TOP_PAD, 64 << 20)
         libc.mallopt(_M_ARENA_MAX, 1)
+
+
+def spare_the_compiler(kind: type) -> None:
+    """Keep methods of a class of PyTorch's from importing its compiler, which takes seconds.
+
+    They would in order to shut it out of themselves (torch/_compile.py, which looks for this
+    attribute first).
+    """
+    for method in vars(kind).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None:
+            plain.__dict__.setdefault("__dynamo_disable", plain)
