@@ -1,5 +1,6 @@
 # M04 keeps its weights in plain attributes and lists
 # fails: integrity parameter_count
+# fault: error
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

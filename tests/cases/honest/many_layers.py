@@ -4,7 +4,7 @@ def attack():
 
     def longer(self, x):
         for _ in range(60):
-            x = F.relu6(x + 3) * x / 6 + x.mean((1, 2, 3), keepdim=True) * 0.001
+            x = x + (F.relu6(x + 3) * x / 6 + x.mean((1, 2, 3), keepdim=True)) * 0.001
         return forward(self, x)
 
     Net.forward = longer
