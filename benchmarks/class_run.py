@@ -1,0 +1,80 @@
+"""How long a class takes: verdicts without a training, and trainings against one after another.
+
+    python benchmarks/class_run.py --submissions 200          # structural verdicts
+    python benchmarks/class_run.py --submissions 6 --train    # a class, then each in turn
+
+Every submission is a network of its own with 1,000 to 2,000 parameters and one epoch. Nothing is
+taken from the store: it is a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+NETWORK = """
+import torch.nn.functional as F
+from torch import nn
+
+EPOCHS = 1
+
+
+def build_model():
+    return nn.Sequential(
+        nn.Conv2d(1, {first}, 3, stride=2, bias=False), nn.BatchNorm2d({first}), nn.ReLU(),
+        nn.Conv2d({first}, {second}, 3, stride=2, bias=False), nn.BatchNorm2d({second}), nn.ReLU(),
+        nn.Dropout(0.{number:04d}1), nn.Conv2d({second}, 10, 1), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--submissions", type=int, default=200)
+    parser.add_argument("--train", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="class-run-") as folder:
+        base = Path(folder)
+        handed_in = base / "class"
+        handed_in.mkdir()
+        for number in range(options.submissions):
+            text = NETWORK.format(first=6 + number % 4, second=12 + number % 7, number=number + 500)
+            (handed_in / f"student{number:03d}.py").write_text(text, encoding="utf-8")
+        quick = [] if options.train else ["--quick"]
+        wall, cpu = timed(["class", str(handed_in), *quick], base, "class")
+        print(f"class of {options.submissions}: {wall:.1f} s, {cpu:.1f} CPU s")
+        if options.train:
+            each = [timed([str(path)], base, path.stem) for path in sorted(handed_in.iterdir())]
+            print(
+                f"each in turn: {sum(w for w, _ in each):.1f} s, {sum(c for _, c in each):.1f} CPU s"
+            )
+
+
+def timed(words: list[str], base: Path, name: str) -> tuple[float, float]:
+    """Run `grade` with its own store and results; return seconds of wall and of CPU time."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "grader.cli", *words, f"--out={base / name / 'out'}",
+         f"--store={base / name / 'store'}"],
+        stdout=subprocess.DEVNULL, env=os.environ | {"COLUMNS": "100"}, check=False,
+    )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+    return time.perf_counter() - began, cpu
+
+
+if __name__ == "__main__":
+    main()
