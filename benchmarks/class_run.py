@@ -39,9 +39,7 @@ def build_model():
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--submissions", type=int, default=200)
     parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
@@ -57,9 +55,8 @@ def main() -> None:
         print(f"class of {options.submissions}: {wall:.1f} s, {cpu:.1f} CPU s")
         if options.train:
             each = [timed([str(path)], base, path.stem) for path in sorted(handed_in.iterdir())]
-            print(
-                f"each in turn: {sum(w for w, _ in each):.1f} s, {sum(c for _, c in each):.1f} CPU s"
-            )
+            wall, cpu = sum(w for w, _ in each), sum(c for _, c in each)
+            print(f"each in turn: {wall:.1f} s, {cpu:.1f} CPU s")
 
 
 def timed(words: list[str], base: Path, name: str) -> tuple[float, float]:
