@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,10 +108,14 @@ def _unpack(
 
 def pruned(store: Store, days: float) -> int:
     """Remove results older than so many days, and what is not whole; return how many."""
+    if not (found := keys(store)):
+        return 0
+    with tempfile.NamedTemporaryFile(dir=store.place) as file:
+        now = os.fstat(file.fileno()).st_mtime  # by the clock that times what lies there
     count = 0
-    for key in keys(store):
+    for key in found:
         folder = store.folder(key)
-        old = time.time() - folder.stat().st_mtime > days * _DAY
+        old = now - folder.stat().st_mtime > days * _DAY
         if old or store.find(key) is None:
             shutil.rmtree(folder, ignore_errors=True)
             store.state(key).unlink(missing_ok=True)

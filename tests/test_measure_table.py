@@ -160,10 +160,16 @@ def smoothed(part: nn.Module) -> nn.Module:
 @settings(max_examples=12, deadline=None)
 @given(stacks())
 def test_fields_agree_with_the_gradient(stack: Stack) -> None:
-    """The window of the last map is as large as the part of the image a unit's gradient reaches."""
+    """The window of the last map is as large as the part of the image a unit's gradient reaches.
+
+    Where some unit's whole window lies in the image: of others only a part can be seen.
+    """
     x = torch.zeros(1, 1, 28, 28)
     for part in stack.layers:
         x = part(x)
         assume(min(x.shape[2:]) > 4)  # a pooling that covers the whole map sees everything
 
-    assert last_map(stack).receptive_field == support(stack)
+    found, reached = last_map(stack).receptive_field, support(stack)
+    assume(max(reached) <= 14)
+
+    assert found == reached

@@ -281,7 +281,8 @@ def _window(
     if not bool((from_low | from_high).any()):
         return None
     step = _step(low, from_low) or _step(high, from_high) or usual
-    width = int((high - low + 1)[from_low | from_high].max())
+    # Of all units: one that the edge cuts off may show a gap of its dilation there.
+    width = int((high - low + 1)[high >= 0].max())
     if (
         step is None
         or bool((from_low & from_high).any())
@@ -289,7 +290,8 @@ def _window(
     ):
         return width, step
     first, last = int(torch.nonzero(from_high)[-1]), int(torch.nonzero(from_low)[0])
-    return math.ceil(int(high[first]) - int(low[last]) + (last - first) * step + 1), step
+    joined = math.ceil(int(high[first]) - int(low[last]) + (last - first) * step + 1)
+    return max(joined, width), step
 
 
 def _step(edge: torch.Tensor, cut: torch.Tensor) -> float | None:
