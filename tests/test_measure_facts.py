@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grader.measure import facts as measuring
 from grader.measure.facts import measure
 from grader.plan import schema
 from grader.plan.drawing import IDLE as IDLE_RESULT
 from grader.plan.findings import Facts
 from grader.plan.schema import Group, Model, Optimizer, Plan, Ref, Schedule
+from tests import making
 from tests.capturing import Net, conv, digits, facts, facts_of_model, model_of, recipe_of
 from tests.networks import NETWORKS
 
@@ -515,7 +517,31 @@ def test_pictures_that_do_not_fit_are_replaced() -> None:
 def test_the_seed_is_told_and_gives_the_same_facts_again() -> None:
     """What was measured can be measured once more, number for number."""
     model = model_of(Net(lambda m, x: end(m.bn(m.conv(x))), conv=small(), bn=norm()))
-    found = facts_of_model(model)
+    plan = Plan(model, recipe_of(model), [])
+    found, other = measure(plan, digits()), measure(plan, digits())
 
-    assert facts_of_model(model, seed=found.seed) == found
-    assert facts_of_model(model).seed != found.seed
+    assert measure(plan, digits(), found.seed) == found
+    assert other.seed != found.seed
+
+
+@pytest.mark.parametrize(
+    ("draws", "counts", "made"),
+    [([True], True, 1), ([False, True, True], True, 3), ([False, False], False, 2)],
+)
+def test_nobody_fails_by_one_draw(
+    draws: list[bool], counts: bool, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What speaks against a network is measured again, and what two say counts."""
+    told = iter(draws)
+    seeds: list[int] = []
+
+    def once(plan: Plan, images: object, seed: int) -> Facts:
+        seeds.append(seed)
+        return making.facts(dropout=[making.finding(next(told))])
+
+    monkeypatch.setattr(measuring, "measure_once", once)
+    plan = Plan(model_of(Net(lambda m, x: end(m.conv(x)), conv=small())), recipe_of, [])  # type: ignore[arg-type] # not read
+    found = measure(plan, digits())
+
+    assert [each.counts for each in found.dropout] == [counts]
+    assert len(seeds) == len({*seeds}) == made
