@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = Path(sys.executable).parent
-LIMIT = 2.2  # times the import, as the README promises
+LIMIT = 2.2  # times the import: what is aimed at
 
 
 def commands(out: str) -> dict[str, list[str]]:
