@@ -290,15 +290,13 @@ def store(arguments: Sequence[str]) -> int:
                 print(*store_tools.lines(place), f"in {place.place}", sep="\n")
             case "check":
                 broken = store_tools.broken(place)
-                print(
-                    *(f"{key}: not whole" for key in broken), f"{len(broken)} not whole", sep="\n"
-                )
+                print(*broken, f"{len(broken)} not whole", sep="\n")
                 return int(bool(broken))
             case "export":
                 print(f"{store_tools.exported(place, values.file)} written to {values.file}")
             case "import":
                 new, refused = store_tools.imported(place, values.file)
-                print(f"{new} new, {refused} refused: not whole")
+                print(f"{new} new" + (f"; {refused} refused: not whole" if refused else ""))
             case "prune":
                 print(f"{store_tools.pruned(place, values.days)} removed")
     except GradingError as error:

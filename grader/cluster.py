@@ -26,7 +26,7 @@ import msgspec
 
 from grader import store
 from grader.errors import GraderFault, GradingError, SubmissionError, UsageFault
-from grader.events import AnyEvent, Diverged, EpochDone, Finished, Progress
+from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Finished, Progress
 from grader.files import write_atomically
 from grader.pool import WAIT, Ended, OnNews, Task
 from grader.supervise import Bounds, Job, train
@@ -69,7 +69,6 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _ORDER = msgspec.msgpack.Decoder(Order)
 _DELIVERY = msgspec.msgpack.Decoder(Delivery)
-_EVENT = msgspec.json.Decoder(AnyEvent)
 
 
 def carry_out(
@@ -137,7 +136,7 @@ class _Running:
         def hear(event: tuple[float, tuple[str, bytes]]) -> None:
             with contextlib.suppress(msgspec.MsgspecError, TypeError, ValueError, IndexError):
                 mark, told = event[1]
-                self.told.put((number, str(mark), _EVENT.decode(told)))
+                self.told.put((number, str(mark), EVENT.decode(told)))
 
         self.client.subscribe_topic(name, hear)
         future = self.client.submit(

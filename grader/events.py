@@ -160,3 +160,7 @@ AnyEvent = (
     | Diverged
     | Failed
 )
+
+# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
+EVENT = msgspec.json.Decoder(AnyEvent)
+"""Reads an event, or several, from JSON; raises msgspec.MsgspecError."""

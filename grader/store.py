@@ -32,7 +32,7 @@ import platformdirs
 
 from grader import machine
 from grader.errors import GraderFault
-from grader.events import AnyEvent, Diverged, Finished, Progress
+from grader.events import EVENT, AnyEvent, Diverged, Finished, Progress
 from grader.files import write_atomically
 
 PLACE = "GRADER_STORE"
@@ -58,9 +58,7 @@ class About(msgspec.Struct, frozen=True):
     trained: str  # when, ISO 8601, UTC
 
 
-# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
-_ABOUT = msgspec.json.Decoder(About)
-_EVENT = msgspec.json.Decoder(AnyEvent)
+_ABOUT = msgspec.json.Decoder(About)  # made by one thread, see grader.events
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ class Store:
         with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
             about = _ABOUT.decode((folder / "about.json").read_bytes())
             told = _some(folder / "events.jsonl", _MOST_EVENTS)
-            kept = Kept(folder, about, _EVENT.decode_lines(told))
+            kept = Kept(folder, about, EVENT.decode_lines(told))
             if key_of(about.depends_on) == key and _is_whole(kept):
                 return kept
         return None

@@ -12,14 +12,10 @@ import msgspec
 
 from grader import process
 from grader.errors import GraderFault, LimitReached
-from grader.events import AnyEvent, EpochDone, Finished, Started
+from grader.events import EVENT, AnyEvent, EpochDone, Finished, Started
 
 _WORDS = 5  # lines in which the worker tells of a fault of the grader's, with status 2
 _OUTPUT = 200 << 20  # bytes; a progress event is 200 bytes, and a few come a second
-
-
-# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
-EVENT = msgspec.json.Decoder(AnyEvent)
 
 
 class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -36,6 +36,8 @@ FORMS = {
     "single check": ["grader/checks::test_loads", "--submission", "{path}"],
     "a check's file": ["grader/checks/requirements.py::test_loads", "--submission", "{path}"],
     "options between": ["grader", "-rA", "--submission", "{path}", "-k", "loads"],
+    "a class": ["grader", "--submissions", "{path}"],
+    "several": ["grader", "--submission", "{path}", "--submission={path}/net.py"],
 }
 
 

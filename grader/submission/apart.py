@@ -52,7 +52,7 @@ class _Error(msgspec.Struct, frozen=True):
 
 
 _Answer = Program | _Error
-# Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
+# Made by one thread, see grader.events.
 _PROGRAM = msgspec.json.Decoder(Program)
 _ERROR = msgspec.json.Decoder(_Error)
 
