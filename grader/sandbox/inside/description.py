@@ -19,13 +19,14 @@ from capture import capture
 from data import OWN, Datasets, DatasetsFinder, Digits, Loader, stand_in_for_own, unwrapped
 from explain import explain
 from modules import ENTRY, USED, Failure, Submission
+from noted import Enough, Pass, TooSlow
 from observed import Observed
 from recipe import Recipe, parts_of
 from recorded import RecordedFinder
 from standins import be_quiet
 from torch import nn
 from trained import Choice, broken, built, choose, said_in
-from watch import Enough, Pass, TooSlow, Watch
+from watch import Watch
 
 Json = dict[str, Any]
 SECONDS = 20

@@ -14,6 +14,7 @@ from capture import loss_json
 from data import KINDS, Digits, Loader, made_up, unwrapped
 from explain import explain
 from modules import Failure
+from noted import NOWHERE, Call, Made, Place
 from recipe import Part, left_out, within_bounds
 from replay import Loss, Penalty, loss_of, not_plain
 from schedules import Simulation, constant, optimizer_json, plateau_json, summary
@@ -23,7 +24,7 @@ from torch.utils import data
 from torch.utils._pytree import tree_leaves
 from trained import Training, broken
 from transforms import transforms_json
-from watch import NOWHERE, Call, Made, Place, Watch
+from watch import Watch
 
 Json = dict[str, Any]
 

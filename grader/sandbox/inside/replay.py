@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from capture import _pick_output
+from noted import Batch, Call, State
 from tensors import CannotCapture
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 from trained import Training
-from watch import Batch, Call, State, weights_of
+from watch import weights_of
 
 Json = dict[str, Any]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

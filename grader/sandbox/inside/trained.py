@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modules import FOREIGN, USED, Failure, MissingPackage
+from noted import NOWHERE, Batch, Enough, Pass, Place
 from patches import UnsetOption
 from tensors import CannotCapture, owners
 from torch import nn
-from watch import NOWHERE, Batch, Enough, Pass, Place, Watch
+from watch import Watch
 
 Json = dict[str, Any]
 

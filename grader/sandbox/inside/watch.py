@@ -15,7 +15,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from data import Loader
+from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
 from tensors import owners
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -30,107 +30,11 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._pytree import tree_leaves
 
-Json = dict[str, Any]
-
 _MOST_PASSES = 1_000
 _MOST_NUMBERS = 3_000_000  # of a model whose steps are kept to be done again
 _MOST_CALLS = 500  # that are kept of one batch
 _KEPT = 40  # batches of which all is kept
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
-
-
-class Enough(BaseException):
-    """A loop goes on and on; what was seen of it is enough."""
-
-
-class TooSlow(BaseException):
-    """The submission takes far longer than a few images can."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something was done: `text` is the expression as it stands there."""
-
-    file: str
-    line: int
-    text: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.file}, line {self.line}" if self.file else ""
-
-
-NOWHERE = Place("", 0)
-
-
-@dataclass
-class Made:
-    """An optimiser or a scheduler with its place, its arguments and its first groups."""
-
-    thing: Any
-    place: Place
-    args: tuple[Any, ...] = ()
-    options: Json = field(default_factory=dict)
-    groups: list[Json] = field(default_factory=list)
-    moves: list[str] = field(default_factory=list)  # of a scheduler: "batch" or "pass"
-    before: int = 0  # modules that were there before it
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function of PyTorch that was called between the start of a batch and `backward`."""
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    options: Json
-    result: Any
-    place: Place
-
-
-@dataclass
-class State:
-    """The weights, the optimiser and the random numbers at one moment."""
-
-    weights: dict[str, torch.Tensor]
-    optimizer: Json
-    random: tuple[Any, ...]
-    gradients: dict[str, torch.Tensor]
-
-
-@dataclass
-class Batch:
-    """One batch of a pass that may be one of training."""
-
-    content: Any
-    before: State | None = None
-    after: dict[str, torch.Tensor] | None = None
-    model: nn.Module | None = None  # the one called last, from outside any other
-    was_training: bool = False
-    shape: tuple[int, ...] = ()  # of an image it was given
-    backwards: int = 0
-    steps: list[tuple[Any, list[Json]]] = field(default_factory=list)  # optimiser, its groups
-    clipped: bool = False
-    outputs: list[Any] = field(default_factory=list)
-    derived: set[int] = field(default_factory=set)  # the outputs, and what is made of them
-    calls: list[Call] = field(default_factory=list)
-    loss: torch.Tensor | None = None
-    place: Place = NOWHERE  # of `backward`
-
-
-@dataclass
-class Pass:
-    """One pass over a loader; `around` are the loops it stood in, from the outside in."""
-
-    loader: Loader
-    number: int
-    around: list[Place]
-    at: Place = NOWHERE  # its own loop
-    batches: list[Batch] = field(default_factory=list)
-    finished: bool = False
-
-    @property
-    def trains(self) -> bool:
-        """Whether anything was learned in it."""
-        return any(batch.backwards for batch in self.batches)
 
 
 class Watch:
