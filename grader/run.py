@@ -57,19 +57,12 @@ class Tools:
     box: Box
     measurer: Measurer
 
-    @classmethod
-    def start(cls, request: Request) -> Tools:
-        """Start both; GraderFault where that is impossible."""
-        return cls(steps.box(request.rubric), measurer(request))
 
-    def close(self) -> None:
-        """End both."""
-        self.box.close()
-        self.measurer.close()
+def measurer(request: Request, stop: Callable[[], bool]) -> Measurer:
+    """Start a process that measures networks, for any submission graded in this way.
 
-
-def measurer(request: Request, stop: Callable[[], bool] = lambda: False) -> Measurer:
-    """Start a process that measures networks, for any submission graded in this way."""
+    It is not waited for any longer once `stop` says so.
+    """
     # Bounds on the training are for the training to reach.
     seconds, megabytes = request.rubric.seconds, request.rubric.megabytes
     return Measurer(

@@ -32,7 +32,7 @@ from grader.submission.apart import read_apart
 from grader.submission.program import Program, Statement
 
 
-def box(rubric: Rubric, stop: Callable[[], bool] = lambda: False) -> Box:
+def box(rubric: Rubric, stop: Callable[[], bool]) -> Box:
     """Start a box for a description, which loads PyTorch at once; `stop` ends it early."""
     return Box(seconds=rubric.seconds.describe, megabytes=rubric.megabytes.describe, stop=stop)
 
