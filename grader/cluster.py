@@ -24,15 +24,16 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from grader import store
+from grader import runs, store
 from grader.errors import GraderFault, GradingError, SubmissionError, UsageFault
-from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Finished, Progress
+from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Failed, Finished, Progress
 from grader.files import write_atomically
 from grader.pool import WAIT, Ended, OnNews, Task
 from grader.supervise import Bounds, Job, train
 
 _CONNECTING = 5  # seconds
 _STATE = 0.5  # seconds to wait for a state that nobody may have left
+_AT_WORK = ("running", "paused")  # what a worker says of itself; a paused one is short of memory
 _MOST_AGAIN = 2  # times that a task is sent again when its workers were lost
 
 
@@ -64,7 +65,7 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: list[AnyEvent] = []
     weights: bytes = b""
     refused: str = ""
-    stopped: dict[str, str] = {}
+    stopped: Failed | None = None
 
 
 _ORDER = msgspec.msgpack.Decoder(Order)
@@ -159,6 +160,8 @@ class _Running:
         """Hand on what came of a task, or send it again where its workers were lost."""
         try:
             error = self._delivered(number, _DELIVERY.decode(future.result()))
+        except GradingError as own:
+            error = own
         except Exception as lost:  # whatever Dask and the network raise
             again = type(lost).__name__ == "KilledWorker" and self.sent[number] <= _MOST_AGAIN
             if again:
@@ -183,8 +186,8 @@ class _Running:
             write_atomically(Path(task.job.weights), delivery.weights)
         for event in events[self.known[number] :]:
             self.on_news(event, number)
-        if delivery.stopped:
-            return SubmissionError(**delivery.stopped)
+        if delivery.stopped is not None:
+            return runs.failure_of(delivery.stopped, "sandboxed")  # in its own words
         if isinstance(last, Finished | Diverged):
             about = msgspec.structs.replace(keeping.about, trained=store.now())
             with contextlib.suppress(GraderFault):
@@ -219,14 +222,13 @@ def train_there(order: bytes) -> bytes:
             str(home / "plan.json"), str(weights), asked.seed, max_epochs=asked.max_epochs,
             threads=1, checkpoint=str(state),
         )  # fmt: skip
-        stopped: dict[str, str] = {}
+        stopped = None
         try:
-            train(job, asked.bounds, home, tell, lambda: worker.status.name != "running")
+            train(job, asked.bounds, home, tell, lambda: worker.status.name not in _AT_WORK)
         except SubmissionError as error:
-            stopped = {
-                "message": error.message, "expected": error.expected, "found": error.found,
-                "where": error.where, "help": error.help,
-            }  # fmt: skip
+            stopped = Failed(
+                error.message, error.where, error.expected, error.found, error.help, error.fault
+            )
         kept.delete()
         content = weights.read_bytes() if weights.exists() else b""
     return msgspec.msgpack.encode(Delivery(told, content, stopped=stopped))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from typing import Literal
 
 from grader.escape import safe
@@ -115,11 +116,12 @@ def blaming_data(what: str) -> Iterator[None]:
     """Turn whatever a submission's data makes our code raise into the submission's error.
 
     That data is hostile until its readers are through with it, and a reader it manages to break
-    must not become a fault of the grader. Errors of the system (OSError, MemoryError) stay ours.
+    must not become a fault of the grader. Errors of the system (OSError, MemoryError) stay ours,
+    and a run that is being stopped (CancelledError) is nobody's fault.
     """
     try:
         yield
-    except (GradingError, OSError, MemoryError):
+    except (GradingError, OSError, MemoryError, CancelledError):
         raise
     except Exception as error:
         raise SubmissionError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from grader import cluster, pool, steps
-from grader.errors import GraderFault, stopped_by
+from grader.errors import stopped_by
 from grader.events import AnyEvent, Failed
 from grader.measure.asking import Measurer
 from grader.record import Stage
@@ -46,8 +46,7 @@ def describe(runs: Sequence[Run], jobs: int, on_described: OnDescribed) -> None:
             return run
 
         try:
-            left = [run for run in runs if not run.is_described]
-            for future in _as_they_end([executor.submit(one, run) for run in left]):
+            for future in _as_they_end([executor.submit(one, run) for run in runs]):
                 on_described(future.result())
         finally:
             stop.set()
@@ -91,13 +90,13 @@ def train(runs: Sequence[Run], place: Place, on_event: OnEvent) -> None:
             tasks = [task for task, _, _ in first]
             try:
                 cluster.carry_out(tasks, place.scheduler, place.resources, partial(note, first))
-            except GraderFault as fault:  # it was there when the run began
+            except Exception as fault:  # it was there when the run began
                 for _, run, _ in first:
                     run.fault = run.fault or fault
         here = again if place.scheduler is not None else first + again
         if here:
             tasks = [task for task, _, _ in here]
-            pool.carry_out(tasks, pool.here(len(tasks), place.jobs), partial(note, here))
+            pool.carry_out(tasks, place.jobs, partial(note, here))
 
 
 def _apart(work: list[_Work], *, at_all: bool) -> tuple[list[_Work], list[_Work]]:

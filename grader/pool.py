@@ -1,9 +1,6 @@
-"""Carries out trainings, several at a time. The one place to change for trainings elsewhere.
+"""Carries out trainings on this machine, several at a time: threads that each watch one process.
 
-A training is a `Task`, plain data. `carry_out` submits all of them to an executor and is told what
-happens by way of a queue. On this machine the executor is threads that each watch one process. A
-cluster brings its own executor, queue and event: all that crosses the border can be pickled, and
-the paths in a Task have to mean the same on either side of it.
+A training is a `Task`, plain data. `grader.cluster` does the same tasks on other machines.
 """
 
 from __future__ import annotations
@@ -13,11 +10,10 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import msgspec
 
@@ -68,33 +64,7 @@ OnNews = Callable[[News, int], None]
 OnEvent = Callable[[AnyEvent], None]
 
 
-class Mailbox(Protocol):
-    """What is asked of a queue."""
-
-    def put(self, item: Any, /) -> None:  # noqa: ANN401 - queues take anything
-        """Add an item."""
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401
-        """Take the oldest item; queue.Empty when there is none in time."""
-
-
-class Flag(Protocol):
-    """What is asked of an event."""
-
-    def set(self) -> None:
-        """Raise it."""
-
-    def is_set(self) -> bool:
-        """Tell whether it is raised."""
-
-
-@dataclass
-class Place:
-    """Where trainings run: an executor, and how its workers are heard and told to stop."""
-
-    executor: Executor
-    mailbox: Mailbox = field(default_factory=queue.SimpleQueue)
-    stop: Flag = field(default_factory=threading.Event)
+_Mailbox = queue.SimpleQueue[tuple[int, News]]
 
 
 def cores(groups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -121,33 +91,30 @@ def rounds(tasks: int) -> int:
     return math.ceil(tasks / cores())
 
 
-def here(tasks: int, jobs: int | None = None) -> Place:
-    """Return this machine, with room for so many trainings at once, or as many as it has cores."""
-    return Place(ThreadPoolExecutor(min(tasks, jobs or cores()), "training"))
+def carry_out(tasks: Sequence[Task], jobs: int | None, on_news: OnNews) -> None:
+    """Do all tasks, so many `jobs` at a time (None: as many as there are cores).
 
-
-def carry_out(tasks: list[Task], place: Place, on_news: OnNews) -> None:
-    """Do all tasks; `on_news` is told, in this thread, of each one by its number from 1.
-
-    The last news of a task is that it `Ended`, and one that ends badly stops no other. Whatever
-    is raised in here, by `on_news` or by a signal, ends those under way before it gets through.
+    `on_news` is told, in this thread, of each task by its number from 1. The last news of a task
+    is that it `Ended`, and one that ends badly stops no other. Whatever is raised in here, by
+    `on_news` or by a signal, ends those under way before it gets through.
     """
-    left = len(tasks)
+    left, mailbox, stop = len(tasks), _Mailbox(), threading.Event()
+    executor = ThreadPoolExecutor(min(left, jobs or cores()), "training")
     try:
         for number, task in enumerate(tasks, start=1):
-            future = place.executor.submit(_perform, task, number, place.mailbox, place.stop)
-            future.add_done_callback(_teller(number, place.mailbox))
+            future = executor.submit(_perform, task, number, mailbox, stop)
+            future.add_done_callback(_teller(number, mailbox))
         while left:
             with contextlib.suppress(queue.Empty):
-                number, news = place.mailbox.get(timeout=WAIT)
+                number, news = mailbox.get(timeout=WAIT)
                 left -= isinstance(news, Ended)
                 on_news(news, number)
     finally:
-        place.stop.set()
-        place.executor.shutdown(cancel_futures=True)
+        stop.set()
+        executor.shutdown(cancel_futures=True)
 
 
-def _teller(number: int, mailbox: Mailbox) -> Callable[[Future[None]], None]:
+def _teller(number: int, mailbox: _Mailbox) -> Callable[[Future[None]], None]:
     def tell(future: Future[None]) -> None:
         error = CancelledError() if future.cancelled() else future.exception()
         if error is not None and not isinstance(error, GradingError):
@@ -161,8 +128,8 @@ def _teller(number: int, mailbox: Mailbox) -> Callable[[Future[None]], None]:
     return tell
 
 
-def _perform(task: Task, number: int, mailbox: Mailbox, stop: Flag) -> None:
-    """Do one task, wherever the executor puts it."""
+def _perform(task: Task, number: int, mailbox: _Mailbox, stop: threading.Event) -> None:
+    """Do one task."""
     with scratch.folder("grader-train-") as home:
         job = task.job
         if task.program is not None and job.own is not None:
@@ -182,7 +149,11 @@ def _perform(task: Task, number: int, mailbox: Mailbox, stop: Flag) -> None:
 
 
 def _train_once(
-    job: Job, keeping: Keeping, training: Callable[[Job, OnEvent], None], tell: OnEvent, stop: Flag
+    job: Job,
+    keeping: Keeping,
+    training: Callable[[Job, OnEvent], None],
+    tell: OnEvent,
+    stop: threading.Event,
 ) -> None:
     """Train unless that was done before; a store that cannot be written to spoils nothing."""
     store = Store(keeping.place)
@@ -203,7 +174,8 @@ def _train_once(
 
         state = store.state(keeping.key)
         if keeping.anew:
-            state.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                state.unlink(missing_ok=True)
         training(msgspec.structs.replace(job, checkpoint=str(state)), note)
         if told and isinstance(told[-1], Finished | Diverged):
             about = msgspec.structs.replace(keeping.about, trained=now())

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from grader import checks, runs
 from grader import record as records
 from grader.errors import UsageFault
-from grader.plan.assemble import request_defaults
+from grader.plan.assemble import DEFAULT, request_defaults
 from grader.record import Record
 from grader.reports.changes import Change
 from grader.rubric import Rubric, sha256_of
 
 
 def regraded(folder: Path, rubric: Rubric, *, lower: bool) -> Iterator[Change]:
-    """Judge each record in the folders below `folder`, and write those that change.
+    """Judge each record in the folders below `folder` again, and write those that may change.
 
     No score is lowered unless `lower` says so. Raises UsageFault where there are no records, and
     GraderFault where one cannot be read or written.
@@ -58,10 +58,12 @@ def _untrained(record: Record, rubric: Rubric) -> str:
         small = record.model.parameters <= limits.trained_parameters
         fit = record.problem is None and small
         return "its network was too large to be trained; grade it again" if fit else ""
+    if limits.rebuilt and record.level == "sandboxed":
+        return "the rubric asks for the grader's own loop; grade it again"
     if record.accuracy is not None and len(record.accuracy.runs) != limits.runs:
         return f"the rubric asks for {limits.runs} trainings; grade it again"
     budget = limits.epochs - 1
-    declared = any(f.about == "epochs" and f.where != "default" for f in recipe.facts)
+    declared = any(f.about == "epochs" and f.where != DEFAULT for f in recipe.facts)
     epochs = recipe.epochs if declared else int(request_defaults(budget)["epochs"])
     if training.planned_epochs != min(epochs, budget):
         return f"the rubric gives it {min(epochs, budget)} epochs; grade it again"

@@ -25,7 +25,9 @@ from grader.submission import bounds
 
 PARTIAL = "partial"
 _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
-_WRITTEN = ("plan.json", "weights*.safetensors", ".described.json")
+DESCRIBED = ".described.json"
+"""The record of a class run as it stood before the training, from which another one may go on."""
+_WRITTEN = ("plan.json", "weights*.safetensors", DESCRIBED)
 
 
 class _Whose(msgspec.Struct):

@@ -43,9 +43,6 @@ from grader.supervise import Bounds, Job, Own
 OnEvent = Callable[[AnyEvent, int], None]
 """Is told each event of a training, and which of the runs it is of, counted from 1."""
 
-DESCRIBED = ".described.json"
-"""The record of a class run as it stood before the training, from which another one may go on."""
-
 
 @dataclass(frozen=True)
 class Tools:
@@ -113,9 +110,10 @@ class Run:
                     self.record, self._done = last, {"describe", "train"}
                     return folder
                 return None
-            described = records.load(folder / DESCRIBED)
+            described = records.load(folder / results.DESCRIBED)
             encoded = (folder / "plan.json").read_bytes()
-            sound = hashlib.sha256(encoded).hexdigest() == described.plan_sha256
+            same = described.inputs_sha256 == last.inputs_sha256
+            sound = same and hashlib.sha256(encoded).hexdigest() == described.plan_sha256
             if sound and described.level == "rebuilt" and (whole or last.training is None):
                 self.plan = msgspec.json.decode(encoded, type=Plan)
                 self.record, self._done = described, {"describe"}
@@ -137,13 +135,18 @@ class Run:
             self._describe(tools)
             self.save()
             if self.request.entry is not None:
-                write_atomically(self.begin() / DESCRIBED, records.encoded(self.record))
+                write_atomically(self.begin() / results.DESCRIBED, records.encoded(self.record))
         return self.record
 
     @property
     def is_described(self) -> bool:
         """Whether there is nothing left to find out before a training."""
         return "describe" in self._done
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is nothing left to train."""
+        return "train" in self._done
 
     @property
     def trainable(self) -> bool:
@@ -328,7 +331,6 @@ class Run:
         if error is not None:
             self._note_failure(number, error)
         self._note_accuracy()
-        self.save()
 
     def _note_failure(self, number: int, error: GradingError) -> None:
         self._errors.setdefault(number, error)

@@ -111,7 +111,7 @@ class Graded:
 
     def _save(self, status: str) -> None:
         checks = [self.checks[name] for name in CHECKS if name in self.checks]
-        score = _score(self.run.record, checks)
+        score = None if self.run.fault is not None else _score(self.run.record, checks)
         keep = {} if self.run.record.status == "interrupted" else {"status": status}
         self.run.record = records.update(self.run.record, checks=checks, score=score, **keep)
         try:
@@ -203,20 +203,20 @@ class Grading:
         return self.graded[key].judge(requirement)
 
     def _describe(self) -> None:
-        runs = [graded.run for graded in self._selected]
+        runs = [graded.run for graded in self._selected if not graded.run.is_described]
         with progress.describing(len(runs), quiet=self.quiet) as show:
             pipeline.describe(runs, self._jobs, lambda run: show(run.record.submission.key))
 
     def _train(self) -> None:
         runs = [graded.run for graded in self._selected if graded.trains]
         several = self._one.run.runs > 1
-        trained = [graded for graded in runs if graded.trainable]
+        new = [run for run in runs if run.trainable and not run.is_trained]
 
         def name(run: Run, number: int) -> str:
             parts = [run.record.submission.key, f"run {number}/{run.runs}" if several else ""]
             return " ".join(part for part in parts if part)
 
-        count = sum(run.runs for run in trained)
+        count = sum(run.runs for run in new)
         with progress.shown(count, brief=self.is_class, quiet=self.quiet) as show:
             place = pipeline.Place(
                 self.config.getoption("jobs"), self.config.getoption("scheduler"),

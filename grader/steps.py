@@ -23,7 +23,7 @@ from grader.plan.fixed import fixed_values
 from grader.plan.images import shape_after, validate_images
 from grader.plan.initial import drawn_together, kept_short, notes_on_initialisation
 from grader.plan.schema import Description, Flaw, Plan
-from grader.plan.validate import validate, validate_model
+from grader.plan.validate import validate_model, validate_recipe
 from grader.record import Record
 from grader.request import Request
 from grader.rubric import Rubric
@@ -88,7 +88,7 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
         plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program))
     validate_images(plan)
     try:
-        validate(plan, budget)
+        validate_recipe(plan.recipe, plan.model, budget)
     except SubmissionError as error:
         flaw = Flaw("recipe", f"{error.message}: {error.found}", error.where, error.help)
         plan = msgspec.structs.replace(plan, flaws=[*plan.flaws, flaw])

@@ -146,7 +146,7 @@ class Store:
                     break
             else:
                 raise CancelledError
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # a file system may know no locks
             raise _unusable(path, error) from error
         try:
             yield
@@ -188,7 +188,7 @@ class Store:
 
 def _is_whole(kept: Kept) -> bool:
     """Tell whether events and weights belong together and nothing is missing."""
-    last = kept.events[-1]
+    last = kept.events[-1] if kept.events else None
     if isinstance(last, Diverged):
         return True
     if not isinstance(last, Finished):
@@ -236,7 +236,7 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _unusable(path: Path, error: OSError) -> GraderFault:
+def _unusable(path: Path, error: Exception) -> GraderFault:
     return GraderFault(
         "the store of trainings cannot be used", expected="a folder that can be written to",
         found=str(error), where=str(path),

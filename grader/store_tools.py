@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,7 +84,8 @@ def imported(store: Store, path: Path) -> tuple[int, int]:
                     store.keep(key, kept.about, kept.events, kept.weights)
                     taken += 1
                 shutil.rmtree(scratch.folder(key))
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError,
+            RuntimeError) as error:  # fmt: skip
         raise UsageFault(
             "this is no archive of results", expected="a zip that `grade store export` wrote",
             found=str(error), where=str(path), help="export it again",
@@ -107,19 +110,28 @@ def _unpack(
 
 
 def pruned(store: Store, days: float) -> int:
-    """Remove results older than so many days, and what is not whole; return how many."""
-    if not (found := keys(store)):
+    """Remove results older than so many days, and what is not whole; return how many.
+
+    What old trainings left that never got to their end goes as well, uncounted.
+    """
+    if not store.place.is_dir():
         return 0
     with tempfile.NamedTemporaryFile(dir=store.place) as file:
         now = os.fstat(file.fileno()).st_mtime  # by the clock that times what lies there
+
+    def is_old(path: Path) -> bool:
+        return now - path.stat().st_mtime > days * _DAY
+
     count = 0
-    for key in found:
+    for key in keys(store):
         folder = store.folder(key)
-        old = now - folder.stat().st_mtime > days * _DAY
-        if old or store.find(key) is None:
+        if is_old(folder) or store.find(key) is None:
             shutil.rmtree(folder, ignore_errors=True)
-            store.state(key).unlink(missing_ok=True)
             count += 1
+    for left in [*store.place.glob("??/*.state"), *store.place.glob("??/.new-*")]:
+        with contextlib.suppress(OSError):
+            if is_old(left):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
     return count
 
 

@@ -83,7 +83,7 @@ def test_a_cluster_trains_what_this_machine_would(address: str, tmp_path: Path) 
     (tmp_path / "there").mkdir()
     here: dict[int, list[News]] = {1: [], 2: []}
     pool.carry_out(
-        tasks(tmp_path / "here", 1, 2), pool.here(2), lambda news, number: here[number].append(news)
+        tasks(tmp_path / "here", 1, 2), 2, lambda news, number: here[number].append(news)
     )
     made = kept(tmp_path / "there", 1, 2)
     there = outcome(made, address, {"CPU": 1})

@@ -84,6 +84,13 @@ def test_testing_uses_what_is_not_random_in_the_training_transform() -> None:
     assert plan.recipe.test_transform == [ToFloat(), normalise]
 
 
+def test_an_empty_transform_is_one() -> None:
+    """Who says that images reach the network as they are gets no augmentation of the grader's."""
+    plan = assemble.assemble(Description(model(), train_transform=[]), 19)
+
+    assert plan.recipe.train_transform == plan.recipe.test_transform == []
+
+
 def test_other_image_shapes_get_images_of_that_shape() -> None:
     """A network for 3×32×32 images gets the digits padded and repeated by default."""
     steps = assemble.assemble(Description(model(3, 32, 32)), 19).recipe.test_transform

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from torch import nn
 
 from grader import pool
 from grader.errors import GraderFault, LimitReached, SubmissionError
-from grader.events import EpochDone, Finished, Started
-from grader.pool import Ended, News, Place, Task
+from grader.events import EpochDone
+from grader.pool import Ended, News, Task
 from grader.supervise import Bounds, Job
 from tests.capturing import Net
 from tests.plans import plan_of
@@ -43,16 +42,11 @@ def tasks(folder: Path, *seeds: int, **more: Any) -> list[Task]:
     ]
 
 
-def outcome(jobs: list[Task], place: Place) -> dict[int, list[News]]:
+def outcome(jobs: list[Task], at_once: int | None) -> dict[int, list[News]]:
     """Carry out the tasks; return what was told of each."""
     told: dict[int, list[News]] = {number: [] for number in range(1, len(jobs) + 1)}
-    pool.carry_out(jobs, place, lambda news, number: told[number].append(news))
+    pool.carry_out(jobs, at_once, lambda news, number: told[number].append(news))
     return told
-
-
-def threads(count: int) -> Place:
-    """Return a place for so many trainings at once."""
-    return Place(ThreadPoolExecutor(count))
 
 
 @pytest.fixture
@@ -75,7 +69,7 @@ def test_one_that_fails_ends_no_other(pretended: Callable[[Training], None]) -> 
             raise errors[job.seed]
 
     pretended(training)
-    ends = {n: news[-1] for n, news in outcome(nothing(4), threads(2)).items()}
+    ends = {n: news[-1] for n, news in outcome(nothing(4), 2).items()}
 
     assert ends[1] == Ended(errors[1])  # type: ignore[arg-type] # is a GradingError
     assert ends[2] == Ended()
@@ -103,7 +97,7 @@ def test_no_more_run_at_once_than_there_are_cores(
 
     pretended(training)
     monkeypatch.setattr(pool, "cores", lambda: 3)
-    told = outcome(nothing(6), pool.here(6))
+    told = outcome(nothing(6), None)
 
     assert max(most) == 3
     assert list(told.values()) == [[Ended()]] * 6
@@ -156,7 +150,7 @@ def test_what_is_raised_ends_all(
 
     pretended(training)
     with pytest.raises(raised if isinstance(raised, type) else type(raised)):
-        pool.carry_out(nothing(5), threads(2), listener)
+        pool.carry_out(nothing(5), 2, listener)
 
     assert sorted(ended) == sorted(begun) == [1, 2]
 
@@ -168,7 +162,7 @@ def test_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
     for name, width in (("alone", 1), ("beside", 2)):
         folder = tmp_path / name
         folder.mkdir()
-        told = outcome(tasks(folder, 7, 8), threads(width))
+        told = outcome(tasks(folder, 7, 8), width)
         for seed, news in zip((7, 8), told.values(), strict=True):
             weights = (folder / f"{seed}.safetensors").read_bytes()
             curve = [e.test_errors for e in news if isinstance(e, EpochDone)]
@@ -178,23 +172,6 @@ def test_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
         assert results["alone", seed] == results["beside", seed]
         assert results["alone", seed][1]
     assert results["alone", 7][0] != results["alone", 8][0]
-
-
-@pytest.mark.slow
-def test_another_executor_takes_its_place(tmp_path: Path) -> None:
-    """All that crosses the border can be pickled: trainings started by other processes."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        place = Place(ProcessPoolExecutor(2, mp_context=context), manager.Queue(), manager.Event())
-        good, bad = tasks(tmp_path, 7)[0], tasks(tmp_path, 8, data_dir=str(tmp_path))[0]
-        told = outcome([good, bad], place)
-
-    assert [type(news) for news in told[1][-2:]] == [Finished, Ended]
-    assert any(isinstance(news, Started) for news in told[1])
-    end = told[2][-1]
-    assert isinstance(end, Ended)
-    assert isinstance(end.error, GraderFault)
-    assert "MNIST" in end.error.found
 
 
 @pytest.mark.slow
@@ -211,7 +188,7 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pool.carry_out(tasks(tmp_path, 7, 8), threads(2), listener)
+        pool.carry_out(tasks(tmp_path, 7, 8), 2, listener)
 
     assert len(workers) == 2
     assert not any(worker.is_running() for worker in workers)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader import pipeline, pool, runs
+from grader import cluster, pipeline, pool, runs
 from grader import record as records
 from grader import rubric as rubrics
 from grader.errors import GraderFault, LimitReached, SubmissionError, UsageFault
@@ -218,6 +218,21 @@ def test_a_fault_of_the_grader_is_no_failed_run(trained: Trained) -> None:
     assert record.problem is not None
     assert record.problem.fault == "grader"
     assert [run.passed for run in accuracy.runs] == [True, None, True]
+
+
+def test_whatever_a_cluster_raises_is_the_graders_fault(
+    described: Run, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that breaks, in whatever way, is told where the checks are."""
+    lost = RuntimeError("the network broke")
+
+    def broken(*_: object) -> None:
+        raise lost
+
+    monkeypatch.setattr(cluster, "carry_out", broken)
+    pipeline.train([described], pipeline.Place(scheduler="tcp://there:1"), lambda *_: None)
+
+    assert described.fault is lost
 
 
 def test_an_interrupt_keeps_the_runs_that_are_finished(trained: Trained) -> None:

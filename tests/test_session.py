@@ -9,10 +9,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from grader import record as records
-from grader.checks import CHECKS
+from grader import rubric as rubrics
+from grader.checks import CHECKS, REQUIREMENTS
+from grader.request import Request
+from grader.run import Run
+from grader.session import Graded
 from tests.grading import EXAMPLES, grade
+from tests.making import facts
 from tests.reading import write
 
 pytestmark = pytest.mark.slow
@@ -32,6 +38,22 @@ def rubric(folder: Path, **changes: str) -> Path:
     path = folder / "rubric.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_a_run_that_the_grader_failed_has_no_score(tmp_path: Path) -> None:
+    """Points for the checks that were judged before do not stand beside its fault."""
+    run = Run(Request(EXAMPLES / "too_short.py", tmp_path, rubrics.load()))
+    run.record = replace(run.record, model=facts())
+    dropout, count = (r for r in REQUIREMENTS if r.id in ("dropout", "parameter_count"))
+    graded = Graded(run, [dropout, count])
+    graded.begin()
+
+    assert graded.judge(dropout).outcome == "passed"
+    assert run.record.score
+    with pytest.raises(ZeroDivisionError), graded.noted(count):
+        raise ZeroDivisionError
+    graded.end()
+    assert run.record.score is None
 
 
 def test_without_the_accuracy_nothing_is_trained(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
+import filelock
 import msgspec
 import pytest
 import torch
@@ -15,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from grader import store
+from grader import store, store_tools
+from grader.errors import GraderFault, UsageFault
 from grader.events import AnyEvent, Diverged, Finished, Progress, Started
 from grader.store import About, Store
 from tests.making import epoch
@@ -113,6 +116,68 @@ def test_a_training_that_diverged_is_kept_without_weights(tmp_path: Path) -> Non
     assert found is not None
     assert store.handed_out(found, [], tmp_path / "mine") == [Diverged(1, 2, "nan")]
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_training_of_which_nothing_is_told_is_not_found(kept: Store) -> None:
+    """A file of events that was emptied makes the result one that is not there."""
+    (kept.folder(KEY) / "events.jsonl").write_bytes(b"")
+
+    assert kept.find(KEY) is None
+
+
+def test_a_folder_without_locks_is_a_fault_with_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network folders know no locks."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+
+    with pytest.raises(GraderFault, match="no locks here"), Store(tmp_path).lease(KEY, bool):
+        pass
+
+
+def test_pruning_removes_what_is_old_or_not_whole(kept: Store) -> None:
+    """Also what a training left that never got to its end; what is new stays."""
+    broken = store.key_of({"content": "d"})
+    kept.folder(broken).mkdir(parents=True)
+    old = [kept.state(broken), kept.folder(broken).parent / ".new-1"]
+    old[0].write_bytes(b"state")
+    old[1].mkdir()
+    for path in old:
+        os.utime(path, (0, 0))
+    new = kept.state(KEY)
+    new.write_bytes(b"state")
+
+    assert store_tools.pruned(kept, days=1) == 1
+    assert not any(path.exists() for path in [*old, kept.folder(broken)])
+    assert new.exists()
+    assert store_tools.keys(kept) == [KEY]
+    assert store_tools.pruned(kept, days=-1) == 1
+    assert store_tools.keys(kept) == []
+    assert store_tools.pruned(Store(kept.place / "nowhere"), days=1) == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"x" * 100, "middle", "end"], ids=repr)
+def test_a_damaged_archive_is_the_persons_to_mend(
+    kept: Store, tmp_path: Path, damage: bytes | str
+) -> None:
+    """Whatever a zip raises, one message says what it should have been; nothing is taken over."""
+    path = tmp_path / "kept.zip"
+    assert store_tools.exported(kept, path) == 1
+    content = path.read_bytes()
+    middle = content.index(b"events.jsonl") + 30
+    if isinstance(damage, str):
+        damaged = content[:middle] + b"\xff" * 40 + content[middle + 40 :]
+        damage = damaged if damage == "middle" else content[: len(content) // 2]
+    path.write_bytes(damage)
+    other = Store(tmp_path / "other")
+
+    with pytest.raises(UsageFault, match="no archive of results"):
+        store_tools.imported(other, path)
+    assert store_tools.keys(other) == []
 
 
 def test_one_at_a_time_works_on_a_key(tmp_path: Path) -> None:

@@ -83,9 +83,9 @@ class Measurer:
         """
         self.is_usable = False
         self._deadline = time.monotonic() + self._seconds
-        self._child.send(msgspec.json.encode(Asked(plan, step, seed)) + b"\n", self._until)
-        answer = b""
+        question, answer = msgspec.json.encode(Asked(plan, step, seed)) + b"\n", b""
         try:
+            self._child.send(question, self._until)
             while not answer.endswith(b"\n"):
                 answer += next(self._chunks)
         except StopIteration:

@@ -70,7 +70,7 @@ def _stated(node: Node) -> float | None:
     """Return the share that a dropout of PyTorch's is told to drop; None for anything else."""
     name = name_of(node).removesuffix("_")
     if name in DROPOUTS:
-        active = flag(node, "train") or name == "native_dropout"
+        active = flag(node, "train", default=name == "native_dropout")
         return number(node, "p", 0.5) if active else 0.0
     if name == "scaled_dot_product_attention":
         return number(node, "dropout_p", 0.0) or None

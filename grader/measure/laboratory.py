@@ -32,7 +32,8 @@ from grader.measure.running import (
     widened,
 )
 from grader.plan import schema
-from grader.plan.arguments import name_of, reads, reference, with_argument
+from grader.plan.arguments import name_of, reads, with_argument
+from grader.plan.counting import running_statistics
 from grader.plan.drawing import title
 from grader.training.network import OPERATION_ERRORS, initial_state
 
@@ -306,7 +307,7 @@ class Laboratory:
         after = _cloned(draw.state)
         with torch.no_grad():
             self.run("settling", draw, after)
-        statistics = set(_statistics(self.model.train))
+        statistics = set(running_statistics(self.model.train))
         moved = {
             name
             for name, tensor in draw.state.items()
@@ -353,13 +354,6 @@ class Laboratory:
 
 Changing = Callable[[Laboratory, str, int], Hook]
 """Makes the hook that changes something, for one graph (`train`, `eval`) under one draw."""
-
-
-def _statistics(graph: schema.Graph) -> Iterator[str]:
-    for node in graph.nodes:
-        if name_of(node) in ("batch_norm", "instance_norm"):
-            names = (reference(node, key) for key in ("running_mean", "running_var"))
-            yield from (name for name in names if name is not None)
 
 
 def _settling(graph: schema.Graph) -> schema.Graph:

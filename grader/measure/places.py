@@ -96,14 +96,13 @@ def _numbers(laboratory: Laboratory, mode: str, draw: Draw) -> dict[str, torch.T
 
 
 def _changed(images: torch.Tensor, axis: int, band: int, seed: int) -> torch.Tensor:
-    """Put noise over one band of images [B, C, H, W], or of rows of numbers [B, …]."""
-    changed = images.reshape(images.shape if images.dim() == 4 else (len(images), 1, 28, -1))
-    changed = changed.clone()
+    """Put noise over one band of images [B, C, H, W]."""
+    changed = images.clone()
     size = changed.shape[2 + axis]
     part = changed.narrow(2 + axis, band * size // _BANDS, max(size // _BANDS, 1))
     noise = torch.randn(part.shape, generator=torch.Generator().manual_seed(seed + band))
     part.add_(noise.to(part.dtype) * (images.std() or 1.0))
-    return changed.view_as(images)
+    return changed
 
 
 def _wandering(centres: torch.Tensor) -> tuple[int, ...]:

@@ -10,7 +10,15 @@ import msgspec
 import torch
 
 from grader.plan import schema
-from grader.plan.arguments import DROPOUTS, flag, name_of, reference, with_argument, words
+from grader.plan.arguments import (
+    DROPOUTS,
+    flag,
+    is_in_place,
+    name_of,
+    reference,
+    with_argument,
+    words,
+)
 from grader.training.network import OPERATION_ERRORS, CompiledGraph, failure
 
 
@@ -67,12 +75,6 @@ class Runnable(CompiledGraph):
             for slot in step.done_with:
                 values[slot] = None
         return values[self._output]
-
-
-def is_in_place(node: schema.Node) -> bool:
-    """Tell whether a node changes its first argument."""
-    name = name_of(node)
-    return (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
 
 
 def replaced(node: schema.Node, result: Any, by: Any) -> Any:  # noqa: ANN401

@@ -198,7 +198,7 @@ def _windows(
     """Return, for each value, what its units see along both axes; 0 if they see no image."""
     draw = laboratory.draw(DRAWS[0])
     shape = laboratory.model.input_shape
-    rows, columns = shape[-2:] if len(shape) == 3 else (28, 28)
+    rows, columns = shape[-2:]
     count = rows + columns
     images = draw.images[:1].repeat(count + 1, *[1] * len(shape))
     square = images.view(count + 1, -1, rows, columns)
@@ -282,7 +282,7 @@ def _window(
         return None
     step = _step(low, from_low) or _step(high, from_high) or usual
     # Of all units: one that the edge cuts off may show a gap of its dilation there.
-    width = int((high - low + 1)[high >= 0].max())
+    width = int((high - low + 1)[(high >= 0) & ~_wrapped(seen, from_low & from_high)].max())
     if (
         step is None
         or bool((from_low & from_high).any())
@@ -292,6 +292,25 @@ def _window(
     first, last = int(torch.nonzero(from_high)[-1]), int(torch.nonzero(from_low)[0])
     joined = math.ceil(int(high[first]) - int(low[last]) + (last - first) * step + 1)
     return max(joined, width), step
+
+
+def _wrapped(seen: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Tell which units [pixel, unit] see, across the image's border, what units inside see."""
+    wrapped = torch.zeros(seen.shape[1], dtype=torch.bool)
+    across = torch.nonzero(seen[0] & seen[-1]).flatten().tolist()
+    if across and bool(inside.any()):
+        usual = {_on_ring(unit) for unit in seen.T[inside]}
+        wrapped[[unit for unit in across if _on_ring(seen[:, unit]) in usual]] = True
+    return wrapped
+
+
+def _on_ring(seen: torch.Tensor) -> tuple[int, int]:
+    """Return how many pixels are seen, and the widest gap if the last were next to the first."""
+    pixels = torch.nonzero(seen).flatten()
+    if not len(pixels):
+        return 0, len(seen)
+    around = torch.cat([pixels, pixels[:1] + len(seen)])
+    return len(pixels), int(around.diff().max())
 
 
 def _step(edge: torch.Tensor, cut: torch.Tensor) -> float | None:

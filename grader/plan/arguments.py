@@ -86,6 +86,12 @@ def number(node: Node, name: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else default
 
 
+def is_in_place(node: Node) -> bool:
+    """Tell whether a node changes its first argument."""
+    name = name_of(node)
+    return (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
+
+
 def flag(node: Node, name: str, default: bool = False) -> bool:
     """Return a truth value, or the default where the argument is none."""
     value = argument(node, name)

@@ -36,7 +36,8 @@ OPTIMIZER: OptimizerName = "SGD"
 PEAK = 0.15  # learning rate after the warm-up
 WARM_UP = 0.25  # of all steps
 OPTIONS = {"lr": PEAK, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
-_DEFAULT = "the grader's default"
+DEFAULT = "the grader's default"
+"""Where a part of the recipe is from that the submission leaves open."""
 
 
 def request_defaults(max_epochs: int) -> dict[str, Any]:
@@ -63,7 +64,9 @@ def assemble(found: Description, max_epochs: int) -> Plan:
         optimizer=found.optimizer or _optimizer(found),
         schedule=found.schedule
         or Schedule([_triangle(epochs * per_epoch, min(max_epochs * per_epoch, MAX_STEPS))]),
-        train_transform=found.train_transform or _AUGMENTATION + test,
+        train_transform=_AUGMENTATION + test
+        if found.train_transform is None
+        else found.train_transform,
         test_transform=test,
         loss=found.loss or _CROSS_ENTROPY,
         drop_last=drop_last,
@@ -72,7 +75,7 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     )
     known = {f.about for f in found.provenance} | {f.about for f in found.flaws}
     defaults = [
-        Fact(about=about, value=value, where=_DEFAULT)
+        Fact(about=about, value=value, where=DEFAULT)
         for about, value in _described(recipe, found).items()
         if about not in known
     ]
@@ -95,7 +98,7 @@ def _described(recipe: Recipe, found: Description) -> dict[str, str]:
         "scheduler": "none: the learning rate stays constant" if found.schedule else rising,
         "train_transform": "rotation of ±7°, shift of ±10 %, normalisation",
         "test_transform": "what is not random in train_transform"
-        if found.train_transform
+        if found.train_transform is not None
         else "normalisation",
         "loss": "cross entropy",
     }

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from grader.plan.arguments import name_of, reads
+from grader.plan.arguments import is_in_place, reads
 from grader.plan.schema import Graph, Group, Model, Node, Plan, Ref, Tensor
 
 
@@ -60,13 +60,7 @@ def _asked(name: str, nodes: Mapping[str, Node], order: Mapping[str, Node]) -> l
 def _is_free(graph: Graph, buffers: Container[str]) -> bool:
     """Tell whether operations may change places: none changes what another one reads."""
     read = [name for node in graph.nodes for name in reads(node) if name in buffers]
-    return len(read) == len(set(read)) and not any(
-        _is_in_place(name_of(node)) for node in graph.nodes
-    )
-
-
-def _is_in_place(name: str) -> bool:
-    return (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
+    return len(read) == len(set(read)) and not any(map(is_in_place, graph.nodes))
 
 
 def content_of(plan: Plan) -> bytes:

@@ -95,7 +95,7 @@ def _kept_by_norms(model: Model) -> frozenset[str]:
     """
     graphs = (model.train, model.eval)
     others = {name for graph in graphs for name in (*_other_uses(graph), *_of_no_image(graph))}
-    statistics = {name for graph in graphs for name in _statistics(graph)}
+    statistics = {name for graph in graphs for name in running_statistics(graph)}
     return frozenset(
         tensor.name
         for tensor in model.tensors
@@ -118,7 +118,8 @@ def _of_no_image(graph: Graph) -> Iterator[str]:
             seen |= {node.name} | ({written} if written is not None else set())
 
 
-def _statistics(graph: Graph) -> Iterator[str]:
+def running_statistics(graph: Graph) -> Iterator[str]:
+    """Yield the buffers that norms keep for evaluation."""
     for node in graph.nodes:
         if name_of(node) in _NORMS:
             names = (reference(node, key) for key in _STATISTICS)

@@ -1,4 +1,4 @@
-"""What is known of a network from its Plan alone. These structs go into the Record as they are.
+"""What is found out about a network, by counting and by measuring, as the Record holds it.
 
 Shapes are those of one image: without the batch.
 """

@@ -68,7 +68,6 @@ def validate(plan: Plan, max_epochs: int | None = None) -> None:
     """
     validate_model(plan.model)
     validate_recipe(plan.recipe, plan.model, max_epochs)
-    _finite(plan)
 
 
 def validate_model(model: Model) -> None:

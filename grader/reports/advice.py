@@ -23,19 +23,10 @@ class Network:
         """Read the facts once for all rules."""
         self.facts = facts
         self.path = [layer for layer in facts.layers if layer.on_path]
-        self._readers: dict[int, list[Layer]] = {}
-        for layer in self.path:
-            for place in layer.reads:
-                self._readers.setdefault(place, []).append(layer)
-        self._place = {id(layer): i for i, layer in enumerate(facts.layers)}
 
     def before(self, layer: Layer) -> list[Layer]:
         """Return the layers whose results a layer works on."""
         return [self.facts.layers[place] for place in layer.reads]
-
-    def behind(self, layer: Layer) -> list[Layer]:
-        """Return the layers that work on a layer's result."""
-        return self._readers.get(self._place[id(layer)], [])
 
     def last(self, *kinds: str) -> Layer | None:
         """Return the last layer of some kinds."""

@@ -60,7 +60,7 @@ class Network:
         }
         self.keys = Keys(int(torch.randint(2**31, (1,), generator=generator)))
         self._plain = self._compiled(model, None)
-        fast = lanes and LANES and self.device.type == "cpu" and len(model.input_shape) == 3
+        fast = lanes and LANES and self.device.type == "cpu"
         self._packed = self._compiled(model, self.keys) if fast else None
         self.training = True
 
