@@ -27,6 +27,7 @@ GOOD = EXAMPLES / "too_short.py"
 RUN = """import os, shutil, subprocess, sys
 from pathlib import Path
 from grader.sandbox import kernel
+from grader.submission.bounds import RESULTS
 disk, kept, options, when, *command = sys.argv[1:]
 user, group = os.getuid(), os.getgid()
 kernel.unshare(kernel.CLONE_NEWNS | (kernel.CLONE_NEWUSER if user else 0))
@@ -94,7 +95,7 @@ def whole(folder: Path) -> dict[str, Record | Plan | None]:
             found[path.name] = records.load(path)
         elif path.name == "plan.json":
             found[path.name] = msgspec.json.decode(path.read_bytes(), type=Plan)
-        elif path.is_file():
+        elif path.is_file() and path.name != RESULTS:
             assert path.name == "weights.safetensors", path
             found[path.name] = None
     return found

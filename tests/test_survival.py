@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from grader import record as records
+from grader.submission.bounds import RESULTS
 from tests.grading import EXAMPLES, REPO, grade
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and rlimits are POSIX")
@@ -54,7 +55,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, size: int) -> N
     assert done.returncode in (1, 3, 4), done.stdout
     assert "could not be written" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert {path.name for path in found} <= {"record.json", "plan.json"}
+    assert {path.name for path in found} <= {RESULTS, "record.json", "plan.json"}
     for path in found:
         if path.name == "record.json":
             assert records.load(path).status in ("running", "partial")
