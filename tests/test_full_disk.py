@@ -20,6 +20,7 @@ import pytest
 from grader import record as records
 from grader.plan.schema import Plan
 from grader.record import Record
+from grader.submission.bounds import RESULTS
 from tests.grading import EXAMPLES, REPO
 from tests.test_session_sandboxed import SUBMISSION
 
