@@ -28,7 +28,6 @@ GOOD = EXAMPLES / "too_short.py"
 RUN = """import os, shutil, subprocess, sys
 from pathlib import Path
 from grader.sandbox import kernel
-from grader.submission.bounds import RESULTS
 disk, kept, options, when, *command = sys.argv[1:]
 user, group = os.getuid(), os.getgid()
 kernel.unshare(kernel.CLONE_NEWNS | (kernel.CLONE_NEWUSER if user else 0))
