@@ -43,16 +43,16 @@ def measure(plan: schema.Plan, images: Bytes, seed: int | None = None) -> Facts:
     """
     seed = int.from_bytes(os.urandom(4)) if seed is None else seed
     first = measure_once(plan, images, seed)
-    if all(_outcome(first)):
+    if all(outcome(first)):
         return first
     second = measure_once(plan, images, seed + 1)
-    if _outcome(second) == _outcome(first):
+    if outcome(second) == outcome(first):
         return first
     third = measure_once(plan, images, seed + 2)
     return max((first, second, third), key=lambda facts: _shared(facts, (first, second, third)))
 
 
-def _outcome(facts: Facts) -> tuple[bool, ...]:
+def outcome(facts: Facts) -> tuple[bool, ...]:
     """Return what the checks ask of the facts, each true where it speaks for the network."""
     found = (facts.batch_norm, facts.dropout, facts.global_average_pooling)
     return (
@@ -63,7 +63,7 @@ def _outcome(facts: Facts) -> tuple[bool, ...]:
 
 def _shared(facts: Facts, all_of: Sequence[Facts]) -> int:
     """Count the answers that others give too."""
-    pairs = (zip(_outcome(facts), _outcome(other), strict=True) for other in all_of)
+    pairs = (zip(outcome(facts), outcome(other), strict=True) for other in all_of)
     return sum(mine == theirs for pair in pairs for mine, theirs in pair)
 
 
