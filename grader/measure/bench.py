@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from functools import cache
 
 import torch
 
 from grader.errors import SubmissionError
+from grader.measure.chance import Chance
 from grader.measure.laboratory import Changing, Laboratory
 from grader.plan import schema
 from grader.plan.drawing import Drawing
@@ -55,6 +57,7 @@ class Bench:
             with contextlib.suppress(SubmissionError):
                 self.others.append(laboratory(FEW, learning, wide=True, late=steps))
         self._felt: set[tuple[str, str]] = set()
+        self.chance = cache(Chance)  # of a laboratory's graph
 
     def moves(self, kind: str, mode: str, *changes: Changing) -> bool:
         """Tell whether changes move the scores in every laboratory; `kind` is what of.

@@ -6,6 +6,8 @@ depends on neither image nor weights (a mask, a draw of noise) is made anew each
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -18,7 +20,8 @@ from grader.plan.schema import Node
 
 _RARE = 512  # draws, in one of which a mask is another one, if it is so in one of fifty
 _DROPPED = 16  # draws, in one of which a branch is not dropped, if that is so in two of five
-_TRIES = 128  # draws of a mask, of which the share of zeros is the mean
+_TRIES = 128  # draws of a mask, at most, of which the share of zeros is the mean
+_FEW, _PRECISE = 8, 0.02  # draws that are enough where the mean's error is so small a part of it
 
 
 class Chance:
@@ -78,12 +81,15 @@ class Chance:
     def shares(self, nodes: Iterable[Node], tries: int = _TRIES) -> dict[str, float]:
         """Return, for each node, the share of zeros among what would not be zero."""
         whole = {node.name: self._undropped(node) for node in nodes}
-        zeros = dict.fromkeys(whole, 0)
+        shares: dict[str, list[float]] = {name: [] for name in whole}
         for number in range(1, tries + 1) if whole else ():
             again = self.again(number, whole)
             for name, alive in whole.items():
-                zeros[name] += int(((first(again[name]) == 0) & alive).sum())
-        return {name: n / (tries * max(int(whole[name].sum()), 1)) for name, n in zeros.items()}
+                zeros = int(((first(again[name]) == 0) & alive).sum())
+                shares[name].append(zeros / max(int(alive.sum()), 1))
+            if number >= _FEW and all(map(_is_certain, shares.values())):
+                break
+        return {name: statistics.fmean(each) for name, each in shares.items()}
 
     def source(self, node: Node) -> str | None:
         """Return what a node drops from: a value of the image, as large as its result."""
@@ -94,6 +100,12 @@ class Chance:
     def _undropped(self, node: Node) -> torch.Tensor:
         """Return where a result would not be zero: where the value that it is made of is not."""
         return first(self.values[self.source(node) or node.name]) != 0
+
+
+def _is_certain(shares: list[float]) -> bool:
+    """Tell whether more draws would hardly give another mean."""
+    error = statistics.stdev(shares) / math.sqrt(len(shares))
+    return 0 < error < _PRECISE * statistics.fmean(shares)
 
 
 def first(value: object) -> torch.Tensor:

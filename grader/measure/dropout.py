@@ -36,11 +36,11 @@ def dropouts(bench: Bench, train: Drawing, evaluation: Drawing) -> list[Finding]
     """List what drops values in training, and in evaluation, and say what counts as dropout."""
     left_on = {
         key: node
-        for key, (node, share) in _keyed(_dropping(bench.close, "eval", evaluation))
+        for key, (node, share) in _keyed(_dropping(bench.chance(bench.close, "eval"), evaluation))
         if share > 0
     }
     found: list[Finding] = []
-    for key, (node, share) in _keyed(_dropping(bench.close, "train", train)):
+    for key, (node, share) in _keyed(_dropping(bench.chance(bench.close, "train"), train)):
         fault = _fault(bench, train, node, share)
         if left_on.pop(key, None) is not None and not fault:
             fault = _LEFT_ON
@@ -50,9 +50,8 @@ def dropouts(bench: Bench, train: Drawing, evaluation: Drawing) -> list[Finding]
     return found + left
 
 
-def _dropping(laboratory: Laboratory, mode: str, drawing: Drawing) -> Iterator[tuple[Node, float]]:
+def _dropping(chance: Chance, drawing: Drawing) -> Iterator[tuple[Node, float]]:
     """Yield what drops values, or is said to, with the share that it drops."""
-    chance = Chance(laboratory, mode)
     by_hand = [
         node for node in drawing.graph.nodes
         if node.name in chance.random & chance.sources and _stated(node) is None
@@ -111,16 +110,16 @@ def _fault(  # noqa: PLR0911 - one for each reason
         return IDLE
     if _stated(node) is not None:
         return ""
-    if not _is_felt(bench.close, train, node):
+    if not _is_felt(bench.close, bench.chance(bench.close, "train"), train, node):
         return IDLE
-    if not all(_drops(each, node) for each in bench.others):
+    if not all(_drops(bench.chance(each, "train"), node) for each in bench.others):
         return "it drops nothing in batches of the training's size, or late in the training"
     return ""
 
 
-def _is_felt(laboratory: Laboratory, train: Drawing, node: Node) -> bool:
+def _is_felt(laboratory: Laboratory, chance: Chance, train: Drawing, node: Node) -> bool:
     """Tell whether the scores move when a mask by hand is drawn again, wherever it is used."""
-    chance, draw = Chance(laboratory, "train"), laboratory.draw(DRAWS[0])
+    draw = laboratory.draw(DRAWS[0])
     noise = chance.random & chance.alone
     own = train.behind(node.name) & noise
     others = {name for name in noise if not train.behind(name) & own}
@@ -137,8 +136,7 @@ def _is_felt(laboratory: Laboratory, train: Drawing, node: Node) -> bool:
     return any(distance(usual, scores, otherwise=0.0) > LEAST * scale for scores in again)
 
 
-def _drops(laboratory: Laboratory, node: Node) -> bool:
-    chance = Chance(laboratory, "train")
+def _drops(chance: Chance, node: Node) -> bool:
     return any(chance.shares([node], tries).get(node.name) for tries in (8, _AGAIN))
 
 

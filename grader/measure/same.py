@@ -39,7 +39,7 @@ def difference(
 
     `many` are as many images as are tested at once.
     """
-    left = Chance(bench.close, "eval")
+    left = bench.chance(bench.close, "eval")
     if left.random:
         drawn = [n for n in evaluation.graph.nodes if n.name in left.random & evaluation.wired]
         if drawn and not _is_settled(bench.close):
@@ -73,9 +73,11 @@ def _agree(bench: Bench, many: torch.Tensor) -> bool:
         (close, index, close.draw(index + 1).images, size) for index in DRAWS for size in _SIZES
     ]
     looks += [(each, DRAWS[0], each.draw(DRAWS[1]).images, 1.0) for each in bench.others]
-    if not Chance(close, "frozen").random:  # the mean of a sum of noise is that of one batch size
+    if not bench.chance(
+        close, "frozen"
+    ).random:  # the mean of a sum of noise is that of one batch size
         looks += [(bench.trained, DRAWS[0], many, 1.0)]
-    hooks = cache(lambda laboratory: list(_hooks(laboratory)))
+    hooks = cache(lambda laboratory: list(_hooks(laboratory, bench.chance(laboratory, "frozen"))))
     return all(_agrees(hooks(look[0]), *look) for look in looks)
 
 
@@ -105,13 +107,12 @@ def _agrees(
     return all(distance(expected, scores, otherwise=scale) <= LEAST * scale for scores in live)
 
 
-def _hooks(laboratory: Laboratory) -> Iterator[tuple[Hook, Hook]]:
+def _hooks(laboratory: Laboratory, chance: Chance) -> Iterator[tuple[Hook, Hook]]:
     """Yield what takes chance out of the training graph: in the middle, and at the latest.
 
     Noise at its mean, and then at that of a larger one, as far as it may be in truth. Or masks by
     hand that drop nothing, as a dropout that is passed through.
     """
-    chance = Chance(laboratory, "frozen")
     noise = chance.random & chance.alone
     means: dict[str, list[float]] = {name: [] for name in noise}
     for number in range(1, _TRIES + 1) if noise else ():
