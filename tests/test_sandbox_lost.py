@@ -275,3 +275,11 @@ def test_a_module_that_gives_names_and_is_missing(tmp_path: Path) -> None:
     error = refusal(work)
     assert "'helpers' was not handed in" in error.message
     assert error.where == "work.ipynb, cell 1, line 1"
+
+
+def test_a_loader_that_another_module_lacks(tmp_path: Path) -> None:
+    """A name that is looked up in a sibling ends its statement, once."""
+    write(tmp_path, "engine.py", HEAD + "def fit(model):\n    for x, y in train_loader: pass\n")
+    write(tmp_path, "work.py", f"{HEAD}from engine import fit\n{net()}\nfit(Net())\n")
+    found = described_here(read_program(tmp_path))
+    assert "'train_loader' is not defined" in " ".join(found.notes)

@@ -478,3 +478,51 @@ def test_a_person_may_decide_whose_recipe_counts(tmp_path: Path) -> None:
     assert "--recipe default" in " ".join(default.notes)
     missing = described_here(read_program(bare, recipe="own"))
     assert [flaw.about for flaw in missing.flaws] == ["optimizer"]
+
+
+OWN_LOOP = """\
+model = Net()
+optimizer = optim.SGD(model.parameters(), lr=0.05)
+scheduler = optim.lr_scheduler.StepLR(optimizer, 1)
+for epoch in range(3):
+    for data, target in train_loader:
+        optimizer.zero_grad()
+        loss = F.nll_loss(model(data), target)
+        loss.backward()
+        optimizer.step()
+    scheduler.step()
+"""
+
+
+def test_what_a_training_has_used_up_is_no_hook(tmp_path: Path) -> None:
+    """`MODEL = …` below a training at top level leaves all that was seen of it."""
+    found = watched(tmp_path, OWN_LOOP, "MODEL = model", epochs=3)
+    assert found.flaws == []
+    assert rates(found) == [0.05, 0.005, 0.0005]
+    assert found.loss is not None
+
+
+def test_the_last_run_of_a_loop_says_its_epochs(tmp_path: Path) -> None:
+    """A function that trains two networks trains each for as long as its call says."""
+    fit = "def fit(model, epochs):\n" + "".join(f"    {x}\n" for x in OWN_LOOP.splitlines()[1:])
+    fit = fit.replace("range(3)", "range(epochs)")
+    assert watched(tmp_path, fit, net("Old"), "fit(Old(), 20)\nfit(Net(), 10)").epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("made", "step"),
+    [
+        ("CosineAnnealingWarmRestarts(optimizer, 2)", "scheduler.step(epoch + i / 938)"),
+        ("StepLR(optimizer, 1)", "if i % 100 == 0: scheduler.step()"),
+    ],
+)
+def test_a_scheduler_that_moves_otherwise_than_once_a_batch(
+    tmp_path: Path, made: str, step: str
+) -> None:
+    """The file's own loop trains where no simulation gives the rates that were seen."""
+    loop = OWN_LOOP.replace("StepLR(optimizer, 1)", made).replace("    scheduler.step()\n", "")
+    loop = loop.replace("for data, target in", "for i, (data, target) in enumerate(")
+    loop = loop.replace("train_loader:", "train_loader):") + f"        {step}\n"
+    found = watched(tmp_path, loop)
+    assert found.level == "sandboxed"
+    assert "its scheduler does more than move on once after every batch" in found.notes[-1]

@@ -47,7 +47,10 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     captured = capture(choice.model, name, place, files, shape)
     parts, found, observed = {}, {}, None
     if program["recipe"] != "default":
-        parts = parts_of(namespace, submission.bound, declared=_speaks(choice))
+        # What a training has used up is no hook: what was seen of it says more.
+        learned = choice.training is not None and bool(choice.training.passes)
+        hooks = _speaks(choice) and not learned
+        parts = parts_of(namespace, submission.bound, declared=hooks)
         if choice.training is not None:
             observed = Observed(choice.training, watch, submission.failures, defaults, files)
             found = observed.describe(captured.names, captured.classes, parts.get("epochs"))

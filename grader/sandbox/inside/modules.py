@@ -220,7 +220,9 @@ class Submission:
         except self._ends:
             raise
         except NameError as error:
-            made = self.given(error.name) if error.name else None
+            made = None
+            if error.name and error.name not in vars(module):  # or it would run without end
+                made = self.given(error.name)
             if made is None or error.name is None:
                 starred, where = self.starred or ("", "")
                 lost = MissingPackage(f"{starred}.{error.name}", where) if starred else None

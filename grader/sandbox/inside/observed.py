@@ -293,9 +293,11 @@ class Observed:
                 right &= rate == [values[min(at, len(values) - 1)] for values in rates]
                 index += 1
             seen.append(own)
-        if right or not all(seen) or by_batch:
+        if right or not all(seen):
             return
-        if all(rate == own[0] for own in seen for rate in own):
+        if by_batch:
+            self.by_hand = "its scheduler does more than move on once after every batch"
+        elif all(rate == own[0] for own in seen for rate in own):
             by_epoch = [own[0] for own in seen]
             lr = [[e[g] for e in by_epoch for _ in range(steps)] for g in range(len(rates))]
             self.found["schedule"] = {"lr": [_short(v) for v in lr], "momentum": None}
