@@ -52,6 +52,8 @@ def watched(folder: Path, *parts: str) -> Description:
         ("MODEL = Net2(3)", "Net2", 70),
         ("def build_model(width=4):\n    return Net3(width)", "Net3", 90),
         ("model = Net1(2)\n" + SGD + "MODEL = Net2", "Net2", 210),
+        ("MODEL = 'cnn'\nmodel = Net1(2)\n" + SGD, "Net1", 50),
+        ("MODEL = None\nmodel = Net1(2)\n" + SGD, "Net1", 50),
     ],
 )
 def test_the_file_may_say_it(tmp_path: Path, tail: str, name: str, count: int) -> None:

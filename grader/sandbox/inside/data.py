@@ -62,7 +62,7 @@ class Digits(data.Dataset[Any]):
         split = options.get("split", train)
         self.root, self.target_transform = root, target_transform
         self.transform = transform or options.get("transforms")
-        self.train = split in (True, "train", "letters", "balanced", "digits") and bool(train)
+        self.train = bool(train) and split not in ("test", "valid", "unlabeled", False)
         self.classes = [str(label) for label in range(self.kind.classes)]
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self._made: tuple[Any, Any] | None = None

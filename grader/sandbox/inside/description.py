@@ -147,6 +147,7 @@ def run(
             _call_train(submission, watch, defaults, alone=source is None)
     except TooSlow:
         notes.append(f"it was ended after {SECONDS} s of computing; what was seen so far counts")
+    watch.ended()
     if any(isinstance(f.error, Enough) for f in submission.failures):
         notes.append("a loop without end was ended; what was seen until then counts")
     return submission, watch, notes

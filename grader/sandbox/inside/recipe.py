@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from capture import loss_json
 from explain import explain
-from schedules import Simulation, constant, optimizer_json, plateau_json, summary
+from schedules import BY_BATCH, Simulation, constant, optimizer_json, plateau_json, summary
 from tensors import CannotCapture
 from torch import nn
 from torch.optim import lr_scheduler
@@ -25,7 +25,6 @@ from transforms import transforms_json
 
 Json = dict[str, Any]
 
-_BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
 _LARGEST = 1e6  # as grader.plan.schema has it
 
 
@@ -252,7 +251,7 @@ class Recipe:
         The two that count batches by design do, and so does whatever a hook made with the number
         of steps in an epoch.
         """
-        return isinstance(scheduler, _BY_BATCH) or _asks_for_steps(self.parts["scheduler"].thing)
+        return isinstance(scheduler, BY_BATCH) or _asks_for_steps(self.parts["scheduler"].thing)
 
 
 def left_out(key: str, source: str, message: str, where: str) -> str:

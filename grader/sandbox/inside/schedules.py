@@ -18,6 +18,7 @@ _KNOWN = (
     "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD",
     "Rprop",
 )  # fmt: skip
+BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # by design
 _STEPS = 1_500_000  # as grader.plan.schema has it
 
 

@@ -124,6 +124,10 @@ class Watch:
         if batch.loss is None:
             batch.calls.clear()
 
+    def ended(self) -> None:
+        """Note no more of the last batch: what follows is the grader's own."""
+        self._now = None
+
     # Told by PyTorch's hooks
 
     def install(self) -> None:
@@ -260,9 +264,11 @@ class Watch:
 
     def _called(self, module: nn.Module, args: Any) -> None:
         if self._depth == 0 and self._now is not None and not self._is_loss(args):
-            self._now.model, self._now.was_training = module, module.training
-            if args and isinstance(args[0], torch.Tensor):
-                self._now.shape = tuple(args[0].shape[1:])
+            learns = torch.is_grad_enabled() and not self._now.steps
+            if learns or self._now.model is None:  # and does not only look
+                self._now.model, self._now.was_training = module, module.training
+                if args and isinstance(args[0], torch.Tensor):
+                    self._now.shape = tuple(args[0].shape[1:])
             self._depth = 1
         elif self._depth:
             self._depth += 1
