@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def optimizer_json(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> J
     accepted = set(inspect.signature(kind.__init__).parameters) - _OURS
     groups = []
     for group in optimizer.param_groups:
-        options = {k: _option(v) for k, v in group.items() if k in accepted and k != "params"}
+        options = {k: _option(k, v) for k, v in group.items() if k in accepted and k != "params"}
         known = [names[id(p)] for p in group["params"] if id(p) in names]
         groups.append({"parameters": known, "options": options})
     if not any(group["parameters"] for group in groups):
@@ -47,10 +48,15 @@ def optimizer_json(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> J
     return {"name": kind.__name__, "groups": groups}
 
 
-def _option(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
+def _option(name: str, value: Any) -> Any:
+    """Return an option as JSON writes it: numbers of NumPy's and tensors are numbers too."""
+    if isinstance(value, (tuple, list)):
+        return [float(v) for v in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, (torch.Tensor, numbers.Real)):
         return float(value)
-    return [float(v) for v in value] if isinstance(value, (tuple, list)) else value
+    raise CannotCapture(f"{name} is a {type(value).__name__}", "give the optimiser a number")
 
 
 def summary(described: Json) -> str:
