@@ -17,7 +17,16 @@ from modules import Failure
 from noted import NOWHERE, Call, Made, Place
 from recipe import Part, left_out, within_bounds
 from replay import Loss, Penalty, loss_of, not_plain
-from schedules import BY_BATCH, Simulation, constant, optimizer_json, plateau_json, summary
+from schedules import (
+    BY_BATCH,
+    Simulation,
+    constant,
+    optimizer_json,
+    plateau_json,
+    plateau_note,
+    shortest,
+    summary,
+)
 from tensors import CannotCapture
 from torch.optim import lr_scheduler
 from torch.utils import data
@@ -252,11 +261,7 @@ class Observed:
         """Return the learning rate of every step, as the scheduler gives them."""
         by_batch = _by_batch(made)
         if isinstance(made.thing, lr_scheduler.ReduceLROnPlateau):
-            self.rebuilt_notes.append(
-                "ReduceLROnPlateau follows the training "
-                + ("loss" if made.thing.mode == "min" else "accuracy")
-                + " here, whatever the file hands to its step()"
-            )
+            self.rebuilt_notes.append(plateau_note(made.thing))
             return {**constant(first), "plateau": plateau_json(made.thing, by_batch)}
         optimizer = copy.copy(first)
         optimizer.param_groups = [dict(group) for group in first.param_groups]
@@ -306,7 +311,7 @@ class Observed:
         elif all(rate == own[0] for own in seen for rate in own):
             by_epoch = [own[0] for own in seen]
             lr = [[e[g] for e in by_epoch for _ in range(steps)] for g in range(len(rates))]
-            self.found["schedule"] = {"lr": [_short(v) for v in lr], "momentum": None}
+            self.found["schedule"] = {"lr": [shortest(v) for v in lr], "momentum": None}
         else:
             self.by_hand = "it sets the learning rate by hand, from batch to batch"
 
@@ -314,10 +319,6 @@ class Observed:
 def _batches(loader: Loader) -> Any:
     """Return what makes the batches: the sampler of batches, or the loader itself."""
     return loader.batch_sampler if loader.batch_sampler is not None else loader
-
-
-def _short(values: list[float]) -> list[float]:
-    return values[:1] if len(set(values)) == 1 else values
 
 
 def _rest(options: Json) -> Json:

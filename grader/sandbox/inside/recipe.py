@@ -17,7 +17,15 @@ from typing import Any
 import torch
 from capture import loss_json
 from explain import explain
-from schedules import BY_BATCH, Simulation, constant, optimizer_json, plateau_json, summary
+from schedules import (
+    BY_BATCH,
+    Simulation,
+    constant,
+    optimizer_json,
+    plateau_json,
+    plateau_note,
+    summary,
+)
 from tensors import CannotCapture
 from torch import nn
 from torch.optim import lr_scheduler
@@ -234,11 +242,7 @@ class Recipe:
         self._fact("scheduler", type(scheduler).__name__)
         by_batch = self._by_batch(scheduler)
         if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
-            self.notes.append(
-                "ReduceLROnPlateau follows the training "
-                + ("loss" if scheduler.mode == "min" else "accuracy")
-                + " here, whatever the file hands to its step()"
-            )
+            self.notes.append(plateau_note(scheduler))
             return {**constant(self.optimizer), "plateau": plateau_json(scheduler, by_batch)}
         # No more epochs than these are run.
         trained = min(sizes["epochs"], self.defaults["max_epochs"])

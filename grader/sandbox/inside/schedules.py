@@ -73,6 +73,15 @@ def constant(optimizer: torch.optim.Optimizer) -> Json:
     return {"lr": [[float(group["lr"])] for group in optimizer.param_groups], "momentum": None}
 
 
+def plateau_note(scheduler: lr_scheduler.ReduceLROnPlateau) -> str:
+    """Say what the trainer replays it by."""
+    watched = "loss" if scheduler.mode == "min" else "accuracy"
+    return (
+        f"ReduceLROnPlateau follows the training {watched} here, whatever the file hands to its "
+        "step()"
+    )
+
+
 def plateau_json(scheduler: lr_scheduler.ReduceLROnPlateau, by_batch: bool) -> Json:
     """Describe what the trainer has to replay, since it depends on how the training goes."""
     return {
@@ -115,8 +124,8 @@ class Simulation:
                 self._batches(steps_per_epoch)
         moving = any(len(set(m)) > 1 for m in self.momentum)
         return {
-            "lr": [_shortest(r) for r in self.lr],
-            "momentum": [_shortest(m) for m in self.momentum] if moving else None,
+            "lr": [shortest(r) for r in self.lr],
+            "momentum": [shortest(m) for m in self.momentum] if moving else None,
         }
 
     def _batches(self, steps: int) -> None:
@@ -137,5 +146,6 @@ class Simulation:
             self.momentum[index] += [float(momentum)] * steps
 
 
-def _shortest(values: list[float]) -> list[float]:
+def shortest(values: list[float]) -> list[float]:
+    """Return rates, one of them where all are the same."""
     return values[:1] if len(set(values)) == 1 else values

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from data import Loader
 from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
-from tensors import owners
+from tensors import held, owners, weights_of
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim import lr_scheduler
@@ -395,21 +395,6 @@ def state_of(model: nn.Module, optimizer: Any) -> State:
     return State(weights_of(model), copy.deepcopy(optimizer.state_dict()), numbers, gradients)
 
 
-def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copy every parameter and buffer, each once, by the name that comes first."""
-    found: dict[str, torch.Tensor] = {}
-    seen: set[int] = set()
-    for path, module in owners(model):
-        for table in (module._parameters, module._buffers):
-            for key, tensor in table.items():
-                if tensor is None or id(tensor) in seen or nn.parameter.is_lazy(tensor):
-                    continue
-                seen.add(id(tensor))
-                copied = tensor.detach().clone(memory_format=torch.contiguous_format)
-                found[f"{path}.{key}" if path else key] = copied
-    return found
-
-
 def _parameters_of(optimizer: Any) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
@@ -419,11 +404,7 @@ def _holds(module: nn.Module, wanted: set[int]) -> bool:
 
 
 def _numbers(model: nn.Module) -> int:
-    found = (
-        t for _, m in owners(model) for t in [*m._parameters.values(), *m._buffers.values()]
-        if t is not None and not nn.parameter.is_lazy(t)
-    )  # fmt: skip
-    return sum(tensor.numel() for tensor in found)
+    return sum(each.tensor.numel() for each in held(model))
 
 
 def _without(group: Json) -> Json:
