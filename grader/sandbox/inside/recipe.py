@@ -74,9 +74,9 @@ def parts_of(
 class Recipe:
     """Works out the parts that the file says by name, one after the other.
 
-    `defaults` are the epochs, batch size and optimiser to use where the submission has none;
-    `samples` is the number of training images, `classes` the width of the model's output.
-    `seen` is what was seen of the training already.
+    `defaults` are the numbers and the optimiser to use where the submission has none; `seen` is
+    what was seen of the training; with `declared` a part that is wrong is a flaw, and otherwise a
+    note.
     """
 
     def __init__(
