@@ -38,7 +38,7 @@ def box(rubric: Rubric, stop: Callable[[], bool]) -> Box:
 
 
 def read(path: Path, request: Request) -> Program:
-    """Parse the submission and keep the statements its model and recipe need; runs nothing."""
+    """Read the submission into statements; runs nothing."""
     return read_apart(path, model=request.model, recipe=request.recipe)
 
 

@@ -53,7 +53,7 @@ def _answer(box: Any, job: bytes) -> bytes:
         if not child:
             os.close(reading)
             os.chdir(folder)
-            answer = json.dumps(box._answer(json.loads(job))).encode()
+            answer = box._answer(json.loads(job))
             with os.fdopen(writing, "wb") as out:
                 out.write(len(answer).to_bytes(8, "big") + answer)
             os._exit(0)

@@ -8,6 +8,7 @@ import pytest
 
 from grader.plan.schema import Description
 from grader.submission import read_program
+from tests.boxed import boxed
 from tests.describing import described_here
 from tests.reading import HEAD, TRAIN, net, notebook, refusal, script, write
 
@@ -275,3 +276,25 @@ def test_a_module_that_gives_names_and_is_missing(tmp_path: Path) -> None:
     error = refusal(work)
     assert "'helpers' was not handed in" in error.message
     assert error.where == "work.ipynb, cell 1, line 1"
+
+
+def test_a_loader_that_another_module_lacks(tmp_path: Path) -> None:
+    """A name that is looked up in a sibling ends its statement, once."""
+    write(tmp_path, "engine.py", HEAD + "def fit(model):\n    for x, y in train_loader: pass\n")
+    write(tmp_path, "work.py", f"{HEAD}from engine import fit\n{net()}\nfit(Net())\n")
+    found = described_here(read_program(tmp_path))
+    assert "'train_loader' is not defined" in " ".join(found.notes)
+
+
+def test_what_a_recorded_package_does_not_have(tmp_path: Path) -> None:
+    """What a file asks of a stand-in in vain is its own error, in Python's words."""
+    text = "import albumentations as A\nmodel = Net(A.Resize(2, 2).height)\n"
+    error = refusal(write(tmp_path, "work.py", f"{HEAD}{net()}{text}"))
+    assert error.message == "AttributeError: height"
+    assert error.where == "work.py, line 14"
+
+
+def test_a_training_half_by_its_number_of_rows() -> None:
+    """`train_test_split` takes the number of rows of either half."""
+    first, rest = boxed("frames").split(range(100), train_size=80)
+    assert (len(first), len(rest)) == (80, 20)

@@ -24,6 +24,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.conv(x).mean((2, 3))
 class Mine(optim.SGD): pass
+class Fake: pass
 MODEL = Net()
 """
 SGD = "def optimizer(m): return optim.SGD(m.parameters(), lr=0.4)"
@@ -69,6 +70,7 @@ def scheduler(made: str) -> str:
         ("optimizer", optimizer("optim.SGD(Net().parameters(), lr=1)"), "no parameter of the"),
         ("optimizer", optimizer("optim.SGD(m.parameters(), lr=1e9)"), "number 1000000000.0"),
         ("optimizer", optimizer("optim.SGD(m.parameters(), lr=float('inf'))"), "the number inf"),
+        ("optimizer", optimizer("optim.Adam(m.parameters(), maximize=Fake())"), "maximize is a"),
     ],
 )
 def test_a_wrong_part_spoils_that_part_alone(key: str, source: str, message: str) -> None:
@@ -173,3 +175,11 @@ def test_groups_keep_their_own_learning_rates() -> None:
     assert [group["parameters"] for group in found["groups"]] == [["weight"], ["bias"]]
     assert [group["options"]["weight_decay"] for group in found["groups"]] == [0.01, 0.0]
     assert steps["lr"] == [[0.1, pytest.approx(0.01)], [0.5, pytest.approx(0.05)]]
+
+
+def test_rates_that_numpy_works_out() -> None:
+    """A number of any library is a number."""
+    rate = "__import__('numpy').float32(0.25)"
+    found = described(optimizer(f"optim.SGD(m.parameters(), lr={rate})"))
+    assert found.optimizer is not None
+    assert found.optimizer.groups[0].options["lr"] == 0.25

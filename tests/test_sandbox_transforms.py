@@ -1,6 +1,7 @@
 """What torchvision does to an image, the mapped transforms do too."""
 
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,12 @@ from tests.boxed import boxed
 def recorded(name: str, *args: Any, **options: Any) -> Any:
     """Record a call as the stand-in for albumentations does."""
     return boxed("recorded").Recorded(name, args, options)
+
+
+def rarely() -> Callable[[Any], Any]:
+    """Make a function that changes every tenth image."""
+    calls = itertools.count(1)
+    return lambda image: image if next(calls) % 10 else image.flip(-1)
 
 
 # Each leaves nothing to chance, so that one image can be compared with another.
@@ -83,6 +90,7 @@ def test_mapped_transform_gives_torchvisions_pixels(library: Any, name: str) -> 
         (v1.Resize(20, max_size=24), "max_size"),
         (v1.Lambda(lambda x: x**2), "has no equivalent for it"),
         (v1.Lambda(lambda x: x + torch.randn(x.shape)), "has no equivalent for it"),
+        (v1.Lambda(rarely()), "has no equivalent for it"),
         (v1.Lambda(lambda x: x.nothing), "AttributeError"),
         (recorded("GridDistortion"), "no equivalent"),
         (recorded("CoarseDropout", max_holes=8, min_holes=1), "one number and one size"),

@@ -52,6 +52,8 @@ def watched(folder: Path, *parts: str) -> Description:
         ("MODEL = Net2(3)", "Net2", 70),
         ("def build_model(width=4):\n    return Net3(width)", "Net3", 90),
         ("model = Net1(2)\n" + SGD + "MODEL = Net2", "Net2", 210),
+        ("MODEL = 'cnn'\nmodel = Net1(2)\n" + SGD, "Net1", 50),
+        ("MODEL = None\nmodel = Net1(2)\n" + SGD, "Net1", 50),
     ],
 )
 def test_the_file_may_say_it(tmp_path: Path, tail: str, name: str, count: int) -> None:
@@ -366,3 +368,14 @@ def test_weights_are_those_of_the_start(tmp_path: Path) -> None:
     plain = described_here(script(tmp_path, net(), "model = Net()"))
     taught = watched(tmp_path, net(), "model = Net()", LOOP)
     assert [t.init for t in taught.model.tensors] == [t.init for t in plain.model.tensors]
+
+
+@pytest.mark.parametrize("clip", ["", "nn.utils.clip_grad_norm_(model.parameters(), 1)"])
+def test_a_copy_that_is_trained_counts(tmp_path: Path, clip: str) -> None:
+    """`copy.deepcopy` makes a network as its class does."""
+    step = TRAIN.replace("        optimizer.step", f"        {clip}\n        optimizer.step")
+    made = "import copy\nbase = Net(3)\nmodel = copy.deepcopy(base)"
+    seen = watched(tmp_path, net(), step, made, LOOP)
+    assert (seen.epochs, seen.level) == (2, "sandboxed" if clip else "rebuilt")
+    assert seen.optimizer is not None
+    assert seen.optimizer.groups[0].parameters[:1] == ["conv.weight"]

@@ -478,3 +478,151 @@ def test_a_person_may_decide_whose_recipe_counts(tmp_path: Path) -> None:
     assert "--recipe default" in " ".join(default.notes)
     missing = described_here(read_program(bare, recipe="own"))
     assert [flaw.about for flaw in missing.flaws] == ["optimizer"]
+
+
+OWN_LOOP = """\
+model = Net()
+optimizer = optim.SGD(model.parameters(), lr=0.05)
+scheduler = optim.lr_scheduler.StepLR(optimizer, 1)
+for epoch in range(3):
+    for data, target in train_loader:
+        optimizer.zero_grad()
+        loss = F.nll_loss(model(data), target)
+        loss.backward()
+        optimizer.step()
+    scheduler.step()
+"""
+
+
+def test_what_a_training_has_used_up_is_no_hook(tmp_path: Path) -> None:
+    """`MODEL = …` below a training at top level leaves all that was seen of it."""
+    found = watched(tmp_path, OWN_LOOP, "MODEL = model", epochs=3)
+    assert found.flaws == []
+    assert rates(found) == [0.05, 0.005, 0.0005]
+    assert found.loss is not None
+
+
+def test_the_last_run_of_a_loop_says_its_epochs(tmp_path: Path) -> None:
+    """A function that trains two networks trains each for as long as its call says."""
+    fit = "def fit(model, epochs):\n" + "".join(f"    {x}\n" for x in OWN_LOOP.splitlines()[1:])
+    fit = fit.replace("range(3)", "range(epochs)")
+    assert watched(tmp_path, fit, net("Old"), "fit(Old(), 20)\nfit(Net(), 10)").epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("made", "step"),
+    [
+        ("CosineAnnealingWarmRestarts(optimizer, 2)", "scheduler.step(epoch + i / 938)"),
+        ("StepLR(optimizer, 1)", "if i % 100 == 0: scheduler.step()"),
+    ],
+)
+def test_a_scheduler_that_moves_otherwise_than_once_a_batch(
+    tmp_path: Path, made: str, step: str
+) -> None:
+    """The file's own loop trains where no simulation gives the rates that were seen."""
+    loop = OWN_LOOP.replace("StepLR(optimizer, 1)", made).replace("    scheduler.step()\n", "")
+    loop = loop.replace("for data, target in", "for i, (data, target) in enumerate(")
+    loop = loop.replace("train_loader:", "train_loader):") + f"        {step}\n"
+    found = watched(tmp_path, loop)
+    assert found.level == "sandboxed"
+    assert "its scheduler does more than move on once after every batch" in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "for step in range(900):\n    data, target = next(iter(train_loader))",
+        "for epoch in range(2):\n  batches = iter(train_loader)\n"
+        "  for i in range(len(train_loader)):\n    data, target = next(batches)",
+    ],
+)
+def test_single_batches_are_no_epochs(tmp_path: Path, draw: str) -> None:
+    """Where a loop draws batches one by one, the file's EPOCHS counts, or else the default."""
+    start, body = OWN_LOOP.partition("for epoch")[0], OWN_LOOP.partition("train_loader:\n")[2]
+    body = body.partition("    scheduler")[0]
+    text = start + f"{draw}\n" + body.replace("        ", "    ")
+    assert watched(tmp_path, text).epochs == 15
+    found = watched(tmp_path, "del EPOCHS", text)
+    assert found.epochs is None
+    assert any("it draws single batches" in note for note in found.notes)
+
+
+WRAPPER = """\
+class Own(torch.utils.data.Dataset):
+    def __init__(self, inner, transform):
+        self.inner, self.transform = inner, transform
+    def __len__(self):
+        return len(self.inner)
+    def __getitem__(self, i):
+        x, y = ITEM
+        return self.transform(x), y
+base = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+train_set = Own(datasets.MNIST('.', transform=base), OUTER)
+train_loader = torch.utils.data.DataLoader(train_set, batch_size=100)
+"""
+
+
+@pytest.mark.parametrize(
+    ("item", "outer", "names"),
+    [
+        ("self.inner[i]", "transforms.RandomRotation(7)", ["ToFloat", "Normalize", "Affine"]),
+        ("transforms.ToPILImage()(self.inner.data[i]), int(self.inner.targets[i])", "train_t",
+         ["Affine", "ToFloat"]),
+    ],
+)  # fmt: skip
+def test_transforms_of_nested_data_sets(
+    tmp_path: Path, item: str, outer: str, names: list[str]
+) -> None:
+    """The innermost comes first; one whose data set is passed by, of bytes, does not count."""
+    data = WRAPPER.replace("ITEM", item).replace("OUTER", outer)
+    assert kinds(watched(tmp_path, data, LOOP, epochs=2).train_transform) == names
+
+
+def test_a_scheduler_of_batches_that_was_never_moved(tmp_path: Path) -> None:
+    """OneCycleLR counts batches, also where the training ended before its first step."""
+    made = "optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=EPOCHS, steps_per_epoch=938)"
+    loop = OWN_LOOP.replace("optim.lr_scheduler.StepLR(optimizer, 1)", made)
+    found = watched(tmp_path, loop.replace("    for data", "    1 / 0\n    for data"), epochs=2)
+    assert found.schedule is not None
+    assert max(found.schedule.lr[0]) == pytest.approx(0.1)
+
+
+SCALED = """\
+scaler = torch.cuda.amp.GradScaler()
+for epoch in range(2):
+    for data, target in train_loader:
+        optimizer.zero_grad()
+        scale = scaler.get_scale()
+        scaler.scale(F.nll_loss(model(data), target)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if not scale > scaler.get_scale(): seen = scaler.is_enabled()
+"""
+
+
+def test_a_scaler_that_is_asked_for_its_scale(tmp_path: Path) -> None:
+    """Precision is the grader's own affair: a scale is one and stays."""
+    found = watched(tmp_path, OWN_LOOP.partition("for epoch")[0] + SCALED)
+    assert (found.epochs, found.level) == (2, "rebuilt")
+    assert not any("did not run" in note for note in found.notes)
+
+
+def test_a_look_at_the_batch_after_its_step(tmp_path: Path) -> None:
+    """What is evaluated within a batch, after its step, does not make its step another one."""
+    look = (
+        "        model.eval()\n        with torch.no_grad(): model(data)\n        model.train()\n"
+    )
+    assert (
+        watched(tmp_path, OWN_LOOP.replace("    scheduler.s", f"{look}    scheduler.s")).level
+        == "rebuilt"
+    )
+
+
+def test_a_data_set_of_letters_has_its_own_halves(tmp_path: Path) -> None:
+    """Every split of EMNIST has a half to train on."""
+    assertions = (
+        "assert len(datasets.EMNIST('.', split='mnist')) == 112_800\n"
+        "assert len(datasets.EMNIST('.', split='byclass', train=False)) == 18_800"
+    )
+    found = watched(tmp_path, assertions, LOOP)
+    assert not any("did not run" in note for note in found.notes)

@@ -165,7 +165,9 @@ def test_a_script_of_many_megabytes_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "work.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("net.py", "#" * 20_000_000)
-    assert "too large" in refusal(path).message
+    error = refusal(path)
+    assert "too large" in error.message
+    assert error.expected == "at most 2 MB"
 
 
 def test_what_may_not_be_read_is_passed_over(

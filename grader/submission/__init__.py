@@ -1,4 +1,4 @@
-"""From a path to a Program: student code is parsed and sliced here, never imported."""
+"""From a path to a Program: student code is split into statements here, never imported."""
 
 from grader.submission.reader import read_program
 

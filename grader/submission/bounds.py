@@ -56,7 +56,7 @@ def too_large(label: str, most: int) -> SubmissionError:
     """Say that a file is larger than any that a person writes."""
     return SubmissionError(
         f"{label} is too large to read",
-        expected=f"at most {most // 2**20} MB",
+        expected=f"at most {round(most / 2**20)} MB",
         found="more",
         where=label,
         help="clear the outputs of a notebook, and keep data in files of their own",

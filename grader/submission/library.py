@@ -83,7 +83,7 @@ class Library:
         if found is None or found == self.entry.path:
             return None
         data = self.files.read(found) if found in self.files.table else b""
-        return read_unit(found, label_of(found), data) if data else Unit(found, label_of(found), [])
+        return read_unit(found, label_of(found), data) if data else Unit(found, [])
 
     def _locate(self, name: str) -> PurePosixPath | None:
         parts = name.split(".")

@@ -89,16 +89,16 @@ def _settled(unit: Unit) -> tuple[list[Stmt], list[SetAside]]:
 def _imported(library: Library, statements: list[Stmt]) -> list[Module]:
     """Return the modules of the submission that its statements import, and those these import."""
     found: dict[str, Module] = {}
-    todo = [(name, "") for s in statements for name in _names(library, "", s.node)]
+    todo = [name for s in statements for name in _names(library, "", s.node)]
     while todo and len(found) < _MOST_MODULES:
-        name, _ = todo.pop()
+        name = todo.pop()
         unit = None if name in found else library.find(name)
         if unit is None:
             continue
         _refuse_broken(unit)
         kept = [s for s in unit.statements if not s.guarded]
         found[name] = Module(name, [s.statement() for s in kept], library.is_package(name))
-        todo += [(n, name) for s in kept for n in _names(library, name, s.node)]
+        todo += [n for s in kept for n in _names(library, name, s.node)]
     return list(found.values())
 
 

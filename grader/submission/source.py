@@ -28,7 +28,7 @@ COMMAND = "a notebook or shell command; the grader runs none"
 
 @dataclass(frozen=True, eq=False)
 class Stmt:
-    """One statement with its place; `order` sorts statements as they run.
+    """One statement with its place.
 
     `ran` is false in a notebook cell that was never executed. `guarded` marks what stands under
     `if __name__ == "__main__":`.
@@ -36,7 +36,6 @@ class Stmt:
 
     node: ast.stmt
     text: Text
-    order: tuple[int, ...]
     ran: bool = True
     guarded: bool = False
 
@@ -74,7 +73,6 @@ class Unit:
     """
 
     path: PurePosixPath
-    label: str
     statements: list[Stmt]
     commands: list[SetAside] = field(default_factory=list)
     broken: list[tuple[SubmissionError | UsageFault, str]] = field(default_factory=list)
@@ -133,7 +131,7 @@ def script(path: PurePosixPath, label: str, source: str) -> Unit:
         parsed = parse(label, source, Room())
     except Unparsable as error:
         raise syntax_error(label, error) from None
-    return Unit(path, label, list(_statements(parsed, 0)), _commands(parsed))
+    return Unit(path, list(_statements(parsed)), _commands(parsed))
 
 
 _NEWER = {
@@ -183,15 +181,14 @@ def _commands(parsed: Parsed) -> list[SetAside]:
     ]
 
 
-def _statements(parsed: Parsed, base: int, *, ran: bool = True) -> Iterator[Stmt]:
-    for index, node in enumerate(parsed.body):
-        order = (base, index)
+def _statements(parsed: Parsed, *, ran: bool = True) -> Iterator[Stmt]:
+    for node in parsed.body:
         if is_main_guard(node):
             assert isinstance(node, ast.If)
-            for inner, child in enumerate(node.body):
-                yield Stmt(child, parsed.text, (*order, inner), ran, guarded=True)
+            for child in node.body:
+                yield Stmt(child, parsed.text, ran, guarded=True)
         else:
-            yield Stmt(node, parsed.text, order, ran)
+            yield Stmt(node, parsed.text, ran)
 
 
 def is_main_guard(node: ast.stmt) -> bool:
@@ -370,7 +367,7 @@ def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[tuple[str, int
 
 
 def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | None]]) -> Unit:
-    unit, room = Unit(path, label, []), Room()
+    unit, room = Unit(path, []), Room()
     counted = any(count for _, count in cells)  # Colab writes 0 where it does not know
     parts: list[tuple[int | None, list[Stmt]]] = []
     for index, (source, count) in enumerate(cells):
@@ -384,7 +381,7 @@ def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | No
             continue
         unit.commands.extend(_commands(parsed))
         ran = count is not None or not counted
-        parts.append((count or None, list(_statements(parsed, index, ran=ran))))
+        parts.append((count or None, list(_statements(parsed, ran=ran))))
     unit.statements.extend(_as_run(parts))
     return unit
 
@@ -410,8 +407,7 @@ def _as_run(parts: list[tuple[int | None, list[Stmt]]]) -> list[Stmt]:
         reached = count if count is not None else reached
         keyed.append((reached, part))
     by_count = [s for _, part in sorted(keyed, key=lambda pair: pair[0]) for s in part]
-    chosen = page if unbound_reads(page) < unbound_reads(by_count) else by_count
-    return [Stmt(s.node, s.text, (i,), s.ran, s.guarded) for i, s in enumerate(chosen)]
+    return page if unbound_reads(page) < unbound_reads(by_count) else by_count
 
 
 def unbound_reads(statements: Iterable[Stmt]) -> int:

@@ -36,7 +36,7 @@ def main() -> None:
         return
     job = json.loads(given.decode("utf-8", "surrogatepass"))
     answer = _answer(job)
-    _say(channel, answer)
+    channel.write(len(answer).to_bytes(8, "big") + answer)
     channel.close()
     sys.stdout.flush()
     os._exit(0)  # threads and exit handlers of the submission have nothing more to say
@@ -52,12 +52,6 @@ def _of_this_process(stream: Stream) -> Stream:
 
     os.register_at_fork(after_in_child=leave)
     return stream
-
-
-def _say(channel: BinaryIO, answer: Json) -> None:
-    content = json.dumps(answer).encode()
-    channel.write(len(content).to_bytes(8, "big") + content)
-    channel.flush()
 
 
 def _be_trained(writing: BinaryIO) -> NoReturn:
@@ -82,12 +76,13 @@ def _load() -> None:
     gc.enable()
 
 
-def _answer(job: Json) -> Json:
+def _answer(job: Json) -> bytes:
+    """Describe a Program; return JSON that says what it is, or what went wrong."""
     files = places(job["program"])
     try:
-        return {"description": _describe(job, files)}
+        return json.dumps({"description": _describe(job, files)}).encode()
     except BaseException as error:  # even SystemExit has to become an answer
-        return {"error": explain(error, files)}
+        return json.dumps({"error": explain(error, files)}).encode()
 
 
 def _describe(job: Json, files: set[str]) -> Json:

@@ -6,12 +6,10 @@ Runs in the sandbox. A made-up image has the mean and the deviation of MNIST's.
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.machinery
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -62,7 +60,7 @@ class Digits(data.Dataset[Any]):
         split = options.get("split", train)
         self.root, self.target_transform = root, target_transform
         self.transform = transform or options.get("transforms")
-        self.train = split in (True, "train", "letters", "balanced", "digits") and bool(train)
+        self.train = bool(train) and split not in ("test", "valid", "unlabeled", False)
         self.classes = [str(label) for label in range(self.kind.classes)]
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self._made: tuple[Any, Any] | None = None
@@ -227,22 +225,9 @@ class Datasets(types.ModuleType):
         return made
 
 
-class DatasetsFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked before all others: gives the stand-in for `torchvision.datasets`."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Answer for the package and its modules."""
-        known = name == "torchvision.datasets" or name.startswith("torchvision.datasets.")
-        return importlib.machinery.ModuleSpec(name, self, is_package=True) if known else None
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        """Make the stand-in."""
-        return Datasets(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Do nothing: it has no code."""
+def are_datasets(name: str) -> bool:
+    """Tell whether a module is torchvision's data sets, or one of them."""
+    return f"{name}.".startswith("torchvision.datasets.")
 
 
 class Loader(data.DataLoader[Any]):

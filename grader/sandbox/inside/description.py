@@ -16,14 +16,15 @@ import patches
 import torch
 from calling import Training
 from capture import capture
-from data import OWN, Datasets, DatasetsFinder, Digits, Loader, stand_in_for_own, unwrapped
+from data import OWN, Datasets, Digits, Loader, are_datasets, stand_in_for_own, unwrapped
 from explain import explain
-from modules import ENTRY, USED, Failure, Submission
+from modules import ENTRY, USED, Failure, Finder, Submission
 from noted import Enough, Pass, TooSlow
 from observed import Observed
 from recipe import Recipe, parts_of
-from recorded import RecordedFinder
+from recorded import RecordedPackage, are_recorded
 from standins import be_quiet
+from tensors import put
 from torch import nn
 from trained import Choice, broken, built, choose, said_in
 from watch import Watch
@@ -47,7 +48,10 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     captured = capture(choice.model, name, place, files, shape)
     parts, found, observed = {}, {}, None
     if program["recipe"] != "default":
-        parts = parts_of(namespace, submission.bound, declared=_speaks(choice))
+        # What a training has used up is no hook: what was seen of it says more.
+        learned = choice.training is not None and bool(choice.training.passes)
+        hooks = _speaks(choice) and not learned
+        parts = parts_of(namespace, submission.bound, declared=hooks)
         if choice.training is not None:
             observed = Observed(choice.training, watch, submission.failures, defaults, files)
             found = observed.describe(captured.names, captured.classes, parts.get("epochs"))
@@ -119,9 +123,9 @@ def run(
 
     With a `source` of real batches it takes the time it takes.
     """
-    sys.meta_path.insert(0, DatasetsFinder())
+    sys.meta_path.insert(0, Finder(are_datasets, Datasets))
     be_quiet()
-    sys.meta_path.append(RecordedFinder())
+    sys.meta_path.append(Finder(are_recorded, RecordedPackage))
     submission = Submission(program["modules"], ends=(TooSlow,))
     watch = Watch(files, submission.loops, source)
     watch.own, watch.ranges = submission.names, submission.ranges
@@ -144,6 +148,7 @@ def run(
             _call_train(submission, watch, defaults, alone=source is None)
     except TooSlow:
         notes.append(f"it was ended after {SECONDS} s of computing; what was seen so far counts")
+    watch.ended()
     if any(isinstance(f.error, Enough) for f in submission.failures):
         notes.append("a loop without end was ended; what was seen until then counts")
     return submission, watch, notes
@@ -189,7 +194,7 @@ def _call_train(submission: Submission, watch: Watch, defaults: Json, *, alone: 
     except BaseException as error:
         if not alone:
             raise
-        submission.failures.append(Failure(error, set()))
+        submission.failures.append(Failure(error))
 
 
 def _told(failures: list[Failure], files: set[str]) -> list[str]:
@@ -218,10 +223,7 @@ def _speaks(choice: Choice) -> bool:
 def _put_back(model: nn.Module, watch: Watch) -> None:
     """Give a model the weights that it had before anything was learned."""
     _, first = watch.first.get(id(model), (model, {}))
-    with torch.no_grad():
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            if name in first and first[name].shape == tensor.shape:
-                tensor.copy_(first[name])
+    put(model, first)
 
 
 @contextmanager

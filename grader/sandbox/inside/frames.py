@@ -201,8 +201,10 @@ def _dummies(labels: Any, *args: Any, **options: Any) -> Any:
 def split(*arrays: Any, test_size: Any = None, train_size: Any = None, **options: Any) -> list[Any]:
     """Stand for `train_test_split`: the first rows of each, and the rest."""
     count = len(arrays[0])
-    part = test_size if test_size is not None else 1 - train_size if train_size else 0.25
-    rest = int(part) if part >= 1 else round(count * part)
+    if test_size is None:  # the rest of what is asked for, or a quarter
+        whole = count if train_size and train_size >= 1 else 1
+        test_size = whole - train_size if train_size else 0.25
+    rest = int(test_size) if test_size >= 1 else round(count * test_size)
     halves: list[Any] = []
     for array in arrays:
         halves += [array[: count - rest], array[count - rest :]]

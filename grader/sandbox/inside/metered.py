@@ -62,13 +62,12 @@ def _train(channel: Channel, job: Json, weights: bytes, files: set[str]) -> None
     import patches
     import torch
     from modules import hide
-    from tensors import CannotCapture
-    from watch import weights_of
+    from tensors import CannotCapture, put, weights_of
 
     hide()
     patches.apply()
     torch.manual_seed(job["seed"])
-    meter = Meter(channel, job["program"]["own"], weights, weights_of)
+    meter = Meter(channel, job["program"]["own"], weights, weights_of, put)
     submission, watch, _ = description.run(
         job["program"], files, job["defaults"], source=meter.source
     )
@@ -85,9 +84,10 @@ class Meter:
     """Hands out the images of the passes that count, and sends the weights around them."""
 
     def __init__(
-        self, channel: Channel, own: Json, weights: bytes, weights_of: Callable[[Any], Any]
-    ) -> None:
-        self._weights_of = weights_of
+        self, channel: Channel, own: Json, weights: bytes, weights_of: Callable[[Any], Any],
+        put: Callable[[Any, Any], None],
+    ) -> None:  # fmt: skip
+        self._weights_of, self._put = weights_of, put  # nothing of ours can be imported later
         self.model: Any = None
         self.around: list[Any] = []  # the loops around the passes
         self._channel, self._own, self._weights = channel, own, weights
@@ -118,7 +118,7 @@ class Meter:
         if self.model is None:
             self.model = watch.modules[self._own["model"]][0]
             self.around = [*this.around, this.at]
-            self._begin(load(self._weights))
+            self._put(self.model, load(self._weights))
         self._channel.say(b"p", self.content())
         while True:
             self._channel.say(b"n")
@@ -129,14 +129,6 @@ class Meter:
             self._remember((tensors["images"], tensors["labels"]))
             yield [tensors["images"], tensors["labels"]]
         self._channel.say(b"f", self.content())
-
-    def _begin(self, given: Json) -> None:
-        import torch
-
-        with torch.no_grad():
-            for name, tensor in self.model.state_dict(keep_vars=True).items():
-                if name in given:
-                    tensor.copy_(given[name])
 
     def _remember(self, batch: Any) -> None:
         self._recent.append(batch)

@@ -165,10 +165,9 @@ def _in_a_model() -> bool:
 
 @dataclass(frozen=True)
 class Failure:
-    """A statement that raised, and the names it would have bound."""
+    """A statement that raised."""
 
     error: BaseException
-    binds: set[str]
 
 
 class Submission:
@@ -194,8 +193,9 @@ class Submission:
         self.starred: tuple[str, str] | None = None  # a missing module that gives its names
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
-        self._missing = PlaceholderFinder()
-        sys.meta_path.append(self._missing)
+        self._missing: set[str] = set()  # packages that turned out to be missing
+        known = self._missing.__contains__
+        sys.meta_path.append(Finder(lambda name: known(name.partition(".")[0]), Placeholder))
         packages = {name.rpartition(".")[0] for name in self.modules} - {""}
         self.names = set(self.modules) | packages | {p.partition(".")[0] for p in packages}
 
@@ -220,16 +220,18 @@ class Submission:
         except self._ends:
             raise
         except NameError as error:
-            made = self.given(error.name) if error.name else None
+            made = None
+            if error.name and error.name not in vars(module):  # or it would run without end
+                made = self.given(error.name)
             if made is None or error.name is None:
                 starred, where = self.starred or ("", "")
                 lost = MissingPackage(f"{starred}.{error.name}", where) if starred else None
-                self.failures.append(Failure(lost or error, _bound(statement["source"])))
+                self.failures.append(Failure(lost or error))
             else:  # a snippet that leaves out its data
                 vars(module)[error.name] = made
                 self._run(statement, module)
         except BaseException as error:  # even SystemExit ends a cell alone
-            self.failures.append(Failure(error, _bound(statement["source"])))
+            self.failures.append(Failure(error))
 
     def _execute(self, statement: Json, module: types.ModuleType) -> None:
         file = statement["file"]
@@ -288,7 +290,7 @@ class Submission:
             ours = error.name is not None and error.name.partition(".")[0] == "grader"
             if error.name is None or ours or any(a <= frame.f_lineno <= b for a, b in ranges):
                 raise
-            self._missing.names.add(error.name.partition(".")[0])
+            self._missing.add(error.name.partition(".")[0])
             if "*" in (rest[2] or ()):
                 self.starred = name, _line()
             return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
@@ -393,26 +395,30 @@ def _absolute(name: str, scope: Json, level: int) -> str:
     return ".".join(part for part in (base, name) if part)
 
 
-class PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked after all others: gives placeholders for the packages that turned out to be missing."""
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives stand-ins for the packages and modules whose names it `knows`."""
 
-    def __init__(self) -> None:
-        """Know of none yet."""
-        self.names: set[str] = set()
+    def __init__(
+        self, knows: Callable[[str], bool], make: Callable[[str], types.ModuleType],
+        fill: Callable[[types.ModuleType], None] = lambda module: None,
+    ) -> None:  # fmt: skip
+        """Let `make` make a stand-in by its name, and `fill` put into it what programs need."""
+        self._knows, self._make, self._fill = knows, make, fill
 
     def find_spec(
         self, name: str, path: object = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Answer for announced packages and all that is inside them."""
-        known = name in self.names or name.partition(".")[0] in self.names
+        """Answer for what it knows."""
+        known = self._knows(name)
         return importlib.machinery.ModuleSpec(name, self, is_package=True) if known else None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        """Make the placeholder."""
-        return Placeholder(spec.name)
+        """Make the stand-in."""
+        return self._make(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Do nothing: a placeholder is empty."""
+        """Fill it."""
+        self._fill(module)
 
 
 def _remember_source(statement: Json) -> None:

@@ -6,18 +6,27 @@ A part that a Plan cannot hold is left to the default recipe, with a note.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from capture import loss_json
-from data import KINDS, Digits, Loader, made_up, unwrapped
+from data import KINDS, Loader, made_up, unwrapped
 from explain import explain
 from modules import Failure
 from noted import NOWHERE, Call, Made, Place
 from recipe import Part, left_out, within_bounds
 from replay import Loss, Penalty, loss_of, not_plain
-from schedules import Simulation, constant, optimizer_json, plateau_json, summary
+from schedules import (
+    BY_BATCH,
+    Simulation,
+    constant,
+    optimizer_json,
+    plateau_json,
+    plateau_note,
+    shortest,
+    summary,
+)
 from tensors import CannotCapture
 from torch.optim import lr_scheduler
 from torch.utils import data
@@ -88,17 +97,24 @@ class Observed:
         count = len(self.training.passes)
         declared = self.watch.turns.get(loop, 0)
         failure = broken(loop, self.failures, self.watch)
+        error = failure.error if failure is not None and not declared else None
+        single = count > 1 and not any(each.finished for each in self.training.passes)
+        if single or (failure is not None and isinstance(failure.error, StopIteration)):
+            error = CannotCapture(
+                "it draws single batches, so that its epochs cannot be counted",
+                "go over the loader with `for`",
+            )
+        if error is not None:
+            if said is None:
+                raise error
+            return said.thing
         if count < declared:
             self.notes.append(
                 f"its loop of {declared} epochs was left after {count} of them here; all are taken "
                 f"over ({loop})"
             )
             return declared
-        if failure is None or declared:
-            return count
-        if said is None:
-            raise failure.error
-        return said.thing
+        return count
 
     def _loop(self, loader: Loader) -> Place:
         """Return the loop over the epochs: the innermost that all passes stand in."""
@@ -128,18 +144,17 @@ class Observed:
         return None
 
     def _transform(self, key: str, loader: Loader) -> None:
-        held = list(_transforms_of(loader.dataset))
+        held = _transforms_of(loader.dataset)
         if not held:
             if key == "train_transform" and (steps := self._scaled()):
                 self._take(key, lambda: steps, self._place_of(loader))
                 self.facts[-1]["value"] = " → ".join(step["type"] for step in steps)
             return
-        transform = held[0]
         place = self._dataset_place(loader)
         notes: list[str] = []
 
         def read() -> list[Json]:
-            return transforms_json(transform, notes)
+            return _chained(held, notes)
 
         self._take(key, read, place)
         self.notes += notes
@@ -240,17 +255,13 @@ class Observed:
         elif made:
             self.notes.append(f"scheduler: never stepped ({made[-1].place})")
         if "schedule" in self.found and not self.found["schedule"].get("plateau"):
-            self._compare_rates(by_batch=bool(moved) and moved[-1].moves[:1] == ["batch"])
+            self._compare_rates(by_batch=bool(moved) and _by_batch(moved[-1]))
 
     def _rates(self, made: Made, first: Any) -> Json:
         """Return the learning rate of every step, as the scheduler gives them."""
-        by_batch = made.moves[:1] == ["batch"]
+        by_batch = _by_batch(made)
         if isinstance(made.thing, lr_scheduler.ReduceLROnPlateau):
-            self.rebuilt_notes.append(
-                "ReduceLROnPlateau follows the training "
-                + ("loss" if made.thing.mode == "min" else "accuracy")
-                + " here, whatever the file hands to its step()"
-            )
+            self.rebuilt_notes.append(plateau_note(made.thing))
             return {**constant(first), "plateau": plateau_json(made.thing, by_batch)}
         optimizer = copy.copy(first)
         optimizer.param_groups = [dict(group) for group in first.param_groups]
@@ -293,12 +304,14 @@ class Observed:
                 right &= rate == [values[min(at, len(values) - 1)] for values in rates]
                 index += 1
             seen.append(own)
-        if right or not all(seen) or by_batch:
+        if right or not all(seen):
             return
-        if all(rate == own[0] for own in seen for rate in own):
+        if by_batch:
+            self.by_hand = "its scheduler does more than move on once after every batch"
+        elif all(rate == own[0] for own in seen for rate in own):
             by_epoch = [own[0] for own in seen]
             lr = [[e[g] for e in by_epoch for _ in range(steps)] for g in range(len(rates))]
-            self.found["schedule"] = {"lr": [_short(v) for v in lr], "momentum": None}
+            self.found["schedule"] = {"lr": [shortest(v) for v in lr], "momentum": None}
         else:
             self.by_hand = "it sets the learning rate by hand, from batch to batch"
 
@@ -308,16 +321,16 @@ def _batches(loader: Loader) -> Any:
     return loader.batch_sampler if loader.batch_sampler is not None else loader
 
 
-def _short(values: list[float]) -> list[float]:
-    return values[:1] if len(set(values)) == 1 else values
-
-
 def _rest(options: Json) -> Json:
     return {k: v for k, v in options.items() if k not in ("input", "target")}
 
 
 def _optimizer_of(made: Made) -> Any:
     return getattr(made.thing, "optimizer", None)
+
+
+def _by_batch(made: Made) -> bool:
+    return isinstance(made.thing, BY_BATCH) if not made.moves else made.moves[0] == "batch"
 
 
 def _as_made(optimizer: Any, made: Made | None) -> Any:
@@ -330,12 +343,25 @@ def _as_made(optimizer: Any, made: Made | None) -> Any:
     return twin
 
 
-def _transforms_of(dataset: Any) -> Iterator[Any]:
-    for each in unwrapped(dataset):
-        for name in ("transform", "transforms"):
-            if (held := getattr(each, name, None)) is not None:
-                yield held
-                break
-        else:
-            if isinstance(each, Digits) and not isinstance(each, data.Subset):
-                continue
+def _transforms_of(dataset: Any) -> list[Any]:
+    """Return the transforms of a data set and of those it is made of, from the outside in.
+
+    Of data sets that stand side by side the first counts.
+    """
+    sets = list(unwrapped(dataset))
+    found = [getattr(d, "transform", None) or getattr(d, "transforms", None) for d in sets]
+    held = list({id(each): each for each in found if each is not None}.values())
+    return held[:1] if any(isinstance(d, data.ConcatDataset) for d in sets) else held
+
+
+def _chained(held: list[Any], notes: list[str]) -> list[Json]:
+    """Map the transforms of nested data sets, which are applied from the inside out.
+
+    Where bytes would become floats twice, the outermost passes the others by.
+    """
+    told: list[str] = []
+    steps = transforms_json(held[::-1], told)
+    if sum(step["type"] == "to_float" for step in steps) > 1:
+        steps = transforms_json(held[0], told := [])
+    notes += told
+    return steps

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.utils.checkpoint
-from modules import Placeholder
+from modules import Placeholder, Quiet
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms import transforms
@@ -106,6 +106,8 @@ def _no_gpu() -> None:
         setattr(torch, name, _nothing())
     torch.cuda.current_device = lambda: "cpu"  # type: ignore[assignment, return-value]
     torch.cuda.get_device_name = lambda *_: "none"
+    torch.cuda.get_device_capability = lambda *_: (8, 0)
+    torch.cuda.Event = Quiet("torch.cuda.Event")  # type: ignore[misc, assignment]
     torch.autocast = torch.amp.autocast = Autocast  # type: ignore[misc, assignment]
     for kind in (torch.cuda.amp, torch.cpu.amp):
         kind.autocast = Autocast  # type: ignore[attr-defined]
@@ -232,7 +234,8 @@ class Scaler:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Give a method that does nothing: `update`, `unscale_`, `state_dict`."""
-        return lambda *args, **options: {} if name == "state_dict" else None
+        known = {"state_dict": {}, "get_scale": 1.0, "is_enabled": False}
+        return lambda *args, **options: known.get(name)
 
 
 class Autocast(contextlib.ContextDecorator):

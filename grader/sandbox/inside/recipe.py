@@ -17,7 +17,15 @@ from typing import Any
 import torch
 from capture import loss_json
 from explain import explain
-from schedules import Simulation, constant, optimizer_json, plateau_json, summary
+from schedules import (
+    BY_BATCH,
+    Simulation,
+    constant,
+    optimizer_json,
+    plateau_json,
+    plateau_note,
+    summary,
+)
 from tensors import CannotCapture
 from torch import nn
 from torch.optim import lr_scheduler
@@ -25,7 +33,6 @@ from transforms import transforms_json
 
 Json = dict[str, Any]
 
-_BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
 _LARGEST = 1e6  # as grader.plan.schema has it
 
 
@@ -67,9 +74,9 @@ def parts_of(
 class Recipe:
     """Works out the parts that the file says by name, one after the other.
 
-    `defaults` are the epochs, batch size and optimiser to use where the submission has none;
-    `samples` is the number of training images, `classes` the width of the model's output.
-    `seen` is what was seen of the training already.
+    `defaults` are the numbers and the optimiser to use where the submission has none; `seen` is
+    what was seen of the training; with `declared` a part that is wrong is a flaw, and otherwise a
+    note.
     """
 
     def __init__(
@@ -235,11 +242,7 @@ class Recipe:
         self._fact("scheduler", type(scheduler).__name__)
         by_batch = self._by_batch(scheduler)
         if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
-            self.notes.append(
-                "ReduceLROnPlateau follows the training "
-                + ("loss" if scheduler.mode == "min" else "accuracy")
-                + " here, whatever the file hands to its step()"
-            )
+            self.notes.append(plateau_note(scheduler))
             return {**constant(self.optimizer), "plateau": plateau_json(scheduler, by_batch)}
         # No more epochs than these are run.
         trained = min(sizes["epochs"], self.defaults["max_epochs"])
@@ -252,7 +255,7 @@ class Recipe:
         The two that count batches by design do, and so does whatever a hook made with the number
         of steps in an epoch.
         """
-        return isinstance(scheduler, _BY_BATCH) or _asks_for_steps(self.parts["scheduler"].thing)
+        return isinstance(scheduler, BY_BATCH) or _asks_for_steps(self.parts["scheduler"].thing)
 
 
 def left_out(key: str, source: str, message: str, where: str) -> str:

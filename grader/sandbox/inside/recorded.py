@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import types
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,19 +58,6 @@ class RecordedPackage(types.ModuleType):
         return lambda *args, **options: Recorded(name, args, options)
 
 
-class RecordedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked after all others: gives the stand-ins for packages that are not installed."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Answer for the packages above and all that is inside them."""
-        known = name.partition(".")[0] in PACKAGES
-        return importlib.machinery.ModuleSpec(name, self, is_package=True) if known else None
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        """Make the stand-in."""
-        return RecordedPackage(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Do nothing: it has no code."""
+def are_recorded(name: str) -> bool:
+    """Tell whether it is a package whose calls are recorded, or a module in one."""
+    return name.partition(".")[0] in PACKAGES

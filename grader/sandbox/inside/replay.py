@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from capture import _pick_output
 from noted import Batch, Call, State
-from tensors import CannotCapture
+from tensors import CannotCapture, put, weights_of
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 from trained import Training
-from watch import weights_of
 
 Json = dict[str, Any]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -163,7 +162,7 @@ def _step(
     optimizer, groups = batch.steps[0]
     twin = _twin(optimizer, training.model, model)
     twin.load_state_dict(copy.deepcopy(before.optimizer))
-    _put(model, before.weights)
+    put(model, before.weights)
     for group, seen in zip(twin.param_groups, groups, strict=True):
         group.update(seen)
     torch.set_rng_state(before.random[0])
@@ -205,13 +204,6 @@ def _twin(optimizer: Any, model: nn.Module, other: nn.Module) -> Any:
         for group in optimizer.param_groups
     ]
     return twin
-
-
-def _put(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, tensor in model.state_dict(keep_vars=True).items():
-            if name in weights:
-                tensor.copy_(weights[name])
 
 
 def _same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:

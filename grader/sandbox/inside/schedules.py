@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ _KNOWN = (
     "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD",
     "Rprop",
 )  # fmt: skip
+BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # by design
 _STEPS = 1_500_000  # as grader.plan.schema has it
 
 
@@ -35,7 +37,7 @@ def optimizer_json(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> J
     accepted = set(inspect.signature(kind.__init__).parameters) - _OURS
     groups = []
     for group in optimizer.param_groups:
-        options = {k: _option(v) for k, v in group.items() if k in accepted and k != "params"}
+        options = {k: _option(k, v) for k, v in group.items() if k in accepted and k != "params"}
         known = [names[id(p)] for p in group["params"] if id(p) in names]
         groups.append({"parameters": known, "options": options})
     if not any(group["parameters"] for group in groups):
@@ -46,10 +48,15 @@ def optimizer_json(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> J
     return {"name": kind.__name__, "groups": groups}
 
 
-def _option(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
+def _option(name: str, value: Any) -> Any:
+    """Return an option as JSON writes it: numbers of NumPy's and tensors are numbers too."""
+    if isinstance(value, (tuple, list)):
+        return [float(v) for v in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, (torch.Tensor, numbers.Real)):
         return float(value)
-    return [float(v) for v in value] if isinstance(value, (tuple, list)) else value
+    raise CannotCapture(f"{name} is a {type(value).__name__}", "give the optimiser a number")
 
 
 def summary(described: Json) -> str:
@@ -64,6 +71,15 @@ def summary(described: Json) -> str:
 def constant(optimizer: torch.optim.Optimizer) -> Json:
     """Return the `Schedule` in which every learning rate stays where it is."""
     return {"lr": [[float(group["lr"])] for group in optimizer.param_groups], "momentum": None}
+
+
+def plateau_note(scheduler: lr_scheduler.ReduceLROnPlateau) -> str:
+    """Say what the trainer replays it by."""
+    watched = "loss" if scheduler.mode == "min" else "accuracy"
+    return (
+        f"ReduceLROnPlateau follows the training {watched} here, whatever the file hands to its "
+        "step()"
+    )
 
 
 def plateau_json(scheduler: lr_scheduler.ReduceLROnPlateau, by_batch: bool) -> Json:
@@ -108,8 +124,8 @@ class Simulation:
                 self._batches(steps_per_epoch)
         moving = any(len(set(m)) > 1 for m in self.momentum)
         return {
-            "lr": [_shortest(r) for r in self.lr],
-            "momentum": [_shortest(m) for m in self.momentum] if moving else None,
+            "lr": [shortest(r) for r in self.lr],
+            "momentum": [shortest(m) for m in self.momentum] if moving else None,
         }
 
     def _batches(self, steps: int) -> None:
@@ -130,5 +146,6 @@ class Simulation:
             self.momentum[index] += [float(momentum)] * steps
 
 
-def _shortest(values: list[float]) -> list[float]:
+def shortest(values: list[float]) -> list[float]:
+    """Return rates, one of them where all are the same."""
     return values[:1] if len(set(values)) == 1 else values

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Self
 
@@ -14,7 +12,7 @@ import engines
 import fitting
 import frames
 import torch
-from modules import Placeholder, Quiet
+from modules import Finder, Placeholder, Quiet
 
 
 class Bar:
@@ -56,37 +54,27 @@ _QUIET = {
 }  # fmt: skip
 
 
-class QuietFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Asked before all others: gives packages that only show or log as ones that do nothing."""
+def _is_quiet(name: str) -> bool:
+    return name.partition(".")[0] in _QUIET or name == "torch.utils.tensorboard"
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Answer for those packages and all that is inside them."""
-        known = name.partition(".")[0] in _QUIET or name == "torch.utils.tensorboard"
-        return importlib.machinery.ModuleSpec(name, self, is_package=True) if known else None
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        """Make the stand-in."""
-        return Quiet(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Fill those that programs need."""
-        package = module.__name__.partition(".")[0]
-        if package == "tqdm":
-            spans = {"trange": _turns, "tnrange": _turns}
-            vars(module).update({"tqdm": Bar, "tqdm_notebook": Bar, **spans})
-        elif package in fitting.NAMES:
-            fitting.fill(module)
-        elif package in engines.NAMES:
-            engines.fill(module)
-        elif package in ("pandas", "sklearn"):
-            frames.fill(module)
-        elif package == "easydict":
-            vars(module)["EasyDict"] = fitting.Kept
-        elif module.__name__ == "wandb":
-            configured = partial(_configured, module)
-            vars(module).update({"config": fitting.Kept(), "init": configured})
+def _fill(module: types.ModuleType) -> None:
+    """Fill those that programs need."""
+    package = module.__name__.partition(".")[0]
+    if package == "tqdm":
+        spans = {"trange": _turns, "tnrange": _turns}
+        vars(module).update({"tqdm": Bar, "tqdm_notebook": Bar, **spans})
+    elif package in fitting.NAMES:
+        fitting.fill(module)
+    elif package in engines.NAMES:
+        engines.fill(module)
+    elif package in ("pandas", "sklearn"):
+        frames.fill(module)
+    elif package == "easydict":
+        vars(module)["EasyDict"] = fitting.Kept
+    elif module.__name__ == "wandb":
+        configured = partial(_configured, module)
+        vars(module).update({"config": fitting.Kept(), "init": configured})
 
 
 def _configured(wandb: types.ModuleType, *args: object, **options: Any) -> Quiet:
@@ -106,7 +94,7 @@ def be_quiet() -> None:
     """Let packages that only show or log do nothing, and lost checkpoints be no error."""
     for name in [n for n, module in sys.modules.items() if isinstance(module, Placeholder)]:
         del sys.modules[name]
-    sys.meta_path.insert(0, QuietFinder())
+    sys.meta_path.insert(0, Finder(_is_quiet, Quiet, _fill))
     torch.save = _save(torch.save)
 
 

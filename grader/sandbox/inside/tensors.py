@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -55,13 +55,22 @@ def owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         todo += [(f"{path}.{k}" if path else k, m) for k, m in children if m is not None]
 
 
-def list_tensors(model: nn.Module) -> list[tuple[Json, torch.Tensor]]:
-    """List every parameter and buffer once, under the name that comes first.
+class Held(NamedTuple):
+    """A parameter or a buffer: its whole name, its role, its name in its owner, and that owner."""
+
+    name: str
+    role: str
+    key: str
+    tensor: torch.Tensor
+    owner: nn.Module
+
+
+def held(model: nn.Module) -> Iterator[Held]:
+    """Yield every parameter and buffer once, under the name that comes first.
 
     A lazy one that no call has given a shape is left out: it holds no numbers, so it counts as
     none, as an `nn.Linear` that is never made counts as none.
     """
-    found: list[tuple[Json, torch.Tensor]] = []
     seen: set[int] = set()
     for path, module in owners(model):
         tables = (("parameter", module._parameters), ("buffer", module._buffers))
@@ -70,9 +79,28 @@ def list_tensors(model: nn.Module) -> list[tuple[Json, torch.Tensor]]:
                 if tensor is None or id(tensor) in seen or nn.parameter.is_lazy(tensor):
                     continue
                 seen.add(id(tensor))
-                name = f"{path}.{key}" if path else key
-                found.append((tensor_json(name, role, key, tensor, module), tensor))
-    return found
+                yield Held(f"{path}.{key}" if path else key, role, key, tensor, module)
+
+
+def list_tensors(model: nn.Module) -> list[tuple[Json, torch.Tensor]]:
+    """Describe everything that is held; raises CannotCapture for what is not finite."""
+    return [(tensor_json(*each), each.tensor) for each in held(model)]
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copy every parameter and buffer."""
+    return {
+        each.name: each.tensor.detach().clone(memory_format=torch.contiguous_format)
+        for each in held(model)
+    }
+
+
+def put(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Write weights into the parameters and buffers of these names whose shapes they have."""
+    with torch.no_grad():
+        for each in held(model):
+            if each.name in weights and weights[each.name].shape == each.tensor.shape:
+                each.tensor.copy_(weights[each.name])
 
 
 def tensor_json(name: str, role: str, key: str, tensor: torch.Tensor, owner: nn.Module) -> Json:

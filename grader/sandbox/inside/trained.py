@@ -111,7 +111,7 @@ def choose(name: str | None, namespace: Json, watch: Watch, failures: list[Failu
 
 def said_in(namespace: Json) -> str | None:
     """Return the name by which a file says its model; a factory that needs arguments is its own."""
-    if "MODEL" in namespace:
+    if not isinstance(namespace.get("MODEL"), str | None):  # a word is a setting of its own
         return "MODEL"
     maker = namespace.get("build_model")
     return "build_model" if maker is not None and not _required(maker) else None

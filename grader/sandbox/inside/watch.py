@@ -13,7 +13,7 @@ import inspect
 import linecache
 import random
 import sys
-import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from data import Loader
 from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
-from tensors import owners
+from tensors import held, owners, weights_of
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim import lr_scheduler
@@ -52,6 +52,7 @@ class Watch:
         self.own: set[str] = set()  # the submission's modules, by name
         self.modules: list[tuple[nn.Module, Place]] = []
         self.around: dict[int, list[Place]] = {}  # the loops that a module was made in
+        self._copies: list[tuple[weakref.ref[nn.Module], Place, list[Place]]] = []
         self.ranges: dict[tuple[str, int], Any] = {}  # code that gives the range of a loop
         self.turns: dict[Place, int] = {}  # how often a loop says that it turns
         self._fitting: list[Place] = []  # the call that has a loop of its own
@@ -123,6 +124,10 @@ class Watch:
         if batch.loss is None:
             batch.calls.clear()
 
+    def ended(self) -> None:
+        """Note no more of the last batch: what follows is the grader's own."""
+        self._now = None
+
     # Told by PyTorch's hooks
 
     def install(self) -> None:
@@ -131,6 +136,7 @@ class Watch:
         for owner in (torch.utils.data, torch.utils.data.dataloader):
             vars(owner)["DataLoader"] = Loader
         _replace(nn.Module, "__init__", self._noting_module)
+        _replace(nn.Module, "__setstate__", self._noting_copy)
         _replace(torch.optim.Optimizer, "__init__", self._noting_optimizer)
         for name, kind in vars(lr_scheduler).items():
             if isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler):
@@ -159,9 +165,31 @@ class Watch:
 
         return noted
 
+    def _noting_copy(self, setstate: Callable[..., None]) -> Callable[..., None]:
+        """Note what `copy.deepcopy` makes, and let go of it: many keep a copy of every epoch."""
+
+        def noted(module: nn.Module, *args: Any, **options: Any) -> None:
+            setstate(module, *args, **options)
+            self._copies.append((weakref.ref(module), self._place(), self._around()))
+
+        return noted
+
+    def _take_up(self, optimizer: Any) -> None:
+        """Hold the copies of modules that an optimiser is made for."""
+        mine, kept = _parameters_of(optimizer), []
+        for copied, place, around in self._copies:
+            module = copied()
+            if module is not None and _holds(module, mine):
+                self.modules.append((module, place))
+                self.around[id(module)] = around
+            elif module is not None:
+                kept.append((copied, place, around))
+        self._copies = kept
+
     def _noting_optimizer(self, init: Callable[..., None]) -> Callable[..., None]:
         def noted(optimizer: Any, *args: Any, **options: Any) -> None:
             init(optimizer, *args, **options)
+            self._take_up(optimizer)
             made = Made(optimizer, self._place(skip=optimizer), before=len(self.modules))
             made.groups = [_without(group) for group in optimizer.param_groups]
             self.optimizers.append(made)
@@ -236,9 +264,11 @@ class Watch:
 
     def _called(self, module: nn.Module, args: Any) -> None:
         if self._depth == 0 and self._now is not None and not self._is_loss(args):
-            self._now.model, self._now.was_training = module, module.training
-            if args and isinstance(args[0], torch.Tensor):
-                self._now.shape = tuple(args[0].shape[1:])
+            learns = torch.is_grad_enabled() and not self._now.steps
+            if learns or self._now.model is None:  # and does not only look
+                self._now.model, self._now.was_training = module, module.training
+                if args and isinstance(args[0], torch.Tensor):
+                    self._now.shape = tuple(args[0].shape[1:])
             self._depth = 1
         elif self._depth:
             self._depth += 1
@@ -271,7 +301,7 @@ class Watch:
 
         Of those that were there when it was made: what wraps a trained network is another matter.
         """
-        mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        mine = _parameters_of(optimizer)
         count = next((m.before for m in self.optimizers if m.thing is optimizer), None)
         modules = self.modules[:count]
         inner = {id(child) for module, _ in modules for child in module._modules.values()}
@@ -322,7 +352,7 @@ class Watch:
     def _count_turns(self, loops: list[Place], frame: FrameType) -> None:
         for place in loops:
             code = self.ranges.get((place.file, place.line))
-            if code is not None and place not in self.turns:
+            if code is not None:  # the last run of a loop counts
                 with contextlib.suppress(Exception):  # of names that are gone
                     known = {"__builtins__": {"range": range, "len": len, "int": int}}
                     scope = frame.f_globals | frame.f_locals | known
@@ -365,19 +395,8 @@ def state_of(model: nn.Module, optimizer: Any) -> State:
     return State(weights_of(model), copy.deepcopy(optimizer.state_dict()), numbers, gradients)
 
 
-def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copy every parameter and buffer, each once, by the name that comes first."""
-    found: dict[str, torch.Tensor] = {}
-    seen: set[int] = set()
-    for path, module in owners(model):
-        for table in (module._parameters, module._buffers):
-            for key, tensor in table.items():
-                if tensor is None or id(tensor) in seen or nn.parameter.is_lazy(tensor):
-                    continue
-                seen.add(id(tensor))
-                copied = tensor.detach().clone(memory_format=torch.contiguous_format)
-                found[f"{path}.{key}" if path else key] = copied
-    return found
+def _parameters_of(optimizer: Any) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 def _holds(module: nn.Module, wanted: set[int]) -> bool:
@@ -385,17 +404,8 @@ def _holds(module: nn.Module, wanted: set[int]) -> bool:
 
 
 def _numbers(model: nn.Module) -> int:
-    found = (
-        t for _, m in owners(model) for t in [*m._parameters.values(), *m._buffers.values()]
-        if t is not None and not nn.parameter.is_lazy(t)
-    )  # fmt: skip
-    return sum(tensor.numel() for tensor in found)
+    return sum(each.tensor.numel() for each in held(model))
 
 
 def _without(group: Json) -> Json:
     return {key: value for key, value in group.items() if key != "params"}
-
-
-def clock() -> float:
-    """Return seconds from an arbitrary start."""
-    return time.monotonic()
