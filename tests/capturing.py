@@ -11,8 +11,8 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from grader.datasets import mnist
-from grader.datasets.mnist import Bytes
+from grader.datasets import files
+from grader.datasets.files import Bytes
 from grader.measure.facts import measure
 from grader.plan.findings import Facts
 from grader.plan.schema import (
@@ -60,7 +60,7 @@ def model_of(module: nn.Module) -> Model:
 @functools.cache
 def digits() -> Bytes:
     """Read some images to train on."""
-    return mnist.some().train_images
+    return files.some().train_images
 
 
 def recipe_of(model: Model, batch: int = 64) -> Recipe:
