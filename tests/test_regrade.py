@@ -58,6 +58,14 @@ def test_who_left_the_epochs_open_gets_those_of_the_new_budget(
     assert change(graded(made, tmp_path), rubric(epochs=20)).kept == why
 
 
+def test_another_data_set_asks_for_another_training(tmp_path: Path) -> None:
+    """What was reached on MNIST says nothing of Fashion-MNIST."""
+    made = graded(record(60, 60), tmp_path)
+    asked = replace(rubric(), dataset="fashion-mnist")
+
+    assert "asks for Fashion-MNIST, not MNIST" in change(made, asked).kept
+
+
 def test_a_submissions_own_loop_is_trained_again_for_a_rubric_that_forbids_it(
     tmp_path: Path,
 ) -> None:

@@ -58,7 +58,7 @@ class _File:
         return self.header + math.prod(self.shape)
 
 
-_NAMES = (
+NAMES = (
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
 )  # fmt: skip
@@ -69,7 +69,7 @@ def _files(dataset: Dataset) -> list[_File]:
     shapes = [
         shape for count in (dataset.train, dataset.test) for shape in ((count, *image), (count,))
     ]
-    return [_File(*each) for each in zip(_NAMES, shapes, dataset.sha256, strict=True)]
+    return [_File(*each) for each in zip(NAMES, shapes, dataset.sha256, strict=True)]
 
 
 def load(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Images:
@@ -125,14 +125,14 @@ def _folder(dataset: Dataset, data_dir: Path | None) -> Path:
     else:
         return BUNDLED
     for folder in candidates:
-        if any(_path(folder, name) for name in _NAMES):
+        if any(_path(folder, name) for name in NAMES):
             return folder
     last = candidates[-1]
     raise UsageFault(
         f"the data folder holds no {dataset.title} files"
         if data_dir is not None
         else f"{dataset.title} is not on this machine",
-        expected=" or ".join(str(folder / _NAMES[0]) + "[.gz]" for folder in candidates),
+        expected=" or ".join(str(folder / NAMES[0]) + "[.gz]" for folder in candidates),
         found="a folder without them" if last.is_dir() else "no such folder",
         where=str(last), help=_help(dataset),
     )  # fmt: skip

@@ -29,7 +29,10 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mean: float
     deviation: float
     guessed: float
-    """The most of the test images that a network may tell apart before it has learned any."""
+    """The share of test images that a network may tell apart before it has learned any."""
+
+    subject: int
+    """How many pixels wide that is which an image shows."""
 
     sha256: tuple[str, str, str, str]
     folder: str = ""
@@ -57,6 +60,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 MNIST = Dataset(
     name="mnist", title="MNIST", torchvision="MNIST", classes=tuple("0123456789"),
     channels=1, size=28, train=60_000, test=10_000, mean=0.13066, deviation=0.30811, guessed=0.45,
+    subject=20,  # digits were scaled to fit a box of 20×20 before they were centred
     sha256=(
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -71,7 +75,8 @@ FASHION_MNIST = Dataset(
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
         "Ankle boot",
     ),
-    channels=1, size=28, train=60_000, test=10_000, mean=0.28604, deviation=0.35302, guessed=0.45,
+    channels=1, size=28, train=60_000, test=10_000, mean=0.28604, deviation=0.35302, guessed=0.55,
+    subject=28,
     sha256=(
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
