@@ -100,7 +100,7 @@ OPTIONS = (
     ),
     _option(
         "--data-dir", metavar="DIR", type=path,
-        help="read the rubric's data set from a torchvision-style folder instead of its usual place",
+        help="read the rubric's data set from a torchvision-style folder, not its usual place",
     ),
     _option(
         "--model", metavar="NAME", type=_something,
