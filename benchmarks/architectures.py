@@ -29,7 +29,7 @@ def plain_loop(name: str, steps: int) -> Callable[[], None]:
     import torch.nn.functional as F
 
     from benchmarks.networks import NETWORKS
-    from grader.datasets.mnist import load
+    from grader.datasets.files import load
 
     data = load()
     images = (torch.from_numpy(data.train_images.copy()).unsqueeze(1) / 255 - 0.1307) / 0.3081
@@ -58,13 +58,13 @@ def our_loop(name: str, steps: int) -> Callable[[], None]:
 
     from benchmarks.networks import NETWORKS
     from benchmarks.plans import NORMALIZE, seed_plan
-    from grader.datasets.mnist import Mnist, load
+    from grader.datasets.files import Images, load
     from grader.plan import schema
     from grader.training.loop import train
 
     whole = load()
     some = slice(steps * BATCH)
-    data = Mnist(
+    data = Images(
         whole.train_images[some], whole.train_labels[some],
         whole.test_images[:1], whole.test_labels[:1],
     )  # fmt: skip

@@ -28,7 +28,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from grader import rubric as rubrics
-from grader.datasets.mnist import Mnist, load
+from grader.datasets.files import Images, load
 from grader.plan import schema
 from grader.plan.facts import facts_of
 from grader.request import Request
@@ -73,12 +73,12 @@ def plan_of(submission: Path) -> schema.Plan:
         return make_plan(described(program, request, box), program, request.rubric)
 
 
-def held_out(data: Mnist) -> Mnist:
+def held_out(data: Images) -> Images:
     """Return 55,000 of the training images to train on, and the others to test on."""
     import numpy as np
 
     chosen = np.arange(len(data.train_images)) % HELD_OUT == 0
-    return Mnist(
+    return Images(
         data.train_images[~chosen], data.train_labels[~chosen],
         data.train_images[chosen], data.train_labels[chosen],
     )  # fmt: skip
@@ -98,7 +98,7 @@ def compressed(plan: schema.Plan, share: float) -> schema.Plan:
     return replace(plan, recipe=replace(plan.recipe, schedule=schedule))
 
 
-def trial(name: str, plan: schema.Plan, seed: int, data: Mnist, judged_on: str) -> Trial:
+def trial(name: str, plan: schema.Plan, seed: int, data: Images, judged_on: str) -> Trial:
     """Train once."""
     import torch
 

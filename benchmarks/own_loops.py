@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from grader.checks.sandboxed import MOST_WORK
-from grader.datasets import mnist
+from grader.datasets import files
 from grader.events import AnyEvent, Metered
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.schema import Plan
@@ -104,7 +104,7 @@ def submitted(folder: Path, body: str) -> tuple[Program, Plan]:
     return program, msgspec.structs.replace(plan, recipe=recipe)
 
 
-def measured(program: Program, plan: Plan, data: mnist.Mnist) -> Metered:
+def measured(program: Program, plan: Plan, data: files.Images) -> Metered:
     """Train for one epoch and return what the meter says."""
     own = Own("", request_defaults(19)["optimizer"], 3_600, 6_000)
     events: list[AnyEvent] = []
@@ -117,8 +117,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="?", type=int, default=6_000)
     count = parser.parse_args().images
-    whole = mnist.load()
-    data = mnist.Mnist(
+    whole = files.load()
+    data = files.Images(
         whole.train_images[:count], whole.train_labels[:count],
         whole.test_images[:1_000], whole.test_labels[:1_000],
     )  # fmt: skip

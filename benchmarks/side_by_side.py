@@ -32,12 +32,12 @@ def work(threads: int, images: int, start: Barrier, answer: Connection) -> None:
     import torch
 
     from benchmarks.experiments import compressed, plan_of
-    from grader.datasets.mnist import Mnist, load
+    from grader.datasets.files import Images, load
     from grader.training.loop import train
 
     torch.set_num_threads(threads)
     plan, data = compressed(plan_of(REFERENCE), images / 60_000), load()
-    some = Mnist(data.train_images[:images], data.train_labels[:images],
+    some = Images(data.train_images[:images], data.train_labels[:images],
                  data.test_images[:500], data.test_labels[:500])  # fmt: skip
     train(plan, 1, some, lambda _: None, max_epochs=1)
     start.wait()

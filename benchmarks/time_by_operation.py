@@ -27,8 +27,8 @@ import torch
 
 from benchmarks.plans import seed_plan
 from benchmarks.turns import setting
-from grader.datasets import mnist
-from grader.datasets.mnist import load
+from grader.datasets import files
+from grader.datasets.files import load
 from grader.measure.facts import measure
 from grader.training.augment import augment
 from grader.training.lanes.arrays import packed
@@ -149,7 +149,7 @@ def main() -> None:
     tune()
     torch.set_num_threads(1)
     batch, rounds = options.batch, options.rounds
-    facts = measure(seed_plan(Net(), batch, 1), mnist.some().train_images)
+    facts = measure(seed_plan(Net(), batch, 1), files.some().train_images)
     forward = facts.macs
     first = LAYERS[0]
     needed = 3 * forward - first[0] * first[1] * first[2] ** 2 * 9  # no gradient of the images

@@ -20,18 +20,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.turns import Turns, ratios, setting, spread, take_turns
-from grader.datasets.mnist import Bytes, Mnist, load
+from grader.datasets.files import Bytes, Images, load
 
 BATCH = 512
 SIDES = ("seed", "ours")
 
 
-def part_of_mnist(share: float) -> Mnist:
+def part_of_mnist(share: float) -> Images:
     """Return that share of both sets, the training part in whole batches."""
     data = load()
     train = max(1, round(60_000 * share / BATCH)) * BATCH
     test = round(10_000 * share)
-    return Mnist(
+    return Images(
         data.train_images[:train],
         data.train_labels[:train],
         data.test_images[:test],
@@ -39,7 +39,7 @@ def part_of_mnist(share: float) -> Mnist:
     )
 
 
-def seed_way(data: Mnist, workers: int) -> Callable[[], None]:
+def seed_way(data: Images, workers: int) -> Callable[[], None]:
     """Return a function that trains one epoch on `data` and tests, as the seed's script does."""
     import torch
     import torch.nn.functional as F
@@ -94,7 +94,7 @@ def seed_way(data: Mnist, workers: int) -> Callable[[], None]:
     return epoch
 
 
-def our_way(data: Mnist) -> Callable[[], None]:
+def our_way(data: Images) -> Callable[[], None]:
     """Return a function that does the same with the grader's trainer."""
     from benchmarks.plans import seed_plan
     from grader.training.loop import train

@@ -25,6 +25,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from grader import runs, store
+from grader.datasets import files
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import GraderFault, GradingError, SubmissionError, UsageFault
 from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Failed, Finished, Progress
 from grader.files import write_atomically
@@ -44,7 +46,7 @@ Untyped: TypeAlias = Any
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A training, as it is sent. `depends_on` holds the software that a worker has to have.
 
-    `topic` is where it tells how it goes.
+    `topic` is where it tells how it goes. `data_dir` is read where the worker has such a folder.
     """
 
     key: str
@@ -54,6 +56,8 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_epochs: int | None
     bounds: Bounds
     depends_on: dict[str, Any]
+    dataset: Dataset = MNIST
+    data_dir: str | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,7 +135,7 @@ class _Running:
         name = f"train-{keeping.key}-{self.sent[number]}"
         order = Order(
             keeping.key, name, Path(job.plan).read_bytes(), job.seed, job.max_epochs, task.bounds,
-            keeping.about.depends_on,
+            keeping.about.depends_on, job.dataset, job.data_dir,
         )  # fmt: skip
 
         def hear(event: tuple[float, tuple[str, bytes]]) -> None:
@@ -200,6 +204,11 @@ def train_there(order: bytes) -> bytes:
     dask, asked = _dask(), _ORDER.decode(order)
     if differs := _differences(asked.depends_on):
         return msgspec.msgpack.encode(Delivery(refused=differs))
+    data_dir = asked.data_dir if asked.data_dir and Path(asked.data_dir).is_dir() else None
+    try:
+        files.verify(asked.dataset, Path(data_dir) if data_dir else None)
+    except UsageFault as missing:
+        return msgspec.msgpack.encode(Delivery(refused=" ".join(str(missing).split())))
     worker, kept = dask.get_worker(), dask.Variable(f"state-{asked.key}")
     mark = secrets.token_hex(8)  # of this attempt: Dask itself may make another
     told: list[AnyEvent] = []
@@ -219,8 +228,8 @@ def train_there(order: bytes) -> bytes:
                     kept.set(state.read_bytes())
 
         job = Job(
-            str(home / "plan.json"), str(weights), asked.seed, max_epochs=asked.max_epochs,
-            threads=1, checkpoint=str(state),
+            str(home / "plan.json"), str(weights), asked.seed, data_dir, asked.max_epochs,
+            threads=1, checkpoint=str(state), dataset=asked.dataset,
         )  # fmt: skip
         stopped = None
         try:

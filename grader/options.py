@@ -91,7 +91,7 @@ OPTIONS = (
     ),
     _option(
         "--rubric", metavar="FILE", type=path,
-        help="limits, points and time bounds (default: grader/rubrics/mnist.toml)",
+        help="limits, points, time bounds and data set (default: grader/rubrics/mnist.toml)",
     ),
     _option(
         "--out", metavar="DIR", type=path, default=Path(DEFAULT_OUT),
@@ -100,7 +100,7 @@ OPTIONS = (
     ),
     _option(
         "--data-dir", metavar="DIR", type=path,
-        help="read MNIST from a torchvision-style folder instead of the bundled copy",
+        help="read the rubric's data set from a torchvision-style folder, not its usual place",
     ),
     _option(
         "--model", metavar="NAME", type=_something,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import NOT_SCORED, Fault, GraderFault
 from grader.events import Blank, EpochDone, Metered, Recalled
 from grader.files import write_atomically
@@ -196,6 +197,19 @@ class Protections(Struct, frozen=True):
     missing: list[str]
 
 
+class Data(Struct, frozen=True):
+    """What the network was trained and tested on; `sha256` tells one data set from another."""
+
+    name: str
+    title: str
+    sha256: str
+
+
+def data_of(dataset: Dataset) -> Data:
+    """Return what a record says of a data set."""
+    return Data(dataset.name, dataset.title, dataset.digest)
+
+
 class Record(Struct, frozen=True):
     """One run over one submission.
 
@@ -232,6 +246,7 @@ class Record(Struct, frozen=True):
     sandbox: Protections = Protections([], [])
     set_aside: list[SetAside] = []
     notes: list[str] = []
+    data: Data = data_of(MNIST)
 
 
 def accuracy_of(

@@ -39,6 +39,9 @@ def regraded(folder: Path, rubric: Rubric, *, lower: bool) -> Iterator[Change]:
 def _change(folder: Path, old: Record, rubric: Rubric, *, lower: bool) -> Change:
     if old.score is None:
         return Change(folder, old, old, [], "it has no score; grade it again")
+    if old.data.sha256 != rubric.data.digest:
+        asked = f"the rubric asks for {rubric.data.title}, not {old.data.title}; grade it again"
+        return Change(folder, old, old, [], asked)
     if needed := _untrained(old, rubric):
         return Change(folder, old, old, [], needed)
     new = _judged(old, rubric)
@@ -64,7 +67,7 @@ def _untrained(record: Record, rubric: Rubric) -> str:
         return f"the rubric asks for {limits.runs} trainings; grade it again"
     budget = limits.epochs - 1
     declared = any(f.about == "epochs" and f.where != DEFAULT for f in recipe.facts)
-    epochs = recipe.epochs if declared else int(request_defaults(budget)["epochs"])
+    epochs = recipe.epochs if declared else int(request_defaults(budget, rubric.data)["epochs"])
     if training.planned_epochs != min(epochs, budget):
         return f"the rubric gives it {min(epochs, budget)} epochs; grade it again"
     return ""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from grader.datasets.known import KNOWN, MNIST, Dataset
 from grader.errors import UsageFault
 
 DEFAULT = Path(__file__).parent / "rubrics" / "mnist.toml"
@@ -99,6 +100,12 @@ class Rubric(Struct, frozen=True):
     points: dict[str, Points]
     seconds: Bounds
     megabytes: Memory
+    dataset: str = MNIST.name
+
+    @property
+    def data(self) -> Dataset:
+        """What networks are trained and tested on."""
+        return KNOWN[self.dataset]
 
     @property
     def max_score(self) -> float:
@@ -155,6 +162,12 @@ def _compare_values(path: Path, text: str, rubric: Rubric) -> None:
             path, text, "limits.accuracy", f"{rubric.limits.accuracy:g} per cent",
             expected="per cent of the test set: 99.4, not 0.994",
             help=f"write accuracy = {100 * rubric.limits.accuracy:g}",
+        )  # fmt: skip
+    if rubric.dataset not in KNOWN:
+        raise _refused(
+            path, text, "dataset", f"there is no data set {rubric.dataset!r}",
+            expected=" or ".join(f'"{name}"' for name in KNOWN),
+            help=f"without this line it is {MNIST.title}",
         )  # fmt: skip
     known = rubric.points.keys() if path == DEFAULT else load().points.keys()
     for name in sorted(rubric.points.keys() - known):

@@ -63,7 +63,7 @@ def measurer(request: Request, stop: Callable[[], bool]) -> Measurer:
     # Bounds on the training are for the training to reach.
     seconds, megabytes = request.rubric.seconds, request.rubric.megabytes
     return Measurer(
-        request.data_dir, seconds=max(seconds.describe, seconds.epoch),
+        request.data_dir, request.rubric.data, seconds=max(seconds.describe, seconds.epoch),
         megabytes=max(megabytes.describe, megabytes.train), stop=stop,
     )  # fmt: skip
 
@@ -283,8 +283,9 @@ class Run:
         own, program = None, None
         if plan.level == "sandboxed":
             program = msgspec.json.encode(self.program)
+            defaults = request_defaults(budget, rubric.data)
             own = Own(
-                "", request_defaults(budget)["optimizer"], bounds.run, bounds.megabytes,
+                "", defaults["optimizer"], bounds.run, bounds.megabytes,
                 official=request.official,
             )  # fmt: skip
         data_dir = str(request.data_dir.resolve()) if request.data_dir else None
@@ -293,7 +294,7 @@ class Run:
         jobs = [
             Job(
                 str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
-                data_dir, budget, threads=1 if side_by_side else None, own=own,
+                data_dir, budget, threads=1 if side_by_side else None, own=own, dataset=rubric.data,
             )
             for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
         ]  # fmt: skip
@@ -304,7 +305,12 @@ class Run:
         epochs = min(plan.recipe.epochs, job.max_epochs or plan.recipe.epochs)
         own = job.own is not None
         decides = store.what_decides(
-            self.record.content_sha256, job.seed, epochs, job.threads or pool.cores(), own=own
+            self.record.content_sha256,
+            job.seed,
+            epochs,
+            job.threads or pool.cores(),
+            own=own,
+            dataset=job.dataset,
         )
         if self.request.scheduler is not None and not own:
             decides |= store.ANYWHERE
@@ -357,7 +363,11 @@ class Run:
     def _note_first(self, event: AnyEvent) -> None:
         """Note in full what the first run says."""
         if self.plan is not None:
-            self._update(training=runs.in_full(self.record.training, event, self.plan.recipe))
+            self._update(
+                training=runs.in_full(
+                    self.record.training, event, self.plan.recipe, self.request.rubric.data
+                )
+            )
         if isinstance(event, Started):
             device = {"device": event.device}
             environment = self.record.environment | event.versions | device
@@ -379,6 +389,7 @@ def _first_record(request: Request) -> Record:
     return Record(
         submission=submission,
         assignment=request.rubric.assignment,
+        data=records.data_of(request.rubric.data),
         rubric_sha256=rubric,
         inputs_sha256=hashlib.sha256(inputs).hexdigest(),
         max_score=request.rubric.max_score,

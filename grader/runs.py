@@ -6,6 +6,7 @@ import hashlib
 
 from msgspec.structs import replace
 
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import GradingError, SubmissionError
 from grader.events import (
     AnyEvent,
@@ -19,7 +20,7 @@ from grader.events import (
     Taken,
 )
 from grader.measure.asking import Answer
-from grader.plan.assemble import SAMPLES, steps_per_epoch
+from grader.plan.assemble import steps_per_epoch
 from grader.plan.schema import Recipe
 from grader.record import Problem, Stage, Training, TrainingRun, percent
 from grader.rubric import Limits
@@ -70,13 +71,17 @@ def judged(run: TrainingRun, limits: Limits) -> TrainingRun:
     return replace(run, errors=errors, passed=good if run.finished else run.passed)
 
 
-def in_full(training: Training | None, event: AnyEvent, recipe: Recipe) -> Training | None:
+def in_full(
+    training: Training | None, event: AnyEvent, recipe: Recipe, dataset: Dataset = MNIST
+) -> Training | None:
     """Return the training, of which every figure of every epoch is kept, after an event."""
     if isinstance(event, Started):
-        whole = recipe.batch_size * steps_per_epoch(recipe.batch_size, recipe.drop_last)
+        samples = dataset.train
+        steps = steps_per_epoch(recipe.batch_size, samples, drop_last=recipe.drop_last)
+        whole = recipe.batch_size * steps
         return Training(
             seed=event.seed, device=event.device, planned_epochs=event.epochs,
-            steps_per_epoch=event.steps_per_epoch, samples_per_epoch=min(whole, SAMPLES),
+            steps_per_epoch=event.steps_per_epoch, samples_per_epoch=min(whole, samples),
             epochs=[], samples_seen=0, seconds=0.0,
         )  # fmt: skip
     if isinstance(event, EpochDone) and training is not None:

@@ -14,7 +14,7 @@ from grader import record as records
 from grader import rubric as rubrics
 from grader.checks import CHECKS
 from grader.checks.verdict import Requirement, Verdict
-from grader.datasets import mnist
+from grader.datasets import files
 from grader.errors import GraderFault, UsageFault
 from grader.escape import safe, write_readably
 from grader.files import write_atomically
@@ -139,7 +139,7 @@ class Grading:
         try:
             rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
             write_readably(sys.stdout)
-            mnist.verify(option("data_dir"))
+            files.verify(rubric.data, option("data_dir"))
             if option("scheduler"):
                 cluster.check(option("scheduler"), dict(option("resources") or ()))
             if option("official"):

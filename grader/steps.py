@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from grader import record as records
+from grader.datasets.known import Dataset
 from grader.errors import SubmissionError, blaming_data
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.content import in_order
@@ -50,9 +51,9 @@ def described(program: Program, request: Request, first: Box) -> Description:
     """
     rubric = request.rubric
     budget = rubric.limits.epochs - 1
-    defaults = request_defaults(budget)
+    defaults = request_defaults(budget, rubric.data)
     found = first.describe(program, defaults)
-    if (shape := _images(found, budget)) != found.model.input_shape:
+    if (shape := _images(found, budget, rubric.data)) != found.model.input_shape:
         with contextlib.closing(box(rubric, first.stop)) as another:
             if request.official:
                 another.protections().require()
@@ -66,11 +67,11 @@ def make_plan(found: Description, program: Program, rubric: Rubric) -> Plan:
         return complete(found, program, rubric)
 
 
-def _images(found: Description, budget: int) -> list[int]:
+def _images(found: Description, budget: int, dataset: Dataset) -> list[int]:
     """Return the shape [C, H, W] in which training images reach the network."""
     with blaming_data("the submission's description of itself"):
-        validate_model(found.model)
-        return shape_after(assemble(found, budget), "train_transform")
+        validate_model(found.model, dataset)
+        return shape_after(assemble(found, budget, dataset), "train_transform", dataset)
 
 
 def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
@@ -78,17 +79,18 @@ def complete(found: Description, program: Program, rubric: Rubric) -> Plan:
 
     Raises SubmissionError where the network cannot be used; a recipe that cannot is a flaw.
     """
-    validate_model(found.model)
+    dataset = rubric.data
+    validate_model(found.model, dataset)
     budget = rubric.limits.epochs - 1
-    plan = assemble(found, budget)
+    plan = assemble(found, budget, dataset)
     if plan.level == "sandboxed" and rubric.limits.rebuilt:
         note = "the rubric asks for the grader's own loop: the recipe is trained without the rest"
         plan = msgspec.structs.replace(plan, level="rebuilt", notes=[*plan.notes, note])
     if plan.level == "sandboxed":
         plan = msgspec.structs.replace(plan, code_sha256=code_sha256(program))
-    validate_images(plan)
+    validate_images(plan, dataset)
     try:
-        validate_recipe(plan.recipe, plan.model, budget)
+        validate_recipe(plan.recipe, plan.model, budget, dataset)
     except SubmissionError as error:
         flaw = Flaw("recipe", f"{error.message}: {error.found}", error.where, error.help)
         plan = msgspec.structs.replace(plan, flaws=[*plan.flaws, flaw])

@@ -4,10 +4,10 @@
     <place>/<two digits>/<key>.state     what a training that is under way goes on from
     <place>/<two digits>/<key>.lock      held by the process that trains it
 
-The key is a SHA-256 of the plan's content, the seed, the epochs, and what of the machine and of
-the installed software decides the last bits. Entries are plain files: made under another name,
-then renamed, so that they are whole or not there, also on a network folder and after a kill. What
-is read from them is validated as if anybody could have written it.
+The key is a SHA-256 of the plan's content, the data, the seed, the epochs, and what of the machine
+and of the installed software decides the last bits. Entries are plain files: made under another
+name, then renamed, so that they are whole or not there, also on a network folder and after a kill.
+What is read from them is validated as if anybody could have written it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import msgspec
 import platformdirs
 
 from grader import machine
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import GraderFault
 from grader.events import EVENT, AnyEvent, Diverged, Finished, Progress
 from grader.files import write_atomically
@@ -82,12 +83,14 @@ def default_place() -> Path:
 
 
 def what_decides(
-    content_sha256: str, seed: int, epochs: int, threads: int, *, own: bool
-) -> dict[str, Any]:
+    content_sha256: str, seed: int, epochs: int, threads: int, *, own: bool,
+    dataset: Dataset = MNIST,
+) -> dict[str, Any]:  # fmt: skip
     """Return all that the result of a training depends on, `own` saying by whose loop it is."""
     packages = ("torch", "numpy", "numba")
     return {
         "content": content_sha256,
+        "data": dataset.digest,
         "seed": seed,
         "epochs": epochs,
         "threads": threads,

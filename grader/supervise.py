@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from grader import process
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import GraderFault, LimitReached
 from grader.events import EVENT, AnyEvent, EpochDone, Finished, Started
 
@@ -47,6 +48,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int | None = None
     checkpoint: str | None = None
     own: Own | None = None
+    dataset: Dataset = MNIST
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -11,8 +11,9 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from grader.datasets import mnist
-from grader.datasets.mnist import Bytes
+from grader.datasets import files
+from grader.datasets.files import Bytes
+from grader.datasets.known import MNIST
 from grader.measure.facts import measure_once
 from grader.plan.findings import Facts
 from grader.plan.schema import (
@@ -60,7 +61,7 @@ def model_of(module: nn.Module) -> Model:
 @functools.cache
 def digits() -> Bytes:
     """Read some images to train on."""
-    return mnist.some().train_images
+    return files.some().train_images
 
 
 def recipe_of(model: Model, batch: int = 64) -> Recipe:
@@ -82,7 +83,7 @@ SEED = 2026
 
 def facts_of_model(model: Model, *, batch: int = 64, seed: int = SEED) -> Facts:
     """Measure a model with a recipe of its own, under one draw: one has to do here."""
-    return measure_once(Plan(model, recipe_of(model, batch), []), digits(), seed)
+    return measure_once(Plan(model, recipe_of(model, batch), []), digits(), seed, MNIST.train)
 
 
 def facts(module: nn.Module) -> Facts:

@@ -11,6 +11,7 @@ from typing import IO
 
 import msgspec
 
+from grader.datasets.known import MNIST, Dataset
 from grader.plan.assemble import request_defaults
 from grader.plan.schema import Description
 from grader.sandbox.describe import INSIDE, describe, received
@@ -19,12 +20,12 @@ from grader.submission.program import Program
 _FORKING = Path(__file__).parent / "forking.py"
 
 
-def described_here(program: Program, max_epochs: int = 19) -> Description:
+def described_here(program: Program, max_epochs: int = 19, dataset: Dataset = MNIST) -> Description:
     """Run a program in a fork of a process of this session's, and read what it says of itself.
 
     Raises SubmissionError as the box does, of whose protection nothing holds here.
     """
-    defaults = request_defaults(max_epochs)
+    defaults = request_defaults(max_epochs, dataset)
     if sys.platform == "win32":  # nothing can be forked
         return describe(program, defaults, seconds=120, megabytes=4000)
     jobs, answers = _forking()

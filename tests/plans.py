@@ -9,7 +9,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import nn
 
-from grader.datasets.mnist import Mnist
+from grader.datasets.files import Images
 from grader.plan import schema
 from tests.boxed import boxed
 from tests.capturing import model_of
@@ -46,7 +46,7 @@ def plan_of(
     return schema.Plan(model, recipe, provenance=[])
 
 
-def patterns(train: int = 300, test: int = 100) -> Mnist:
+def patterns(train: int = 300, test: int = 100) -> Images:
     """Make images that are easy to tell apart: a bright bar whose place says the class."""
     random = np.random.default_rng(0)
 
@@ -57,4 +57,4 @@ def patterns(train: int = 300, test: int = 100) -> Mnist:
             image[4:24, 3 + 2 * label : 6 + 2 * label] = 220
         return images, labels
 
-    return Mnist(*some(train), *some(test))
+    return Images(*some(train), *some(test))

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from grader import cluster, pool, store
+from grader.datasets.known import FASHION_MNIST
 from grader.errors import GraderFault, UsageFault
 from grader.events import EpochDone, Finished, Progress, Started
 from grader.pool import Ended, News
@@ -133,6 +134,16 @@ def test_what_no_worker_has_is_an_error_in_seconds(address: str, tmp_path: Path)
         cluster.check("nonsense://", {})
 
     assert time.monotonic() - began < 120
+
+
+def test_a_worker_without_the_data_refuses(address: str, tmp_path: Path) -> None:
+    """It says what to install there, or to give."""
+    absent = msgspec.structs.replace(FASHION_MNIST, folder=str(tmp_path / "none"))
+    (news,) = outcome(kept(tmp_path, 5, dataset=absent), address).values()
+
+    assert isinstance(news[-1], Ended)
+    assert isinstance(news[-1].error, GraderFault)
+    assert "apt install dataset-fashion-mnist" in news[-1].error.found
 
 
 def test_a_worker_with_other_software_refuses(address: str, tmp_path: Path) -> None:

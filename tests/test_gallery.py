@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from grader.datasets.known import MNIST
 from grader.plan.findings import Facts
 from grader.reports.advice import advice
 from grader.training.network import Network
@@ -56,7 +57,9 @@ def test_an_honest_network_gets_its_answers(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_bias_is_called_idle_only_where_it_is(name: str) -> None:
     """Without the biases that the advice names, an honest network gives the same scores."""
-    (line,) = [text for text in advice(captured(name)[1]) if "bias=False" in text] or [""]
+    (line,) = [
+        text for text in advice(captured(name)[1], MNIST.subject) if "bias=False" in text
+    ] or [""]
     if not line:
         return
     network = made(name).train()

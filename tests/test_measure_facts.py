@@ -535,7 +535,7 @@ def test_nobody_fails_by_one_draw(
     told = iter(draws)
     seeds: list[int] = []
 
-    def once(plan: Plan, images: object, seed: int) -> Facts:
+    def once(plan: Plan, images: object, seed: int, samples: int) -> Facts:
         seeds.append(seed)
         return making.facts(dropout=[making.finding(next(told))])
 

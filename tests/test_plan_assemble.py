@@ -109,7 +109,7 @@ def test_images_that_no_even_border_makes_are_scaled(side: int) -> None:
 @pytest.mark.parametrize(("drop_last", "steps"), [(False, 469), (True, 468)])
 def test_the_last_partial_batch_counts_unless_dropped(drop_last: bool, steps: int) -> None:
     """60,000 images are 469 batches of 128, the last of them of 96."""
-    assert assemble.steps_per_epoch(128, drop_last) == steps
+    assert assemble.steps_per_epoch(128, 60_000, drop_last=drop_last) == steps
 
 
 def test_an_optimiser_without_a_scheduler_keeps_its_rate() -> None:

@@ -55,8 +55,10 @@ def test_images_of_several_sizes_are_followed_through_every_branch() -> None:
     """Each size that may occur is known, and sizes that become equal again are one."""
     steps: list[Transform] = [maybe(Crop((22, 22), random=False)), Pad((1, 1, 1, 1))]
 
-    assert formats_after(steps) == {Format(1, 24, 24), Format(1, 30, 30)}
-    assert formats_after([*steps, Resize((28,)), ToFloat()]) == {Format(1, 28, 28, True)}
+    assert formats_after(steps, Format(1, 28, 28)) == {Format(1, 24, 24), Format(1, 30, 30)}
+    assert formats_after([*steps, Resize((28,)), ToFloat()], Format(1, 28, 28)) == {
+        Format(1, 28, 28, True)
+    }
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from grader import rubric as rubrics
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.schema import Description, Fact
 from grader.record import RecipeSummary, Record
+from grader.reports.changes import Change
 from grader.rubric import Rubric
 from tests.making import record
 from tests.test_plan_assemble import model
@@ -32,7 +33,7 @@ def rubric(**limits: Any) -> Rubric:
     return replace(usual, limits=replace(usual.limits, **limits))
 
 
-def change(folder: Path, rubric: Rubric) -> regrade.Change:
+def change(folder: Path, rubric: Rubric) -> Change:
     """Judge the one record in a folder again."""
     (found,) = regrade.regraded(folder, rubric, lower=True)
     return found
@@ -56,6 +57,14 @@ def test_who_left_the_epochs_open_gets_those_of_the_new_budget(
 
     assert request_defaults(19)["epochs"] == 12
     assert change(graded(made, tmp_path), rubric(epochs=20)).kept == why
+
+
+def test_another_data_set_asks_for_another_training(tmp_path: Path) -> None:
+    """What was reached on MNIST says nothing of Fashion-MNIST."""
+    made = graded(record(60, 60), tmp_path)
+    asked = replace(rubric(), dataset="fashion-mnist")
+
+    assert "asks for Fashion-MNIST, not MNIST" in change(made, asked).kept
 
 
 def test_a_submissions_own_loop_is_trained_again_for_a_rubric_that_forbids_it(

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from grader.datasets.known import MNIST
 from grader.reports.advice import advice
 from reference_solution.model import Net as Reference
 from tests.capturing import Net, conv, facts
@@ -12,7 +13,7 @@ from tests.cases.networks.architectures import CASES
 
 def told(module: nn.Module) -> str:
     """Return the advice a module gets, as one text."""
-    return "\n".join(advice(facts(module)))
+    return "\n".join(advice(facts(module), MNIST.subject))
 
 
 def test_the_reference_gets_no_advice() -> None:
@@ -143,4 +144,4 @@ def test_work_at_full_resolution_is_named() -> None:
 
 def test_attention_over_the_map_needs_no_larger_field() -> None:
     """Patches that see 7 pixels are no fault where all patches look at each other."""
-    assert "a digit is 20 wide" not in told(CASES["tokens"].make())
+    assert "is 20 wide" not in told(CASES["tokens"].make())

@@ -27,6 +27,26 @@ def test_default_rubric_holds_the_assignments_limits() -> None:
     assert (limits.accuracy, limits.parameters, limits.epochs) == (99.40, 20_000, 20)
 
 
+def test_one_line_names_another_data_set(tmp_path: Path) -> None:
+    """MNIST if there is none; a name that nobody knows is refused with those that there are."""
+    line = 'dataset = "fashion-mnist"\n[limits]'
+
+    assert rubric.load().data.name == "mnist"
+    assert rubric.load(changed(tmp_path, "[limits]", line)).data.title == "Fashion-MNIST"
+    with pytest.raises(UsageFault, match="refused") as caught:
+        rubric.load(changed(tmp_path, "[limits]", line.replace("fashion", "passion")))
+    assert "dataset: there is no data set" in caught.value.found
+    assert "line 5" in caught.value.where
+    assert '"fashion-mnist"' in caught.value.expected
+
+
+def test_every_rubric_that_comes_with_the_grader_can_be_read() -> None:
+    """The examples are held to what the default is."""
+    paths = [*rubric.DEFAULT.parent.glob("*.toml")]
+
+    assert {rubric.load(path).data.name for path in paths} == {"mnist", "fashion-mnist"}
+
+
 def test_points_sum_to_a_hundred() -> None:
     """The default rubric gives 100 points in all."""
     assert rubric.load().max_score == 100

@@ -10,8 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
+from grader.datasets.known import MNIST
 from grader.errors import LimitReached, SubmissionError
-from grader.plan.assemble import SAMPLES, assemble, request_defaults
+from grader.plan.assemble import assemble, request_defaults
 from grader.plan.schema import Affine, Description, Normalize, ToFloat
 from grader.plan.validate import validate
 from grader.sandbox.describe import Box, describe
@@ -75,7 +76,7 @@ train_transform = transforms.Compose([transforms.RandomRotation(7), transforms.T
     assert found.optimizer is not None
     assert found.optimizer.groups[0].options["lr"] == 0.01
     assert found.schedule is not None
-    assert len(found.schedule.lr[0]) == 2 * SAMPLES / 600
+    assert len(found.schedule.lr[0]) == 2 * MNIST.train / 600
     assert max(found.schedule.lr[0]) == pytest.approx(0.1, rel=1e-3)
     assert found.train_transform == [
         Affine(degrees=(-7.0, 7.0)), ToFloat(), Normalize([0.1307], [0.3081]),

@@ -94,10 +94,10 @@ loader = torch.utils.data.DataLoader(Own('data/train', transform=t), 64, shuffle
     "files", ["os.listdir(root)", "os.listdir(root) if os.path.exists(root) else []", "['7'] * 60"]
 )
 def test_an_own_data_set_without_its_files(tmp_path: Path, files: str) -> None:
-    """Made-up digits stand for its items, with its own transform, and that is told."""
+    """Made-up images stand for its items, with its own transform, and that is told."""
     found = watched(tmp_path, OWN.replace("FILES", files), FIT)
     assert (found.epochs, found.batch_size, kinds(found)) == (5, 64, ["Affine", "ToFloat"])
-    assert any("made-up digits stand for the data set Own" in note for note in found.notes)
+    assert any("made-up images stand for the data set Own" in note for note in found.notes)
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from grader.datasets.mnist import Bytes, load
+from grader.datasets.files import Bytes, load
 from grader.plan.schema import Affine, Choice, Erase, Pad, Resize, Transforms
 from grader.training.augment import augment
 from grader.training.draw import Draw

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from grader.datasets.known import FASHION_MNIST
 from grader.plan.schema import Description
 from grader.submission import read_program
 from tests.describing import described_here
@@ -467,6 +468,25 @@ def test_other_images_are_told(tmp_path: Path) -> None:
     data = DATA.replace("datasets.MNIST", "datasets.FashionMNIST")
     found = watched(tmp_path, data, LOOP, epochs=2)
     assert "FashionMNIST" in " ".join(found.notes)
+
+
+def test_the_rubric_says_which_images_are_the_right_ones(tmp_path: Path) -> None:
+    """Those of another data set are told, and its own mean and deviation, lengths and classes."""
+    head = net(), TRAIN + TEST, "SIZE = 64\nEPOCHS = 2"
+    digits = described_here(script(tmp_path, *head, DATA, LOOP), dataset=FASHION_MNIST)
+    own = DATA.replace("datasets.MNIST", "datasets.FashionMNIST")
+    looks = (
+        "pixels = train_set.data / 255",
+        "print(0 / (round(float(pixels.mean()), 3) == 0.286))",
+        "print(0 / (round(float(pixels.std()), 3) == 0.353))",
+        "print(0 / (train_set.classes[9] == 'Ankle boot'))",
+    )
+    fashion = described_here(script(tmp_path, *head, own, *looks, LOOP), dataset=FASHION_MNIST)
+
+    assert "trains on MNIST; the grader trains the network on Fashion-MNIST" in " ".join(
+        digits.notes
+    )
+    assert fashion.notes == []
 
 
 def test_a_person_may_decide_whose_recipe_counts(tmp_path: Path) -> None:

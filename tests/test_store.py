@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from grader import store, store_tools
+from grader.datasets.known import FASHION_MNIST
 from grader.errors import GraderFault, UsageFault
 from grader.events import AnyEvent, Diverged, Finished, Progress, Started
 from grader.store import About, Store
@@ -201,14 +202,15 @@ def test_one_at_a_time_works_on_a_key(tmp_path: Path) -> None:
 
 
 def test_the_key_holds_all_that_decides() -> None:
-    """Content, seed, epochs, threads and whose loop it is each make another result."""
+    """Content, seed, epochs, threads, whose loop it is and the data each make another result."""
     first = store.what_decides("c", 1, 2, 1, own=False)
     others = [
         store.what_decides("d", 1, 2, 1, own=False), store.what_decides("c", 2, 2, 1, own=False),
         store.what_decides("c", 1, 3, 1, own=False), store.what_decides("c", 1, 2, 2, own=False),
         store.what_decides("c", 1, 2, 1, own=True),
+        store.what_decides("c", 1, 2, 1, own=False, dataset=FASHION_MNIST),
     ]  # fmt: skip
 
-    assert len({store.key_of(each) for each in [first, *others]}) == 6
+    assert len({store.key_of(each) for each in [first, *others]}) == 7
     assert first["versions"].keys() == {"torch", "numpy", "numba"}
     assert msgspec.json.encode(first)

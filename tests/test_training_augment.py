@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision import transforms as tvt
 from torchvision.transforms import functional as tv
 
-from grader.datasets import mnist
+from grader.datasets import files
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.plan.images import Format, formats_after
@@ -28,7 +28,7 @@ from tests.boxed import boxed
 @pytest.fixture(scope="module")
 def digits() -> torch.Tensor:
     """Take 200 digits, [200, 1, 28, 28] bytes."""
-    return torch.from_numpy(mnist.load().test_images[:200].copy())[:, None]
+    return torch.from_numpy(files.load().test_images[:200].copy())[:, None]
 
 
 def source(seed: int = 0) -> Draw:
@@ -221,14 +221,14 @@ def test_every_composition_makes_what_torchvisions_makes(
     if resized:
         end = tvt.Resize((28, 28))
         composition = Composition([*composition.steps, end], [[*w, end] for w in composition.ways])
-    digit = torch.from_numpy(mnist.load().test_images[index].copy())
+    digit = torch.from_numpy(files.load().test_images[index].copy())
     notes: list[str] = []
     json = boxed("transforms").transforms_json([*composition.steps, tvt.ToTensor()], notes)
     steps = msgspec.convert(json, schema.Transforms)
     expected = list(possible(digit, composition))
 
     assert notes == []
-    forms = formats_after(steps)
+    forms = formats_after(steps, Format(1, 28, 28))
     assert forms == {Format(1, image.shape[1], image.shape[2], True) for image in expected}
     batch = digit.expand(12, 1, 28, 28)
     if len(forms) > 1:  # no batch could be made, unless what follows makes them equal again

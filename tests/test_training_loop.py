@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from grader import events
-from grader.datasets.mnist import Mnist
+from grader.datasets.files import Images
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training.loop import Result, train
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def told(
-    plan: schema.Plan, data: Mnist | None = None, seed: int = 1, max_epochs: int | None = None
+    plan: schema.Plan, data: Images | None = None, seed: int = 1, max_epochs: int | None = None
 ) -> tuple[Result, list[events.AnyEvent]]:
     """Train and collect the events."""
     said: list[events.AnyEvent] = []

@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from grader.datasets import mnist
+from grader.datasets import files
 from grader.plan import schema
 from grader.training.draw import Draw
 from grader.training.warp import (
@@ -25,7 +25,7 @@ COUNT = 24
 @pytest.fixture(scope="module")
 def digits() -> torch.Tensor:
     """Take some digits, [24, 1, 28, 28] bytes."""
-    return torch.from_numpy(mnist.load().test_images[:COUNT].copy())[:, None]
+    return torch.from_numpy(files.load().test_images[:COUNT].copy())[:, None]
 
 
 def draw(seed: int = 0) -> Draw:

@@ -18,7 +18,8 @@ from torch import nn
 from grader import events, process, supervise
 from grader.plan import schema
 from grader.supervise import Job
-from tests.capturing import Net
+from tests.capturing import Net, conv
+from tests.idx import tiny as tiny_dataset
 from tests.plans import plan_of
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,16 @@ def test_a_training_speaks_events_and_leaves_weights(tmp_path: Path) -> None:
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == last.weights_sha256
     assert load_file(weights)["line.weight"].shape == (10, 784)
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
+
+
+def test_it_trains_on_the_data_set_of_its_job(tmp_path: Path) -> None:
+    """All of it is learned from, and all of it tested."""
+    network = Net(lambda m, x: m.conv(x).mean((2, 3)), conv=conv())
+    path = job(tmp_path, plan_of(network, batch=10), dataset=tiny_dataset(tmp_path / "data"))
+    done = subprocess.run([*WORKER, str(path), PARENT], capture_output=True, check=True)
+    epoch = next(each for each in said(done.stdout) if isinstance(each, events.EpochDone))
+
+    assert (epoch.samples, epoch.test_samples) == (30, 12)
 
 
 def test_a_network_that_cannot_run_is_told_as_an_event(tmp_path: Path) -> None:

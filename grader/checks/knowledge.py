@@ -6,13 +6,7 @@ from collections.abc import Iterator
 from math import sqrt
 
 from grader.record import Blank, Record, TrainingRun
-from grader.rubric import Limits
-
-MOST_KNOWN = 0.45
-"""Share of test images that a network may answer by one digit each before it has learned any.
-
-One in ten is chance; random weights tell a few digits apart (docs/what-counts.md).
-"""
+from grader.rubric import Rubric
 
 _FEWER = 0.5  # of the share of errors on training images
 _DEVIATIONS = 5.0
@@ -24,17 +18,17 @@ ADVICE = (
 )
 
 
-def knowledge(record: Record, limits: Limits) -> Iterator[str]:
+def knowledge(record: Record, rubric: Rubric) -> Iterator[str]:
     """Say, with the numbers, what a network that learned only here would not have."""
-    if fixed := _fixed(record, limits):
+    if fixed := _fixed(record, rubric.limits.fixed_values):
         yield fixed
-    yield from from_answers(record)
+    yield from from_answers(record, rubric)
 
 
-def from_answers(record: Record) -> Iterator[str]:
+def from_answers(record: Record, rubric: Rubric) -> Iterator[str]:
     """Say what the answers of the network show, for which no accuracy is believed."""
     if record.blank is not None:
-        yield from _from_the_start(record.blank)
+        yield from _from_the_start(record.blank, rubric.data.guessed)
     for number, run in enumerate(record.accuracy.runs if record.accuracy else [], start=1):
         if told := _better_on_the_test(run):
             yield f"in run {number} {told}" if number > 1 else told
@@ -46,9 +40,9 @@ def places(record: Record, known: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _fixed(record: Record, limits: Limits) -> str:
+def _fixed(record: Record, most: int) -> str:
     count = sum(each.count for each in record.fixed)
-    if count <= limits.fixed_values:
+    if count <= most:
         return ""
     first = sorted(record.fixed, key=lambda each: -each.count)[:3]
     largest = ", ".join(
@@ -58,19 +52,23 @@ def _fixed(record: Record, limits: Limits) -> str:
     )
     return (
         f"it brings along {count:,} fixed values, which no training changes (at most "
-        f"{limits.fixed_values:,}): {largest}"
+        f"{most:,}): {largest}"
     )
 
 
-def _from_the_start(blank: Blank) -> Iterator[str]:
+def _from_the_start(blank: Blank, most: float) -> Iterator[str]:
+    """Say where more than a share `most` is known; chance is one in so many as there are classes.
+
+    Random weights tell some classes apart (docs/what-counts.md).
+    """
     for count, when in (
         (blank.untrained, "before its first step"),
         (blank.still, "after a few steps with a learning rate of zero"),
         (blank.shuffled, "after a short training on shuffled labels"),
     ):
-        if count > MOST_KNOWN * blank.asked:
+        if count > most * blank.asked:
             yield (
-                f"{when} it already tells the digits of {count:,} of {blank.asked:,} test images: "
+                f"{when} it already tells the classes of {count:,} of {blank.asked:,} test images: "
                 "it was trained elsewhere"
             )
 

@@ -80,7 +80,7 @@ def test_accuracy(record: Record, rubric: Rubric) -> Verdict:
         )
     if record.accuracy is None or record.recipe is None:
         raise NotJudged("there is no finished epoch to judge")
-    if told := next(from_answers(record), ""):
+    if told := next(from_answers(record, rubric), ""):
         raise NotJudged(f"the accuracy is not believed: {told}")
     accuracy, started = record.accuracy, record.training
     budget = rubric.limits.epochs - 1
@@ -163,7 +163,7 @@ def integrity(record: Record, rubric: Rubric) -> Verdict:
     of_loop = [
         name + suspicion for name, metered in _meters(record) for suspicion in suspicions(metered)
     ]
-    known = list(knowledge(record, rubric.limits))
+    known = list(knowledge(record, rubric))
     found = [*doubts, *miscounted, *of_loop, *known]
     if not found and (why := _unmeasured(record)):
         raise NotJudged(why)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from grader import process, scratch
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import GraderFault, LimitReached
 from grader.plan.findings import Facts
 from grader.plan.schema import Plan
@@ -48,6 +49,7 @@ class Measurer:
     def __init__(
         self,
         data_dir: Path | None,
+        dataset: Dataset = MNIST,
         *,
         seconds: float,
         megabytes: int,
@@ -62,9 +64,10 @@ class Measurer:
         self._seconds, self._megabytes = seconds, megabytes
         self._folder = scratch.folder("grader-measure-")
         home = Path(self._folder.__enter__())
+        named = msgspec.json.encode(dataset).decode()
         folder = [str(data_dir.resolve())] if data_dir else []
         self._child = process.Child(
-            process.python("-m", "grader.measure.process", *folder),
+            process.python("-m", "grader.measure.process", named, *folder),
             env=process.clean_environment(home), cwd=home, memory=megabytes * 1_000_000,
             output=_OUTPUT, fed=True,
         )  # fmt: skip

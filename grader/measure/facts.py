@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import torch
 
-from grader.datasets.mnist import Bytes
+from grader.datasets.files import Bytes
+from grader.datasets.known import MNIST
 from grader.errors import SubmissionError
 from grader.measure.batch_norm import batch_norms
 from grader.measure.bench import Bench
@@ -28,13 +29,18 @@ from grader.plan.facts import facts_of
 from grader.plan.findings import Facts, Output
 from grader.training.augment import augment
 from grader.training.draw import Draw
+from grader.training.loop import as_maps
 from grader.training.network import OPERATION_ERRORS
 
 _MOST = 2_048  # images of one batch that are looked at, where a recipe's batches are larger
 
 
-def measure(plan: schema.Plan, images: Bytes, seed: int | None = None) -> Facts:
-    """Return the facts of a network, measured on some of the `images` [N, 28, 28] to train on.
+def measure(
+    plan: schema.Plan, images: Bytes, seed: int | None = None, samples: int = MNIST.train
+) -> Facts:
+    """Return the facts of a network, measured on some of the `images` to train on.
+
+    There are `samples` of them in all; `images` [N, size, size] may be fewer.
 
     Which images, weights and random numbers those are follows from `seed`; nobody knows it before
     unless it is given. Where something speaks against the network it is measured again with others,
@@ -42,13 +48,13 @@ def measure(plan: schema.Plan, images: Bytes, seed: int | None = None) -> Facts:
     and its facts say why.
     """
     seed = int.from_bytes(os.urandom(4)) if seed is None else seed
-    first = measure_once(plan, images, seed)
+    first = measure_once(plan, images, seed, samples)
     if all(outcome(first)):
         return first
-    second = measure_once(plan, images, seed + 1)
+    second = measure_once(plan, images, seed + 1, samples)
     if outcome(second) == outcome(first):
         return first
-    third = measure_once(plan, images, seed + 2)
+    third = measure_once(plan, images, seed + 2, samples)
     return max((first, second, third), key=lambda facts: _shared(facts, (first, second, third)))
 
 
@@ -67,12 +73,12 @@ def _shared(facts: Facts, all_of: Sequence[Facts]) -> int:
     return sum(mine == theirs for pair in pairs for mine, theirs in pair)
 
 
-def measure_once(plan: schema.Plan, images: Bytes, seed: int) -> Facts:
+def measure_once(plan: schema.Plan, images: Bytes, seed: int, samples: int) -> Facts:
     """Measure under the random numbers of one seed; see `measure`."""
     facts = msgspec.structs.replace(facts_of(plan.model), seed=seed)
     with _apart():
         try:
-            return _measured(plan, facts, images)
+            return _measured(plan, facts, images, samples)
         except SubmissionError as error:
             where = f" ({error.where})" if error.where else ""
             why = f"it cannot be run on a few images: {error.message}{where}"
@@ -81,11 +87,12 @@ def measure_once(plan: schema.Plan, images: Bytes, seed: int) -> Facts:
         return msgspec.structs.replace(facts, contradictions=[why])
 
 
-def _measured(plan: schema.Plan, facts: Facts, images: Bytes) -> Facts:
+def _measured(plan: schema.Plan, facts: Facts, images: Bytes, samples: int) -> Facts:
     model, recipe = plan.model, plan.recipe
     batch = min(max(recipe.batch_size, 2), _MOST)
     pictures = _pictures(plan, images, facts.seed, batch)
-    steps = recipe.epochs * steps_per_epoch(recipe.batch_size, recipe.drop_last)
+    per_epoch = steps_per_epoch(recipe.batch_size, samples, drop_last=recipe.drop_last)
+    steps = recipe.epochs * per_epoch
     bench = Bench(model, _taught(recipe), pictures, batch=batch, steps=steps, seed=facts.seed)
     train, evaluation = Drawing(model, "train"), Drawing(model, "eval")
     averages, averaging = poolings(bench, train, evaluation)
@@ -163,7 +170,7 @@ def _pictures(plan: schema.Plan, images: Bytes, seed: int, count: int) -> torch.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(images), generator=generator)[: max(count, MANY)]
-    pixels = torch.from_numpy(images[chosen.numpy()]).unsqueeze(1)
+    pixels = as_maps(images[chosen.numpy()])
     with contextlib.suppress(SubmissionError):
         draw = Draw(generator, torch.device("cpu"))
         pictures = augment(pixels, plan.recipe.test_transform, draw)

@@ -1,8 +1,9 @@
-"""The measuring process: `python -I -m grader.measure.process [DATA_DIR]`.
+"""The measuring process: `python -I -m grader.measure.process DATASET [DATA_DIR]`.
 
-It loads PyTorch, and then answers one plan after another: a JSON line for each JSON line on
-standard input, until that is closed. Whatever else would print there goes to standard error. It
-runs rebuilt graphs and nothing of a submission, so what it says can be trusted.
+It loads PyTorch and some images of the data set, which is named by a `Dataset` as JSON, and then
+answers one plan after another: a JSON line for each JSON line on standard input, until that is
+closed. Whatever else would print there goes to standard error. It runs rebuilt graphs and nothing
+of a submission, so what it says can be trusted.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from grader.datasets import mnist
+from grader.datasets import files
+from grader.datasets.known import Dataset
 from grader.errors import SubmissionError
 from grader.measure.asking import Answer, Asked
 from grader.process import private_stdout
 
 if TYPE_CHECKING:
-    from grader.datasets.mnist import Mnist
+    from grader.datasets.files import Images
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +31,8 @@ def main(arguments: list[str]) -> int:
     from grader.training.tuning import tune
 
     tune()
-    data = mnist.some(Path(arguments[0]) if arguments else None)
+    dataset = msgspec.json.decode(arguments[0], type=Dataset)
+    data = files.some(dataset, Path(arguments[1]) if len(arguments) > 1 else None)
     _answer(Asked(small_plan(), step=True), data)
     for line in sys.stdin.buffer:
         asked = msgspec.json.decode(line, type=Asked)
@@ -38,12 +41,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _answer(asked: Asked, data: Mnist) -> Answer:
+def _answer(asked: Asked, data: Images) -> Answer:
     """Measure a plan and, where that is asked, take a step of its training."""
     from grader.measure.facts import measure
     from grader.measure.step import take_step
 
-    facts = measure(asked.plan, data.train_images, asked.seed)
+    facts = measure(asked.plan, data.train_images, asked.seed, data.dataset.train)
     try:
         if asked.step:
             take_step(asked.plan, data, facts.seed)

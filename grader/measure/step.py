@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from grader.datasets.mnist import Mnist
+from grader.datasets.files import Images
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training.loop import Run, Tally
@@ -15,8 +15,8 @@ from grader.training.loop import Run, Tally
 _TESTED = 64
 
 
-def take_step(plan: schema.Plan, data: Mnist, seed: int) -> None:
-    """Train on one batch of real digits, and test on it.
+def take_step(plan: schema.Plan, data: Images, seed: int) -> None:
+    """Train on one batch of real images, and test on it.
 
     Raises SubmissionError when that cannot be done, or the loss is not a finite number.
     """

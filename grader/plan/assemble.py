@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
+
+from grader.datasets.known import MNIST, Dataset
 from grader.plan.images import is_random, without_chance
 from grader.plan.schema import (
     MAX_STEPS,
@@ -28,8 +31,6 @@ from grader.plan.schema import (
     Transforms,
 )  # fmt: skip
 
-SAMPLES = 60_000  # training images of MNIST
-_SIDE = 28  # pixels of a digit
 EPOCHS = 12
 BATCH_SIZE = 128
 OPTIMIZER: OptimizerName = "SGD"
@@ -40,15 +41,16 @@ DEFAULT = "the grader's default"
 """Where a part of the recipe is from that the submission leaves open."""
 
 
-def request_defaults(max_epochs: int) -> dict[str, Any]:
-    """Return what the box needs to know to finish a recipe the submission only half defines."""
+def request_defaults(max_epochs: int, dataset: Dataset = MNIST) -> dict[str, Any]:
+    """Return what the box needs to know: the data set, and how to finish half a recipe."""
     return {
         "epochs": min(EPOCHS, max_epochs), "batch_size": BATCH_SIZE, "max_epochs": max_epochs,
-        "samples": SAMPLES, "optimizer": {"name": OPTIMIZER, "options": OPTIONS},
+        "optimizer": {"name": OPTIMIZER, "options": OPTIONS},
+        "dataset": msgspec.to_builtins(dataset),
     }  # fmt: skip
 
 
-def assemble(found: Description, max_epochs: int) -> Plan:
+def assemble(found: Description, max_epochs: int, dataset: Dataset = MNIST) -> Plan:
     """Complete the recipe and note, for each part, where it came from.
 
     A recipe of more than `max_epochs` is cut off there: a default schedule is written no further.
@@ -56,8 +58,8 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     epochs = found.epochs or min(EPOCHS, max_epochs)
     batch = found.batch_size or BATCH_SIZE
     drop_last = bool(found.drop_last)
-    per_epoch = steps_per_epoch(batch, drop_last)
-    test, notes = _test_transform(found)
+    per_epoch = steps_per_epoch(batch, dataset.train, drop_last=drop_last)
+    test, notes = _test_transform(found, dataset)
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch,
@@ -84,9 +86,9 @@ def assemble(found: Description, max_epochs: int) -> Plan:
     return Plan(found.model, recipe, facts, [*found.notes, *notes], found.flaws, found.level)
 
 
-def steps_per_epoch(batch_size: int, drop_last: bool) -> int:
-    """Return how many optimiser steps one pass over the training set takes."""
-    return (math.floor if drop_last else math.ceil)(SAMPLES / batch_size)
+def steps_per_epoch(batch_size: int, samples: int, *, drop_last: bool) -> int:
+    """Return how many optimiser steps one pass over so many training images takes."""
+    return (math.floor if drop_last else math.ceil)(samples / batch_size)
 
 
 def _described(recipe: Recipe, found: Description) -> dict[str, str]:
@@ -120,7 +122,7 @@ def _triangle(steps: int, most: int) -> list[float]:
 _AUGMENTATION: Transforms = [Affine(degrees=(-7.0, 7.0)), Affine(translate=(0.1, 0.1))]
 
 
-def _test_transform(found: Description) -> tuple[Transforms, list[str]]:
+def _test_transform(found: Description, dataset: Dataset) -> tuple[Transforms, list[str]]:
     """Return how images are prepared for testing, never at random, and remarks on that.
 
     That is the submission's own, or its training transform, or a default; without chance.
@@ -133,13 +135,14 @@ def _test_transform(found: Description) -> tuple[Transforms, list[str]]:
     if found.train_transform is not None:
         return without_chance(found.train_transform), []
     channels, height, width = found.model.input_shape
-    steps: Transforms = [Channels(channels)] if channels != 1 else []
-    border, odd = divmod(height - _SIDE, 2)
-    if height != width or odd or not 0 <= border <= _SIDE:
+    steps: Transforms = [Channels(channels)] if channels != dataset.channels else []
+    border, odd = divmod(height - dataset.size, 2)
+    if height != width or odd or not 0 <= border <= dataset.size:
         steps.append(Resize((height, width)))
     elif border:
         steps.append(Pad((border, border, border, border)))
-    return [*steps, ToFloat(), Normalize([0.1307] * channels, [0.3081] * channels)], []
+    mean, deviation = dataset.normalization
+    return [*steps, ToFloat(), Normalize([mean] * channels, [deviation] * channels)], []
 
 
 _CROSS_ENTROPY = Graph(

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import SubmissionError
 from grader.plan.schema import (
     Affine,
@@ -31,40 +32,40 @@ from grader.plan.schema import (
 About = Literal["train_transform", "test_transform"]
 
 LARGEST = 512
-"""The longest side that an image may have on its way: far beyond what digits of 28×28 need."""
+"""The longest side that an image may have on its way: far beyond what small images need."""
 
 
 @dataclass(frozen=True)
 class Format:
     """Sizes of an image, and whether its values are real numbers (bytes if not)."""
 
-    channels: int = 1
-    height: int = 28
-    width: int = 28
+    channels: int
+    height: int
+    width: int
     real: bool = False
 
     def __str__(self) -> str:
         return f"{self.channels}×{self.height}×{self.width}"
 
 
-def formats_after(transforms: list[Transform], start: Format | None = None) -> set[Format]:
+def formats_after(transforms: list[Transform], start: Format) -> set[Format]:
     """Return the formats that images may have after `transforms`, all having begun as `start`.
 
     Raises SubmissionError when a transform cannot be applied to an image that may reach it.
     """
-    found = {start or Format()}
+    found = {start}
     for transform in transforms:
         found = {after for before in found for after in _after(transform, before)}
     return found
 
 
-def shape_after(plan: Plan, about: About) -> list[int]:
-    """Return the one shape [C, H, W] in which digits leave the transforms of `plan`.
+def shape_after(plan: Plan, about: About, dataset: Dataset = MNIST) -> list[int]:
+    """Return the one shape [C, H, W] in which images leave the transforms of `plan`.
 
     Raises SubmissionError when a transform does not fit, or shapes differ from image to image.
     """
     try:
-        found = formats_after(getattr(plan.recipe, about))
+        found = formats_after(getattr(plan.recipe, about), Format(*dataset.shape))
     except SubmissionError as error:
         error.where = _place(plan, about)
         raise
@@ -85,18 +86,18 @@ def differing(found: list[str], where: str) -> SubmissionError:
     return SubmissionError(
         "the transforms make images of different sizes, which cannot form a batch",
         expected="images of one size at the end", found=" and ".join(sorted(set(found))),
-        where=where, help="end the transforms that change sizes with Resize((28, 28))",
+        where=where, help="end the transforms that change sizes with a Resize to height and width",
     )  # fmt: skip
 
 
-def validate_images(plan: Plan) -> None:
+def validate_images(plan: Plan, dataset: Dataset = MNIST) -> None:
     """Check that images reach the network in the shape it takes, and that testing is not random.
 
     Raises SubmissionError.
     """
     parts: tuple[About, ...] = ("train_transform", "test_transform")
     for about in parts:
-        shape = shape_after(plan, about)
+        shape = shape_after(plan, about, dataset)
         if shape != plan.model.input_shape:
             raise SubmissionError(
                 "the network does not take the images that its transforms make",

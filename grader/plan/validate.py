@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from grader.datasets.known import MNIST, Dataset
 from grader.errors import SubmissionError
 from grader.plan.arguments import reads
 from grader.plan.assemble import steps_per_epoch
@@ -60,18 +61,18 @@ _NOT_FINITE = ("float:inf", "float:-inf", "float:nan")  # JSON has no numbers fo
 _OURS = "the grader writes this description itself: report it if the submission is honest"
 
 
-def validate(plan: Plan, max_epochs: int | None = None) -> None:
+def validate(plan: Plan, max_epochs: int | None = None, dataset: Dataset = MNIST) -> None:
     """Check everything the trusted side relies on.
 
     `max_epochs` is the number after which a longer recipe is cut off: its schedule has to reach
     no further. Raises SubmissionError with what was expected and found, and where.
     """
-    validate_model(plan.model)
-    validate_recipe(plan.recipe, plan.model, max_epochs)
+    validate_model(plan.model, dataset)
+    validate_recipe(plan.recipe, plan.model, max_epochs, dataset)
 
 
-def validate_model(model: Model) -> None:
-    """Check tensors and both graphs.
+def validate_model(model: Model, dataset: Dataset = MNIST) -> None:
+    """Check tensors and both graphs, which give a score for each class at least.
 
     Raises SubmissionError.
     """
@@ -87,7 +88,7 @@ def validate_model(model: Model) -> None:
             raise _wrong("the network takes more than the images", "one input",
                          str(len(graph.inputs)), place)  # fmt: skip
         _graph(graph, names, place)
-        _output(graph, place)
+        _output(graph, place, len(dataset.classes))
     if _classes(model.train) != _classes(model.eval):
         raise _wrong(
             "the network gives another number of scores in evaluation than in training",
@@ -96,13 +97,15 @@ def validate_model(model: Model) -> None:
     _finite(model)
 
 
-def validate_recipe(recipe: Recipe, model: Model, max_epochs: int | None = None) -> None:
+def validate_recipe(
+    recipe: Recipe, model: Model, max_epochs: int | None = None, dataset: Dataset = MNIST
+) -> None:
     """Check optimiser, schedule and loss against the model; see `validate` for `max_epochs`.
 
     Raises SubmissionError.
     """
     epochs = min(recipe.epochs, max_epochs or recipe.epochs)
-    steps = epochs * steps_per_epoch(recipe.batch_size, recipe.drop_last)
+    steps = epochs * steps_per_epoch(recipe.batch_size, dataset.train, drop_last=recipe.drop_last)
     _groups(recipe.optimizer, model)
     _schedule(recipe.schedule, len(recipe.optimizer.groups), steps)
     if recipe.loss.inputs != ["output", "target"]:
@@ -258,13 +261,13 @@ def _node(graph: Graph) -> Node | None:
     return next((node for node in graph.nodes if node.name == graph.output), None)
 
 
-def _output(graph: Graph, place: str) -> None:
+def _output(graph: Graph, place: str, classes: int) -> None:
     node = _node(graph)
     sizes = sizes_of(node.shape) if node is not None else None
-    if sizes is None or len(sizes) != 2 or sizes[0] != BATCH or not 10 <= sizes[1] < BATCH:
+    if sizes is None or len(sizes) != 2 or sizes[0] != BATCH or not classes <= sizes[1] < BATCH:
         found = "no result of an operation" if node is None else f"shape {node.shape}"
-        raise _wrong("the network does not return the scores of ten classes",
-                     "shape [B, 10] for a batch of B images", found, place,
+        raise _wrong(f"the network does not return the scores of {classes} classes",
+                     f"shape [B, {classes}] for a batch of B images", found, place,
                      "average or flatten the last feature map")  # fmt: skip
 
 

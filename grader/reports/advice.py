@@ -11,7 +11,6 @@ from collections.abc import Callable
 from grader.record import Facts, Layer
 
 _LEARNS = ("convolution", "linear")
-_DIGIT = 20  # pixels: MNIST's digits were scaled to fit a box of 20×20 before they were centred
 _MANY = 20_000  # parameters from which on it matters where they sit
 _DEAR = 5_000_000  # multiply-accumulates from which on it matters where they are spent
 
@@ -19,9 +18,10 @@ _DEAR = 5_000_000  # multiply-accumulates from which on it matters where they ar
 class Network:
     """The layers on the path, and how they hang together."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, subject: int) -> None:
         """Read the facts once for all rules."""
         self.facts = facts
+        self.subject = subject
         self.path = [layer for layer in facts.layers if layer.on_path]
 
     def before(self, layer: Layer) -> list[Layer]:
@@ -39,9 +39,12 @@ class Network:
         return layer if layer.kind in kinds else None
 
 
-def advice(facts: Facts) -> list[str]:
-    """Return what to try, the largest saving first in each rule."""
-    network = Network(facts)
+def advice(facts: Facts, subject: int) -> list[str]:
+    """Return what to try, the largest saving first in each rule.
+
+    What the images show is `subject` pixels wide.
+    """
+    network = Network(facts, subject)
     return [text for rule in _RULES for text in rule(network)]
 
 
@@ -99,17 +102,17 @@ def _idle_biases(network: Network) -> list[str]:
 
 
 def _small_field(network: Network) -> list[str]:
-    """Say so when what is averaged sees less than a digit: scores of parts, never of the whole."""
+    """Say so when what is averaged sees less than an image shows: scores of parts, not of it."""
     pool = network.last("global average pool")
     pooled = network.before(pool) if pool is not None else []
     fields = [layer.receptive_field for layer in pooled]
-    widest = max((min(field) for field in fields if field is not None), default=_DIGIT)
-    if pool is None or None in fields or widest >= _DIGIT:
+    widest = max((min(field) for field in fields if field is not None), default=network.subject)
+    if pool is None or None in fields or widest >= network.subject:
         return []
     source = network.nearest(pooled[-1], *_LEARNS) or pooled[-1]
     return [
-        f"{_named(source)} sees {widest} pixels of the image, but a digit is {_DIGIT} wide: pool "
-        "earlier, or add a convolution before the last pooling"
+        f"{_named(source)} sees {widest} pixels of the image, but what it shows is "
+        f"{network.subject} wide: pool earlier, or add a convolution before the last pooling"
     ]
 
 

@@ -42,7 +42,7 @@ def render(
     network, the recipe and the notes.
     """
     shown = escaped(record)
-    parts = [] if brief else [*_network(shown), *_recipe(shown), *_notes(shown)]
+    parts = [] if brief else [*_network(shown, rubric), *_recipe(shown), *_notes(shown)]
     return rendered([*parts, *_results(shown, rubric)], width=width, color=color)
 
 
@@ -64,12 +64,12 @@ def _results(record: Record, rubric: Rubric) -> list[RenderableType]:
     return parts
 
 
-def _network(record: Record) -> Iterator[RenderableType]:
+def _network(record: Record, rubric: Rubric) -> Iterator[RenderableType]:
     if record.model is not None:
         yield Text("The network")
         yield layers.table(record.model.layers)
         yield from _differences(record.model)
-        yield from (Item("advice:", text) for text in advice(record.model))
+        yield from (Item("advice:", text) for text in advice(record.model, rubric.data.subject))
     if record.level == "sandboxed":
         trained = record.accuracy is not None or record.training is not None
         yield Item("level", _SANDBOXED if trained else _SANDBOXED_LATER)

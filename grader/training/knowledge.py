@@ -7,13 +7,14 @@ trained elsewhere: its knowledge lies in fixed values, in its initialisation or 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import torch
 
 from grader import events
-from grader.datasets.mnist import Mnist
+from grader.datasets.files import Images
 from grader.plan import schema
 from grader.training.augment import augment
 from grader.training.loop import TEST_BATCH, Run, Tally
@@ -23,10 +24,9 @@ _STILL = 4  # steps with a learning rate of zero, in which running statistics mo
 _LEARNED = 4_096  # images with shuffled labels
 _STEPS = (8, 32)  # at least and at most on these
 _BATCH = 512  # at most
-_CLASSES = 10
 
 
-def blank(plan: schema.Plan, seed: int, data: Mnist) -> events.Blank:
+def blank(plan: schema.Plan, seed: int, data: Images) -> events.Blank:
     """Ask the network test images before it is trained, and after trainings that teach nothing.
 
     Leaves PyTorch's random numbers as they were. Raises SubmissionError as the training would.
@@ -69,13 +69,15 @@ def _sampled(series: list[float], count: int) -> list[float]:
     return [series[index * (len(series) - 1) // max(count - 1, 1)] for index in range(count)]
 
 
-def _shuffled(data: Mnist, seed: int) -> Mnist:
+def _shuffled(data: Images, seed: int) -> Images:
     """Return some of the images: those to train on with labels drawn by chance."""
-    labels = np.random.default_rng(seed).integers(0, _CLASSES, len(data.train_labels))
+    labels = np.random.default_rng(seed).integers(
+        0, len(data.dataset.classes), len(data.train_labels)
+    )
     every = max(1, len(data.test_images) // _ASKED)
-    return Mnist(
-        data.train_images, labels.astype(np.uint8),
-        data.test_images[::every], data.test_labels[::every],
+    return replace(
+        data, train_labels=labels.astype(np.uint8), test_images=data.test_images[::every],
+        test_labels=data.test_labels[::every],
     )  # fmt: skip
 
 
@@ -85,8 +87,9 @@ def _endless(run: Run) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def _right(run: Run) -> int:
-    """Count right answers, each answer being called after the digit that gets it most often."""
-    counts = torch.zeros(_CLASSES, _CLASSES, dtype=torch.int64)
+    """Count right answers, each answer being called after the class that gets it most often."""
+    classes = run.classes
+    counts = torch.zeros(classes, classes, dtype=torch.int64)
     run.network.eval()
     with torch.no_grad():
         for start in range(0, len(run.test_images), TEST_BATCH):
@@ -94,7 +97,7 @@ def _right(run: Run) -> int:
             transform = run.plan.recipe.test_transform
             seen = augment(run.test_images[batch], transform, run.augmentation)
             answers = run.network(seen).argmax(1)
-            known = answers < _CLASSES
-            pairs = answers[known] * _CLASSES + run.test_labels[batch][known]
-            counts += torch.bincount(pairs.cpu(), minlength=_CLASSES**2).view_as(counts)
+            known = answers < classes
+            pairs = answers[known] * classes + run.test_labels[batch][known]
+            counts += torch.bincount(pairs.cpu(), minlength=classes**2).view_as(counts)
     return int(counts.amax(1).sum())

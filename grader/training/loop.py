@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from grader import events
-from grader.datasets.mnist import Bytes, Mnist
+from grader.datasets.files import Bytes, Images
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training.agreement import settle
@@ -57,7 +57,7 @@ class Result:
 def train(
     plan: schema.Plan,
     seed: int,
-    data: Mnist,
+    data: Images,
     on_event: OnEvent,
     *,
     max_epochs: int | None = None,
@@ -129,7 +129,7 @@ class Run:
 
     plan: schema.Plan
     seed: int
-    data: Mnist
+    data: Images
     on_event: OnEvent
     samples: int = 0
     done: list[events.EpochDone] = field(default_factory=list)
@@ -157,11 +157,12 @@ class Run:
             self.data.test_images, self.data.test_labels
         )
         full, rest = divmod(len(self.images), recipe.batch_size)
+        self.classes = len(self.data.dataset.classes)
         self.steps_per_epoch = full + (1 if rest and not recipe.drop_last else 0)
 
     def _tensors(self, images: Bytes, labels: Bytes) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put images as [N, 1, 28, 28] bytes and labels as [N] int64 on the device."""
-        pixels = torch.from_numpy(images.copy()).unsqueeze(1)
+        """Put images as [N, C, H, W] bytes and labels as [N] int64 on the device."""
+        pixels = as_maps(images.copy())
         return pixels.to(self.device), torch.from_numpy(labels.astype(np.int64)).to(self.device)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
@@ -227,7 +228,7 @@ class Run:
     def step(self, images: torch.Tensor, target: torch.Tensor, tally: Tally) -> float:
         """Train on a batch, add it to the tally, and return its loss, finite or not."""
         self.samples += len(target)
-        output = _scores(self.network(images), len(target))
+        output = _scores(self.network(images), len(target), self.classes)
         correct = _correct(output, target)
         loss = self._loss(output, target)
         value = float(loss.detach())
@@ -297,7 +298,7 @@ class Run:
     def score(
         self, images: torch.Tensor, labels: torch.Tensor, transforms: list[schema.Transform]
     ) -> Tally:
-        """Run images [N, 1, 28, 28] through the evaluation graph."""
+        """Run images [N, C, H, W] through the evaluation graph."""
         tally = Tally()
         self.network.eval()
         with torch.no_grad():
@@ -305,18 +306,24 @@ class Run:
                 batch = slice(start, start + TEST_BATCH)
                 target = labels[batch]
                 seen = augment(images[batch], transforms, self.augmentation)
-                output = _scores(self.network(seen), len(target))
+                output = _scores(self.network(seen), len(target), self.classes)
                 correct = _correct(output, target)
                 tally.add(float(self._loss(output, target)), correct, len(target))
         return tally
 
 
-def _scores(output: torch.Tensor, count: int) -> torch.Tensor:
+def as_maps(images: Bytes) -> torch.Tensor:
+    """Return images [N, H, W], or [N, C, H, W], as a tensor [N, C, H, W] of the same memory."""
+    pixels = torch.from_numpy(images)
+    return pixels.unsqueeze(1) if pixels.dim() == 3 else pixels
+
+
+def _scores(output: torch.Tensor, count: int, classes: int) -> torch.Tensor:
     """Return the output if it has a row of scores for each of `count` images."""
-    if output.dim() != 2 or len(output) != count or output.shape[1] < 10:
+    if output.dim() != 2 or len(output) != count or output.shape[1] < classes:
         raise SubmissionError(
             "the network's output is not a row of class scores for each image",
-            expected=f"[{count}, 10] for a batch of {count}",
+            expected=f"[{count}, {classes}] for a batch of {count}",
             found=str(list(output.shape)),
         )
     return output

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save
 
 from grader import events
-from grader.datasets.mnist import Mnist
+from grader.datasets.files import Images
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.plan.arguments import name_of, number, reference
@@ -44,7 +44,7 @@ Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def train(
-    plan: schema.Plan, program: Program, own: Own, seed: int, data: Mnist, on_event: OnEvent, *,
+    plan: schema.Plan, program: Program, own: Own, seed: int, data: Images, on_event: OnEvent, *,
     max_epochs: int,
 ) -> Result:  # fmt: skip
     """Let the submission train the Plan's network; at most `max_epochs` epochs are handed out.
@@ -127,7 +127,7 @@ def _start(run: Run, program: Program, own: Own, initial: State) -> Trainee:
     recipe, model = run.plan.recipe, run.plan.model
     job = {
         "program": msgspec.to_builtins(program),
-        "defaults": request_defaults(recipe.epochs), "seed": run.seed,
+        "defaults": request_defaults(recipe.epochs, run.data.dataset), "seed": run.seed,
     }  # fmt: skip
     weights = save({name: tensor.contiguous() for name, tensor in initial.items()})
     return Trainee(
@@ -340,7 +340,7 @@ class _Canary:
         self.passes += 1
         batches = self.run.batches(self.run.plan.recipe.epochs)
         for images, labels in itertools.islice(batches, _CANARY_STEPS):
-            shuffled = torch.randint(10, labels.shape, generator=self.generator)
+            shuffled = torch.randint(self.run.classes, labels.shape, generator=self.generator)
             yield images, shuffled
 
     def draws(self, samples: int) -> bool:

@@ -22,7 +22,7 @@ import msgspec
 import psutil
 
 from grader import events
-from grader.datasets import mnist
+from grader.datasets import files
 from grader.errors import GradingError, SubmissionError
 from grader.files import write_atomically
 from grader.plan import schema
@@ -63,7 +63,9 @@ def _work(job: Job, stream: BinaryIO) -> None:
     """Train, save, and say so; a run that diverged leaves no weights."""
     tune()
     with ThreadPoolExecutor(1) as meanwhile:
-        loading = meanwhile.submit(mnist.load, None if job.data_dir is None else Path(job.data_dir))
+        loading = meanwhile.submit(
+            files.load, job.dataset, None if job.data_dir is None else Path(job.data_dir)
+        )
         import torch
 
         from grader.training.checkpoint import Checkpoint
@@ -98,7 +100,7 @@ def _work(job: Job, stream: BinaryIO) -> None:
 
 
 def _trained(
-    job: Job, plan: schema.Plan, data: mnist.Mnist, on_event: OnEvent, kept: Checkpoint | None
+    job: Job, plan: schema.Plan, data: files.Images, on_event: OnEvent, kept: Checkpoint | None
 ) -> Result:
     """Train by our loop, or let the submission train by its own."""
     from grader.training import loop, metered

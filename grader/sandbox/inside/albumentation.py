@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from data import asked
 from recorded import Recorded
 
 Json = dict[str, Any]
-_SIDE = 28  # of the images before any transform
 
 
 class NotMapped(Exception):
@@ -23,7 +23,7 @@ class Albumentations:
     """Maps recorded calls one after the other, keeping track of the size of the images."""
 
     def __init__(self) -> None:
-        self.height = self.width = _SIDE
+        self.height = self.width = asked.kind.size
 
     def map(self, step: Recorded) -> list[Json]:
         """Return what a step becomes. Raises NotMapped."""

@@ -7,7 +7,7 @@ import inspect
 from typing import Any
 
 import torch
-from data import Datasets, Loader
+from data import Loader, asked
 from recipe import Part, call_by_name
 from tensors import CannotCapture
 from torch import nn
@@ -44,9 +44,9 @@ class Training:
         self.function, self.namespace, self.watch = function, namespace, watch
         self.epochs = int(_said(parts, "epochs", defaults["epochs"]))
         size = int(_said(parts, "batch_size", defaults["batch_size"]))
-        digits = Datasets("torchvision.datasets").MNIST
-        self.loader = Loader(digits(transform=_said(parts, "train_transform", None)), size)
-        test = Loader(digits(train=False, transform=_said(parts, "test_transform", None)), size)
+        self.loader = Loader(asked.images(transform=_said(parts, "train_transform", None)), size)
+        transform = _said(parts, "test_transform", None)
+        test = Loader(asked.images(train=False, transform=transform), size)
         given: Json = {
             "model": model, "train_loader": self.loader, "test_loader": test, "log_interval": 100,
             "device": torch.device("cpu"), "epochs": self.epochs, "batch_size": size,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from data import asked
 from nodes import size
 from recorder import BATCH, Recorder
 from shadow import Shadow, ValueAsked
@@ -19,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 
 Json = dict[str, Any]
 
+_PADDED = 4  # pixels that networks of old add to 28, or resize them by
 _LOSS_NUMBERS = 1_000  # that a loss may hold, such as one weight a class
-_INPUTS = ((1, 28, 28), (3, 28, 28), (1, 32, 32), (3, 32, 32))
 _CANNOT = "forward does something that cannot be written as a graph of PyTorch's operations"
 _HELP = (
     "use PyTorch's functions on tensors only: no NumPy, no other libraries, and no if, while or "
@@ -76,7 +77,7 @@ def capture(
     """
     undo_overrides(model)
     notes = _settled(model)
-    module, taken = _accepting(model, [tuple(shape)] if shape else _INPUTS)
+    module, taken = _accepting(model, [tuple(shape)] if shape else _inputs())
     paths = {id(owner): path for path, owner in owners(model)}
     capturing = _Capturing(module, taken, paths, files, Tensors(model), notes)
     graphs = {mode: capturing.graph(mode) for mode in ("train", "eval")}
@@ -95,6 +96,13 @@ def capture(
         "eval": graphs["eval"],
     }
     return Captured(described, tensors.names, capturing.classes, notes)
+
+
+def _inputs() -> list[tuple[int, ...]]:
+    """Return the shapes of images that a network may take: as they come, in colour, or padded."""
+    kind = asked.kind
+    sides = (kind.size, kind.size + _PADDED)
+    return [(channels, side, side) for side in sides for channels in (kind.channels, 3)]
 
 
 def _settled(model: nn.Module) -> list[str]:
@@ -295,7 +303,9 @@ def _pick_output(results: Any) -> torch.Tensor:
     """Take the model's only result, or the first of several that looks like class scores."""
     tensors = [r for r in tree_leaves(results) if isinstance(r, torch.Tensor)]
     if not tensors:
-        raise CannotCapture("forward returns no tensor", "return the scores of the ten classes")
+        raise CannotCapture(
+            "forward returns no tensor", f"return the scores of the {asked.kind.classes} classes"
+        )
     return next((t for t in tensors if t.dim() == 2), tensors[0])
 
 
@@ -310,11 +320,11 @@ def _classes(scores: torch.Tensor, nodes: list[Json]) -> int:
             next(fixed, ""),
         )
     classes = shape[1] if len(shape) == 2 and shape[0] == "B" else 0
-    if not isinstance(classes, int) or classes < 10:
+    if not isinstance(classes, int) or classes < asked.kind.classes:
         raise CannotCapture(
             f"forward returns shape [{', '.join(map(str, shape))}] for a batch of B images; "
-            "expected [B, 10]",
-            "average or flatten the last feature map so that ten numbers remain for each image",
+            f"expected [B, {asked.kind.classes}]",
+            "average or flatten the last feature map so that a score for each class remains",
             nodes[-1]["where"] if nodes else "",
         )
     return classes

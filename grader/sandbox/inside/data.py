@@ -1,6 +1,7 @@
 """Stand-ins for data: sets of the right length with made-up items, loaders with tiny passes.
 
-Runs in the sandbox. A made-up image has the mean and the deviation of MNIST's.
+Runs in the sandbox. A made-up image has the mean and the deviation of MNIST's, or of the data set
+that the assignment is about (`asked`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,6 @@ TINY = 4  # images a batch; batch norm needs more than one
 _SHOWN = 128  # images a batch as long as nothing learns: they are looked at
 _FIRST, _LATER = 3, 1  # batches of a loader's first passes, and of later ones
 _BLOCK = 1_000  # images that are made; longer sets repeat them
-# MNIST's own: a pixel of 28×28 is ink with this chance, and then this dark (mean 0.1307, deviation
-# 0.3081 for values of two kinds).
-_INK, _DARK = 0.152424, 218.59
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,25 @@ class Kind:
     classes: int = 10
     train: int = 60_000
     test: int = 10_000
+    mean: float = 0.13066
+    deviation: float = 0.30811
+    labels: tuple[str, ...] = ()
+
+    @property
+    def normalization(self) -> tuple[float, float]:
+        """Mean and deviation with the four decimals that recipes have."""
+        return round(self.mean, 4), round(self.deviation, 4)
+
+    @property
+    def names(self) -> list[str]:
+        """What the classes are called."""
+        return [*self.labels] or [str(label) for label in range(self.classes)]
+
+    @property
+    def ink(self) -> tuple[float, float]:
+        """The share of pixels that are ink, and how dark these are: values of two kinds."""
+        square = self.mean**2 + self.deviation**2
+        return round(self.mean**2 / square, 6), round(square / self.mean * 255, 2)
 
 
 KINDS = {
@@ -45,6 +62,34 @@ KINDS = {
     "CIFAR10": Kind(3, 32, 10, 50_000), "CIFAR100": Kind(3, 32, 100, 50_000),
     "SVHN": Kind(3, 32, 10, 73_257, 26_032), "STL10": Kind(3, 96, 10, 5_000, 8_000),
 }  # fmt: skip
+
+
+@dataclass
+class _Asked:
+    """The data set that the assignment is about."""
+
+    name: str = "MNIST"  # of its class in torchvision.datasets
+    title: str = "MNIST"
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.name]
+
+    def images(self, **options: Any) -> Any:
+        """Make one half of it; `options` are those of its class."""
+        return getattr(Datasets("torchvision.datasets"), self.name)(**options)
+
+
+asked = _Asked()
+
+
+def ask_for(told: dict[str, Any]) -> None:
+    """Take the data set that the grader tells of for the one that is asked for."""
+    asked.name, asked.title = told["torchvision"], told["title"]
+    KINDS[asked.name] = Kind(
+        told["channels"], told["size"], len(told["classes"]), told["train"], told["test"],
+        told["mean"], told["deviation"], tuple(told["classes"]),
+    )  # fmt: skip
 
 
 class Digits(data.Dataset[Any]):
@@ -61,7 +106,7 @@ class Digits(data.Dataset[Any]):
         self.root, self.target_transform = root, target_transform
         self.transform = transform or options.get("transforms")
         self.train = bool(train) and split not in ("test", "valid", "unlabeled", False)
-        self.classes = [str(label) for label in range(self.kind.classes)]
+        self.classes = self.kind.names
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self._made: tuple[Any, Any] | None = None
         Loader.watch.dataset_made(self)
@@ -123,8 +168,9 @@ def made_up(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
         own = torch.Generator().manual_seed(kind.size)
         shape = (_BLOCK, kind.size, kind.size) + (kind.channels,) * (kind.channels > 1)
         ink = torch.rand(shape, generator=own)
-        cut = ink.flatten().kthvalue(round(_INK * ink.numel())).values
-        dark = _DARK + (torch.rand(shape, generator=own) - 0.5)
+        share, darkness = kind.ink
+        cut = ink.flatten().kthvalue(round(share * ink.numel())).values
+        dark = darkness + (torch.rand(shape, generator=own) - 0.5)
         images = torch.where(ink <= cut, dark.round(), 0.0).to(torch.uint8)
         _BLOCKS[kind] = images, torch.arange(_BLOCK) % kind.classes
     return _BLOCKS[kind]
@@ -209,7 +255,7 @@ def _turned(transform: Any, image: Any) -> Any:
 
 def _lose(dataset: Any, error: Exception, *, train: bool = True) -> None:
     OWN.setdefault(type(dataset).__name__, f"{type(error).__name__}: {error}"[:200])
-    vars(dataset)["_lost"] = Datasets("torchvision.datasets").MNIST(train=train)
+    vars(dataset)["_lost"] = asked.images(train=train)
 
 
 class Datasets(types.ModuleType):

@@ -16,7 +16,17 @@ import patches
 import torch
 from calling import Training
 from capture import capture
-from data import OWN, Datasets, Digits, Loader, are_datasets, stand_in_for_own, unwrapped
+from data import (
+    OWN,
+    Datasets,
+    Digits,
+    Loader,
+    are_datasets,
+    ask_for,
+    asked,
+    stand_in_for_own,
+    unwrapped,
+)
 from explain import explain
 from modules import ENTRY, USED, Failure, Finder, Submission
 from noted import Enough, Pass, TooSlow
@@ -81,18 +91,19 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
 
 
 def _other_data(choice: Choice) -> Iterator[str]:
-    """Tell where the file trains on other images than MNIST's."""
+    """Tell where the file trains on other images than those asked for."""
     loaders = [each.loader for each in choice.training.passes] if choice.training else []
     if choice.training is not None and not loaders:
         yield "it was not seen to learn from a loader; the grader's recipe fills in what is missing"
     sets = [d for loader in loaders[-1:] for d in unwrapped(loader.dataset)]
-    names = {type(d).__name__ for d in sets if isinstance(d, Digits)} - {"MNIST"}
+    names = {type(d).__name__ for d in sets if isinstance(d, Digits)} - {asked.name}
     for name in sorted(names):
-        yield f"the file trains on {name}; the grader trains the network on MNIST"
+        yield f"the file trains on {name}; the grader trains the network on {asked.title}"
     subsets = [len(list(loader.sampler)) for loader in loaders[-1:] if not names]
     for count in subsets:
-        if count != Digits.kind.train:
-            yield f"the file trains on {count:,} images; the grader trains on all of MNIST's 60,000"
+        if count != asked.kind.train:
+            all_of = f"all of {asked.title}'s {asked.kind.train:,}"
+            yield f"the file trains on {count:,} images; the grader trains on {all_of}"
 
 
 def _shape(choice: Choice) -> list[int] | None:
@@ -123,6 +134,7 @@ def run(
 
     With a `source` of real batches it takes the time it takes.
     """
+    ask_for(defaults["dataset"])
     sys.meta_path.insert(0, Finder(are_datasets, Datasets))
     be_quiet()
     sys.meta_path.append(Finder(are_recorded, RecordedPackage))
@@ -171,8 +183,8 @@ def _loader_called(name: str) -> Any:
     if not name.islower() or not re.search(r"load|_dl$|^dl$|dataset|_set$", name):
         return None
     train = not re.search(r"test|val|eval", name, re.I)
-    digits = Datasets("torchvision.datasets").MNIST(train=train)
-    return Loader(digits, 128) if not re.search(r"dataset|_set$", name, re.I) else digits
+    images = asked.images(train=train)
+    return Loader(images, 128) if not re.search(r"dataset|_set$", name, re.I) else images
 
 
 def _call_train(submission: Submission, watch: Watch, defaults: Json, *, alone: bool) -> None:
@@ -207,7 +219,7 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
         names = ", ".join(dict.fromkeys(lost.LOST))
         notes.append(f"{names} was not handed in: the network starts from its initial weights")
     notes += [
-        f"made-up digits stand for the data set {name}, which could not be read here: {why}"
+        f"made-up images stand for the data set {name}, which could not be read here: {why}"
         for name, why in OWN.items()
     ]
     if USED:

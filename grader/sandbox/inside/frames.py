@@ -1,7 +1,7 @@
 """Stands for pandas and scikit-learn, as far as a training on a table of digits needs them.
 
-Runs in the sandbox. A table is an array of made-up digits with names for its columns: a label and
-784 pixels, as Kaggle's "Digit Recognizer" and the common conversions of MNIST have them.
+Runs in the sandbox. A table is an array of made-up images with names for its columns: a label and
+the pixels, as Kaggle's "Digit Recognizer" and the common conversions of MNIST have them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from data import KINDS, made_up
+from data import asked, made_up
 from modules import Quiet
 
 _KAGGLE = {"train.csv": 42_000, "test.csv": 28_000}
@@ -159,14 +159,14 @@ def table(path: Any, *, named: bool = True) -> Any:
     if not name.endswith(".csv") or not re.search(r"train|test|val|mnist|digit", name):
         return None
     test = bool(re.search(r"test|val", name))
-    count = _KAGGLE.get(name) or (10_000 if test else 60_000)
+    count = _KAGGLE.get(name) or (asked.kind.test if test else asked.kind.train)
     labelled = name != "test.csv"
-    images, labels = made_up(KINDS["MNIST"])
+    images, labels = made_up(asked.kind)
     rows = images.flatten(1).numpy()
     if labelled:
         rows = np.concatenate([labels.numpy().astype(np.uint8)[:, None], rows], axis=1)
     made = np.resize(rows, (count, rows.shape[1])).view(Frame)
-    pixels: list[Any] = [f"pixel{number}" for number in range(784)]
+    pixels: list[Any] = [f"pixel{number}" for number in range(images[0].numel())]
     made.columns = (["label"] * labelled + pixels) if named else list(range(rows.shape[1]))
     return made
 
@@ -195,7 +195,7 @@ def _concat(tables: Any, *args: Any, axis: int = 0, **options: Any) -> Any:
 
 
 def _dummies(labels: Any, *args: Any, **options: Any) -> Any:
-    return np.eye(10, dtype=np.uint8)[np.asarray(labels)].view(Frame)
+    return np.eye(asked.kind.classes, dtype=np.uint8)[np.asarray(labels)].view(Frame)
 
 
 def split(*arrays: Any, test_size: Any = None, train_size: Any = None, **options: Any) -> list[Any]:

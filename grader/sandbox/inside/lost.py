@@ -1,4 +1,4 @@
-"""Stands for files that are not there: the archives of MNIST, and weights saved elsewhere.
+"""Stands for files that are not there: the archives of the data set, and weights saved elsewhere.
 
 Runs in the sandbox. An archive is known by its name, and made when it is first opened.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import KINDS, made_up
+from data import asked, made_up
 from frames import table
 
 _IDX = re.compile(r"(train|t10k|test).*(image|label|idx3|idx1)", re.I)
@@ -28,7 +28,7 @@ LOST: list[str] = []
 
 
 def install() -> None:
-    """Let files of MNIST's be found, and weights that are not there be none."""
+    """Let files of the data set be found, and weights that are not there be none."""
     np.load = _known(np.load)
     np.fromfile = _known(np.fromfile)
     np.loadtxt, np.genfromtxt = _known(np.loadtxt), _known(np.genfromtxt)
@@ -39,7 +39,7 @@ def install() -> None:
 
 
 def opened(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-    """Do what `open` does, also for a file of MNIST's that is not there."""
+    """Do what `open` does, also for a file of the data set that is not there."""
     reads = isinstance(path, str | os.PathLike) and "r" in mode and "+" not in mode
     return builtins.open(_place(path) if reads else path, mode, *args, **options)  # noqa: PTH123
 
@@ -76,7 +76,7 @@ def _maker(path: Any) -> Callable[[str], bytes] | None:
     name = os.path.basename(os.fspath(path)).lower()  # noqa: PTH119
     if name.endswith(".csv"):
         return _csv if table(name) is not None else None
-    if name.startswith("mnist") and name.endswith((".npz", ".pkl.gz", ".pkl")):
+    if re.match(r"(fashion[-_]?)?mnist", name) and name.endswith((".npz", ".pkl.gz", ".pkl")):
         return _npz if name.endswith(".npz") else _pickle
     idx = _IDX.match(name) and re.search(r"ubyte|idx", name)
     return _idx if idx and not name.endswith((".pt", ".py")) else None
@@ -84,15 +84,16 @@ def _maker(path: Any) -> Callable[[str], bytes] | None:
 
 def _half(name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Make the images and labels of the half that a name speaks of."""
-    count = 60_000 if "train" in name.lower() else 10_000
-    images, labels = made_up(KINDS["MNIST"])
-    return np.resize(images.numpy(), (count, 28, 28)), np.resize(labels.numpy(), count)
+    kind = asked.kind
+    count = kind.train if "train" in name.lower() else kind.test
+    images, labels = made_up(kind)
+    return np.resize(images.numpy(), (count, *images.shape[1:])), np.resize(labels.numpy(), count)
 
 
 def _idx(name: str) -> bytes:
     images, labels = _half(name)
     if re.search(r"image|idx3", name, re.I):
-        head = [0x803, len(images), 28, 28]
+        head = [0x803, *images.shape]
         content = images.tobytes()
     else:
         head, content = [0x801, len(labels)], labels.astype(np.uint8).tobytes()
@@ -117,7 +118,7 @@ def _npz(name: str) -> bytes:
 def _pickle(name: str) -> bytes:
     def flat(half: str, count: int) -> Any:
         images, labels = _half(half)
-        return images.reshape(-1, 784)[:count].astype(np.float32) / 256, labels[:count]
+        return images.reshape(len(images), -1)[:count].astype(np.float32) / 256, labels[:count]
 
     made = pickle.dumps((flat("train", 50_000), flat("test", 10_000), flat("test", 10_000)))
     return gzip.compress(made, 1) if name.endswith(".gz") else made

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from capture import loss_json
-from data import KINDS, Loader, made_up, unwrapped
+from data import Loader, asked, made_up, unwrapped
 from explain import explain
 from modules import Failure
 from noted import NOWHERE, Call, Made, Place
@@ -130,7 +130,7 @@ class Observed:
         size = getattr(_batches(loader), "batch_size", None)
         if not isinstance(size, int):
             raise CannotCapture("the loader does not say how many images a batch has")
-        return min(size, int(self.defaults["samples"]))
+        return min(size, asked.kind.train)
 
     # Transforms
 
@@ -171,11 +171,12 @@ class Observed:
 
     def _scaled(self) -> list[Json]:
         """Return what became of the pixels of images that no transform has made."""
+        kind = asked.kind
         images = [t for b in self.training.batches for t in tree_leaves(b.content)][:1]
-        if not images or not isinstance(images[0], torch.Tensor) or images[0].shape[-1] % 28:
+        if not images or not isinstance(images[0], torch.Tensor) or images[0].shape[-1] % kind.size:
             return []
         least, most = float(images[0].min()), float(images[0].max())
-        slope = (most - least) * 255 / float(made_up(KINDS["MNIST"])[0].max())
+        slope = (most - least) * 255 / float(made_up(kind)[0].max())
         if not slope > 0:
             return []
         if abs(slope - 1) < 0.02 and abs(least) < 0.01:
@@ -287,7 +288,7 @@ class Observed:
         return type(made.thing)(*args, **{k: twin(v) for k, v in made.options.items()})
 
     def _steps(self) -> int:
-        size, samples = self.found.get("batch_size"), self.defaults["samples"]
+        size, samples = self.found.get("batch_size"), asked.kind.train
         size = size or self.defaults["batch_size"]
         return int(samples // size if self.found.get("drop_last") else -(-samples // size))
 

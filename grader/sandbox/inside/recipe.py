@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from capture import loss_json
+from data import asked
 from explain import explain
 from schedules import (
     BY_BATCH,
@@ -146,7 +147,7 @@ class Recipe:
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             value = value.item()
         least = 0 if key == "plain_epochs" else 1
-        most = self.defaults["samples"] if key == "batch_size" else 1_000_000
+        most = asked.kind.train if key == "batch_size" else 1_000_000
         if not _is_number(value) or value != int(value) or not least <= value <= most:
             raise CannotCapture(
                 f"{key} is {repr(value)[:80]}; expected a whole number from {least} to {most:,}"
@@ -193,7 +194,7 @@ class Recipe:
         epochs: int = self.found.get("epochs") or self.defaults["epochs"]
         size: int = self.found.get("batch_size") or self.defaults["batch_size"]
         rounded = math.floor if self.found.get("drop_last") else math.ceil
-        steps = rounded(self.defaults["samples"] / size)
+        steps = rounded(asked.kind.train / size)
         return {
             "epochs": epochs, "steps_per_epoch": steps, "total_steps": epochs * steps,
             "batch_size": size,

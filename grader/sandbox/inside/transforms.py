@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from albumentation import Albumentations, NotMapped
+from data import asked
 from recorded import Recorded
 
 Json = dict[str, Any]
-_SIDE, _LARGER = 28, 36  # of images that transforms are tried on
+_MORE = 8  # pixels by which images are larger that transforms are tried on as well
 _TRIES = 8  # for sizes that are random
 _CHANCES = 40  # calls, in which a rare change shows
 _MOST = 256  # pixels of a side, as grader.plan.schema has it
@@ -45,7 +46,8 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
     if not any(_scales(step) for step in mapped):
         mapped.append({"type": "to_float"})
     if not any(step["type"] == "normalize" for step in mapped) and transform is None:
-        mapped.append({"type": "normalize", "mean": [0.1307], "std": [0.3081]})
+        mean, deviation = asked.kind.normalization
+        mapped.append({"type": "normalize", "mean": [mean], "std": [deviation]})
     return mapped
 
 
@@ -57,7 +59,9 @@ def _scales(step: Json) -> bool:
 
 def _size_change(step: Any) -> list[Json]:
     """Return what a step without an equal does to the size of images, found out by trying."""
-    tried = [{_size_after(step, side) for _ in range(_TRIES)} for side in (_SIDE, _LARGER)]
+    size = asked.kind.size
+    larger = size + _MORE
+    tried = [{_size_after(step, side) for _ in range(_TRIES)} for side in (size, larger)]
     if any(len(sizes) > 1 or None in sizes for sizes in tried):
         return []
     small, large = (sizes.pop() for sizes in tried)
@@ -65,8 +69,8 @@ def _size_change(step: Any) -> list[Json]:
     assert large is not None
     if small == large:
         return [{"type": "resize", "size": list(small)}]
-    more = [side - _SIDE for side in small]
-    if more != [side - _LARGER for side in large] or min(more) < 0 or max(more) == 0:
+    more = [side - size for side in small]
+    if more != [side - larger for side in large] or min(more) < 0 or max(more) == 0:
         return []
     (top, left), (down, right) = [m // 2 for m in more], [(m + 1) // 2 for m in more]
     return [{"type": "pad", "padding": [left, top, right, down]}]
@@ -352,7 +356,8 @@ def _measured(function: Any) -> list[Json]:
     """
     if not callable(function):
         raise NotMapped(f"it is not one of torchvision's ({type(function).__module__})")
-    low, high = torch.rand(1, 28, 28), torch.rand(1, 28, 28) + 1
+    shape = (1, asked.kind.size, asked.kind.size)
+    low, high = torch.rand(shape), torch.rand(shape) + 1
     try:
         first, second = function(low.clone()), function(high.clone())
         again = [function(low.clone()) for _ in range(_CHANCES)]

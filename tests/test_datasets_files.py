@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader.datasets import mnist
+from grader.datasets import files
+from grader.datasets.known import MNIST
 from grader.errors import UsageFault
 
 
 def copy_of_mnist(folder: Path, *, unpack: bool = False) -> Path:
     """Put the four files into `folder`, gzipped or not."""
     folder.mkdir(parents=True)
-    for path in mnist.BUNDLED.glob("*.gz"):
+    for path in files.BUNDLED.glob("*.gz"):
         if unpack:
             (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
         else:
@@ -24,7 +25,7 @@ def copy_of_mnist(folder: Path, *, unpack: bool = False) -> Path:
 
 def test_bundled_data_has_the_shapes_and_the_class_counts_of_mnist() -> None:
     """60,000 and 10,000 images of 28×28 bytes; 5,923 and 980 of them are zeros."""
-    data = mnist.load()
+    data = files.load()
     assert data.train_images.shape == (60_000, 28, 28)
     assert data.test_images.shape == (10_000, 28, 28)
     assert data.train_images.dtype == data.train_labels.dtype == np.uint8
@@ -38,13 +39,13 @@ def test_bundled_data_has_the_shapes_and_the_class_counts_of_mnist() -> None:
 def test_a_torchvision_root_is_read(tmp_path: Path, below: str, unpack: bool) -> None:
     """The root, its MNIST folder and the raw folder all serve, gzipped or not."""
     copy_of_mnist(tmp_path / "data" / below, unpack=unpack)
-    data = mnist.load(tmp_path / "data")
-    assert np.array_equal(data.test_images, mnist.load().test_images)
+    data = files.load(MNIST, tmp_path / "data")
+    assert np.array_equal(data.test_images, files.load().test_images)
 
 
 def test_the_notice_names_the_authors_and_the_licence() -> None:
     """What the licence asks for travels with the files."""
-    notice = (mnist.BUNDLED / "NOTICE").read_text()
+    notice = (files.BUNDLED / "NOTICE").read_text()
     assert all(word in notice for word in ("LeCun", "Cortes", "Burges", "CC BY-SA 3.0"))
 
 
@@ -71,7 +72,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, how: str) -> None:
     folder = copy_of_mnist(tmp_path / "data")
     broken(folder / "t10k-labels-idx1-ubyte.gz", how)
     with pytest.raises(UsageFault) as caught:
-        mnist.verify(tmp_path / "data")
+        files.verify(MNIST, tmp_path / "data")
     assert "t10k-labels-idx1-ubyte" in caught.value.where
     assert "10,008 bytes" in caught.value.expected
     assert caught.value.found
@@ -81,6 +82,6 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, how: str) -> None:
 def test_a_folder_without_mnist_is_refused_with_the_places_looked_at(tmp_path: Path) -> None:
     """A wrong --data-dir is told where the files would have been."""
     with pytest.raises(UsageFault) as caught:
-        mnist.load(tmp_path / "nowhere")
+        files.load(MNIST, tmp_path / "nowhere")
     assert "no such folder" in caught.value.found
     assert str(tmp_path / "nowhere" / "MNIST" / "raw") in caught.value.expected
