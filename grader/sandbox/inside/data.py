@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_map
 
 TINY = 4  # images a batch; batch norm needs more than one
 _SHOWN = 128  # images a batch as long as nothing learns: they are looked at
-_FIRST, _LATER = 3, 1  # batches of a loader's first passes, and of later ones
+FIRST, LATER = 3, 1  # batches of a loader's first passes, and of later ones
 _BLOCK = 1_000  # images that are made; longer sets repeat them
 # MNIST's own: a pixel of 28×28 is ink with this chance, and then this dark (mean 0.1307, deviation
 # 0.3081 for values of two kinds).
@@ -262,12 +262,12 @@ class Loader(data.DataLoader[Any]):
 
     def batches(self, earlier: int, *, shown: bool) -> Iterator[Any]:
         """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`."""
-        for indices in islice(self._indices(), _FIRST if earlier < 2 else _LATER):
+        for indices in islice(self._indices(), FIRST if earlier < 2 else LATER):
             yield self._batch(indices, _SHOWN if shown else TINY)
 
     def _indices(self) -> Iterator[Any]:
         if isinstance(self.dataset, data.IterableDataset):
-            return iter(range(_FIRST))
+            return iter(range(FIRST))
         if self.batch_sampler is not None:
             return iter(self.batch_sampler)
         return iter(self.sampler)

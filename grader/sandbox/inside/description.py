@@ -18,11 +18,12 @@ from calling import Training
 from capture import capture
 from data import OWN, Datasets, DatasetsFinder, Digits, Loader, stand_in_for_own, unwrapped
 from explain import explain
-from modules import ENTRY, USED, Failure, Submission
+from modules import ENTRY, TURNS, USED, Failure, Submission
 from noted import Enough, Pass, TooSlow
 from observed import Observed
 from recipe import Recipe, parts_of
 from recorded import RecordedFinder
+from slices import Sliced
 from standins import be_quiet
 from torch import nn
 from trained import Choice, broken, built, choose, said_in
@@ -104,10 +105,11 @@ def _own(choice: Choice, watch: Watch) -> Json:
     assert training is not None
     modules, loaders = [m for m, _ in watch.modules], [loader for loader, _ in watch.loaders]
     used = [each.loader for each in training.passes]
+    passes = [each for each in watch.passes if not isinstance(each.loader, Sliced)]
     return {
         "model": next(i for i, module in enumerate(modules) if module is choice.model),
         "loaders": [i for i, loader in enumerate(loaders) if any(loader is u for u in used)],
-        "first": next(i for i, p in enumerate(watch.passes) if p is training.passes[0]),
+        "first": next(i for i, p in enumerate(passes) if p is training.passes[0]),
     }
 
 
@@ -129,7 +131,7 @@ def run(
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
     sys.argv[1:] = patches.command_line(texts)
     submission.given = _loader_called
-    submission.builtins["open"] = lost.opened
+    submission.builtins |= {"open": lost.opened, TURNS: watch.turning}
     lost.install()
     stand_in_for_own()
     _put_beside(program)

@@ -18,6 +18,7 @@ from noted import NOWHERE, Call, Made, Place
 from recipe import Part, left_out, within_bounds
 from replay import Loss, Penalty, loss_of, not_plain
 from schedules import Simulation, constant, optimizer_json, plateau_json, summary
+from slices import Sliced
 from tensors import CannotCapture
 from torch.optim import lr_scheduler
 from torch.utils import data
@@ -68,6 +69,9 @@ class Observed:
         """Return the level at which it has to be graded, and why it is no plain loop."""
         reason = not_plain(self.training, self.loss) if self.training.passes else ""
         reason = reason or self.by_hand
+        if reason and isinstance(self.loader, Sliced):  # which no images can be handed to
+            self.notes.append(f"its own loop is left out, and trained is its recipe: {reason}")
+            reason = ""
         return ("sandboxed" if reason else "rebuilt"), reason
 
     def _take(self, key: str, read: Callable[[], Any], place: Place, shown: str = "") -> None:
@@ -85,7 +89,7 @@ class Observed:
 
     def _epochs(self, loop: Place, said: Part | None) -> Any:
         """Count the passes; where their loop ended early, what it says, or the file, counts."""
-        count = len(self.training.passes)
+        count = sum(each.epochs for each in self.training.passes)
         declared = self.watch.turns.get(loop, 0)
         failure = broken(loop, self.failures, self.watch)
         if count < declared:
@@ -108,6 +112,8 @@ class Observed:
         return common[-1] if common else self._place_of(loader)
 
     def _place_of(self, loader: Loader) -> Place:
+        if isinstance(loader, Sliced):
+            return loader.place
         return next((place for made, place in self.watch.loaders if made is loader), NOWHERE)
 
     def _batch_size(self, loader: Loader) -> int:
