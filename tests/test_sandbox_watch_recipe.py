@@ -486,6 +486,23 @@ def test_batches_drawn_without_epochs(tmp_path: Path) -> None:
     assert learning_rate(found) == 0.05
 
 
+def test_loops_of_a_network_are_left_alone(tmp_path: Path) -> None:
+    """However a network that loops over its layers is asked, all of them are in its scores."""
+    loop = (
+        "        for layer in [self.conv, self.out] + [nn.Identity()] * 8 + [torch.sin]:\n"
+        "            x = layer(x)\n        return F.log_softmax(x.mean((2, 3)), dim=1)\n"
+    )
+    deep = net().partition("        return")[0] + loop
+    found = described_here(script(
+        tmp_path, deep, TENSORS,
+        "for ask in (model, model.forward):\n    with torch.no_grad():\n"
+        "        assert ask(x[:64]).exp().max() < 0.5, 'no sine'\n"
+        "for i in range(0, len(x), 64):\n    step(x[i:i + 64], y[i:i + 64]); scheduler.step()",
+    ))  # fmt: skip
+    assert "aten.sin.default" in [node.op for node in found.model.train.nodes]
+    assert (found.epochs, found.notes) == (1, [])
+
+
 def test_a_trial_of_a_few_images_is_no_pass(tmp_path: Path) -> None:
     """Before a training by a loader, a network may learn a batch by heart."""
     trial = "model = Net()\noptimizer = optim.SGD(model.parameters(), lr=0.1)\n"

@@ -66,6 +66,7 @@ class Slices:
         self._under_way: list[Loop] = []
         self._owner: Loop | None = None  # the loop that the current batch is of
         self._loaders: dict[Place, Sliced] = {}
+        self._looked_through: set[Place] = set()  # loops that only ask a model
 
     def turns(self, things: Any, place: Place) -> Any:
         """Return what a loop goes over: all of it, until enough was seen of its mini-batches."""
@@ -110,7 +111,10 @@ class Slices:
         """End a turn, and with it its batch."""
         if self._owner is loop:
             self._end()
-        loop.enough = loop.enough or (loop.looked >= FIRST and not loop.holds)
+        few = LATER if loop.place in self._looked_through else FIRST
+        if loop.looked >= few and not loop.holds:
+            self._looked_through.add(loop.place)
+            loop.enough = True
 
     def _end(self) -> None:
         loop, self._owner = self._owner, None

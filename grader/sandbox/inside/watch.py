@@ -64,7 +64,8 @@ class Watch:
         self.datasets: dict[int, Place] = {}
         self.slices = Slices(self)
         self.now: Batch | None = None
-        self._depth = 0
+        self._depth = 0  # of calls of modules within a batch
+        self._inside = 0  # of all calls of modules
         self._kept = 0
 
     # Told by the stand-ins
@@ -112,8 +113,10 @@ class Watch:
 
     def turning(self, things: Any) -> Any:
         """Return what a loop of the submission is to go over."""
-        if self._source is not None or not self.optimizers or self._depth:
+        if self._source is not None or not self.optimizers or self._inside:
             return things
+        if any(frame.f_code.co_name == "forward" for frame in self._frames()):
+            return things  # what a network computes is left alone
         return self.slices.turns(things, _place_of(sys._getframe(1)))
 
     def begin(self, content: Any) -> Batch:
@@ -253,8 +256,9 @@ class Watch:
         kind.forward = inspect_like(noted, forward)
 
     def _called(self, module: nn.Module, args: Any) -> None:
-        if self._depth == 0 and args and not self._is_loss(args):
+        if not self._inside and args and not self._is_loss(args):
             self.slices.called(args[0])
+        self._inside += 1
         if self._depth == 0 and self.now is not None and not self._is_loss(args):
             self.now.model, self.now.was_training = module, module.training
             if args and isinstance(args[0], torch.Tensor):
@@ -264,6 +268,7 @@ class Watch:
             self._depth += 1
 
     def _returned(self, module: nn.Module, args: Any, result: Any) -> None:
+        self._inside = max(0, self._inside - 1)
         if self._depth:
             self._depth -= 1
             if not self._depth and self.now is not None and torch.is_grad_enabled():
