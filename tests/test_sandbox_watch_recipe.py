@@ -382,6 +382,37 @@ def test_configs(tmp_path: Path, head: str, made: str) -> None:
     assert (learning_rate(found), found.epochs) == (0.25, 6)
 
 
+OPTIONS = {
+    "argparse": (
+        "p = argparse.ArgumentParser()\np.add_argument('data')\n"
+        "p.add_argument('--out', type=str, required=True)\n"
+        "p.add_argument('--set', choices=['cifar', 'mnist'], required=True)\n"
+        "p.add_argument('--num-epochs', type=int, required=True)\nargs = p.parse_args()\n"
+        "os.makedirs(os.path.join(args.out, 'x'), exist_ok=True)\n"
+        "assert args.set == 'mnist'\nEPOCHS = args.num_epochs\n",
+        ["num_epochs` of the command line has no default: 12 was", "data`", "out`", "set`"],
+    ),
+    "argv": (
+        "try:\n    EPOCHS = int(sys.argv[2])\nexcept IndexError:\n    EPOCHS = 12\n"
+        "args = argparse.Namespace(data=sys.argv[1])\nprint(sys.argv[1] + '/MNIST')\n",
+        ["argv1` of the command line has no default: 'argv1' was put there"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_options_without_a_default(tmp_path: Path, kind: str) -> None:
+    """The file is run with something in their places, and each of them is told."""
+    head, told = OPTIONS[kind]
+    data = DATA.replace("'data'", "args.data")
+    found = described_here(script(
+        tmp_path, "import argparse, os, sys", net(), TRAIN + TEST, head, "SIZE = 64", data, LOOP,
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (12, 64)
+    assert [note for note in told if note not in " ".join(found.notes)] == []
+    assert len(found.notes) == len(told)
+
+
 def test_a_trainer_class(tmp_path: Path) -> None:
     """A training in methods is seen like any other."""
     trainer = (

@@ -129,7 +129,9 @@ def run(
     watch.own, watch.ranges = submission.names, submission.ranges
     watch.install()
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
-    sys.argv[1:] = patches.command_line(texts)
+    words = [*sys.argv[:1], *patches.command_line(texts)]
+    sys.argv = patches.CommandLine(words, submission.expects_errors)
+    patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _loader_called
     submission.builtins |= {"open": lost.opened, TURNS: watch.turning}
     lost.install()
@@ -206,6 +208,10 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     notes += [
         f"made-up digits stand for the data set {name}, which could not be read here: {why}"
         for name, why in OWN.items()
+    ]
+    notes += [
+        f"`{name}` of the command line has no default: {value} was put there"
+        for name, value in [*patches.GIVEN.items()][:5]
     ]
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
