@@ -544,23 +544,41 @@ def test_a_trial_of_a_few_images_is_no_pass(tmp_path: Path) -> None:
     assert (found.epochs, found.batch_size) == (15, 64)
 
 
+LIGHTNING = """\
+import pytorch_lightning as pl
+class Lit(pl.LightningModule):
+    def __init__(self, lr=0.02):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = Net(3)
+    def forward(self, x):
+        return self.net(x)
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        loss = F.nll_loss(self(x), y)
+        self.log('loss', loss)
+        return loss
+    def configure_optimizers(self):
+        return optim.Adam(self.parameters(), lr=self.hparams.lr)
+"""
+
+
 def test_lightning(tmp_path: Path) -> None:
     """A LightningModule is trained as its own methods say, though Lightning is not installed."""
-    lightning = (
-        "import pytorch_lightning as pl\nclass Lit(pl.LightningModule):\n"
-        "    def __init__(self, lr=0.02):\n        super().__init__()\n"
-        "        self.save_hyperparameters()\n        self.net = Net(3)\n"
-        "    def forward(self, x):\n        return self.net(x)\n"
-        "    def training_step(self, batch, batch_idx):\n        x, y = batch\n"
-        "        loss = F.nll_loss(self(x), y)\n        self.log('loss', loss)\n"
-        "        return loss\n"
-        "    def configure_optimizers(self):\n"
-        "        return optim.Adam(self.parameters(), lr=self.hparams.lr)\n"
-        "trainer = pl.Trainer(max_epochs=7)\ntrainer.fit(Lit(), train_loader)\n"
-    )
-    found = watched(tmp_path, lightning)
+    fit = "trainer = pl.Trainer(max_epochs=7)\ntrainer.fit(Lit(), train_loader)\n"
+    found = watched(tmp_path, LIGHTNING, fit)
     assert found.epochs == 7
     assert learning_rate(found) == 0.02
+
+
+@pytest.mark.parametrize(("tail", "lr"), [("", 0.02), ("lit = Lit(0.3)", 0.3)])
+def test_lightning_that_is_never_fitted(tmp_path: Path, tail: str, lr: float) -> None:
+    """Of such a file come the network, loss and optimiser, and nothing that it does not say."""
+    found = described_here(script(tmp_path, net(), net("Other"), LIGHTNING, tail))
+    assert found.model.class_name == "Lit"
+    assert learning_rate(found) == lr
+    assert {*told(found)} == {"optimizer", "loss"}
+    assert (found.epochs, found.batch_size, found.level) == (None, None, "rebuilt")
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,7 @@ class DatasetsFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 class Loader(data.DataLoader[Any]):
     """A `DataLoader` whose passes are short, and noted by whoever watches."""
 
+    lent = False  # to a file that has no loader of its own
     watch: Any = None
     """Is told of a new loader (`loader_made`) and asked for what a pass yields (`pass_over`)."""
 

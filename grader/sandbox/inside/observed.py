@@ -49,7 +49,7 @@ class Observed:
 
     def describe(self, names: dict[int, str], classes: int, epochs: Part | None) -> Json:
         """Return the parts that were seen; `epochs` is what the file says of their number."""
-        if self.loader is not None:
+        if self.loader is not None and not self.loader.lent:
             self._passes(self.loader, epochs)
         self._losses(classes)
         if self.training.optimizers:
