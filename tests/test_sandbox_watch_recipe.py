@@ -413,6 +413,27 @@ def test_options_without_a_default(tmp_path: Path, kind: str) -> None:
     assert len(found.notes) == len(told)
 
 
+@pytest.mark.parametrize("group", [False, True])
+def test_commands_of_click(tmp_path: Path, group: bool) -> None:
+    """A function under click's options is called with them, or with what stands for them."""
+    body = DATA.replace("SIZE", "batch_size") + LOOP.replace("EPOCHS", "epochs")
+    main = (
+        "@{0}.command()\n@click.option('--epochs', '-e', default=5)\n"
+        "@click.option('--batch-size', 'batch_size', type=int, required=True)\n"
+        "@click.option('--cuda/--no-cuda', default=True)\n"
+        "@click.option('--set', type=click.Choice(['MNIST', 'CIFAR10']), default='MNIST')\n"
+        "@click.argument('folder')\ndef train_it(folder, set, cuda, batch_size, epochs):\n"
+        + "".join(f"    {x}\n" for x in body.splitlines())
+    ).format("cli" if group else "click")
+    head = "@click.group()\ndef cli():\n    pass\n" if group else ""
+    found = described_here(script(
+        tmp_path, "import click", net(), TRAIN + TEST, head, main,
+        "cli()" if group else "train_it()",
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (5, 128)
+    assert [note.split()[0] for note in found.notes] == ["`batch_size`", "`folder`"]
+
+
 def test_a_trainer_class(tmp_path: Path) -> None:
     """A training in methods is seen like any other."""
     trainer = (

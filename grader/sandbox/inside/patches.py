@@ -48,7 +48,7 @@ def apply() -> None:
 
 
 _MODES = re.compile(r"(\w+_)?(mode|phase|action|command|cmd|task|stage|job)", re.I)
-_TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
+TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
 _USAGE = re.compile(
     r"len\(sys\.argv\)\s*(==\s*1|<=?\s*[12])\s*:\s*\n(.*\n){0,3}?.*(exit|print_help|usage)"
 )
@@ -109,7 +109,7 @@ def _put_there(action: argparse.Action) -> Any:
 def _to_train(action: argparse.Action) -> Any:
     """Return what an option is when the file trains: its default, unless it says otherwise."""
     words = [word for word in action.choices or () if str(word).lower() == "train"]
-    if isinstance(action, argparse._StoreTrueAction) and _TRAINS.fullmatch(action.dest):
+    if isinstance(action, argparse._StoreTrueAction) and TRAINS.fullmatch(action.dest):
         return True
     if str(action.default).lower() in _OTHERWISE or action.default is None:
         if words:
