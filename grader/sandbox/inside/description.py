@@ -224,7 +224,7 @@ def _fit(submission: Submission, watch: Watch, defaults: Json, *, alone: bool) -
 
 def _told(failures: list[Failure], files: set[str]) -> list[str]:
     """Tell what did not run, the first few."""
-    told = [explain(f.error, files) for f in failures if not _is_end(f.error)]
+    told = [explain(f.error, files) for f in failures if not isinstance(f.error, Enough)]
     brief = [f"{e['message'].partition(chr(10))[0][:200]} ({e['where']})" for e in told[:3]]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     notes = [f"did not run to its end here: {'; '.join(brief)}{more}"] if brief else []
@@ -242,11 +242,6 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
     return notes
-
-
-def _is_end(error: BaseException) -> bool:
-    """Tell an end that is no failure: of a loop that goes on and on, or by `sys.exit()`."""
-    return isinstance(error, Enough) or (isinstance(error, SystemExit) and not error.code)
 
 
 def _speaks(choice: Choice) -> bool:
