@@ -38,6 +38,7 @@ from grader.sandbox.describe import Box
 from grader.submission.files import sha256_of
 from grader.submission.literals import fixed_in_code
 from grader.submission.program import Program
+from grader.submission.witness import notes_on
 from grader.supervise import Bounds, Job, Own
 
 OnEvent = Callable[[AnyEvent, int], None]
@@ -176,6 +177,9 @@ class Run:
                     self._write_plan(self.plan)
                     self._measure(self.plan, tools.measurer)
                 self._note_own_training(self.program, self.plan)
+                samples = self.request.rubric.data.train
+                shown = notes_on(self.program, self.plan.recipe, samples)
+                self._update(notes=[*self.record.notes, *shown])
 
     def _measure(self, plan: Plan, measurer: Measurer) -> None:
         """Find out what the network does, and whether a step of its training can be taken."""

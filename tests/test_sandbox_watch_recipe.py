@@ -383,6 +383,58 @@ def test_configs(tmp_path: Path, head: str, made: str) -> None:
     assert (learning_rate(found), found.epochs) == (0.25, 6)
 
 
+OPTIONS = {
+    "argparse": (
+        "p = argparse.ArgumentParser()\np.add_argument('data')\n"
+        "p.add_argument('--out', type=str, required=True)\n"
+        "p.add_argument('--set', choices=['cifar', 'mnist'], required=True)\n"
+        "p.add_argument('--num-epochs', type=int, required=True)\nargs = p.parse_args()\n"
+        "os.makedirs(os.path.join(args.out, 'x'), exist_ok=True)\n"
+        "assert args.set == 'mnist'\nEPOCHS = args.num_epochs\n",
+        ["num_epochs` of the command line has no default: 12 was", "data`", "out`", "set`"],
+    ),
+    "argv": (
+        "try:\n    EPOCHS = int(sys.argv[2])\nexcept IndexError:\n    EPOCHS = 12\n"
+        "args = argparse.Namespace(data=sys.argv[1])\nprint(sys.argv[1] + '/MNIST')\n",
+        ["argv1` of the command line has no default: 'argv1' was put there"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_options_without_a_default(tmp_path: Path, kind: str) -> None:
+    """The file is run with something in their places, and each of them is told."""
+    head, told = OPTIONS[kind]
+    data = DATA.replace("'data'", "args.data")
+    found = described_here(script(
+        tmp_path, "import argparse, os, sys", net(), TRAIN + TEST, head, "SIZE = 64", data, LOOP,
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (12, 64)
+    assert [note for note in told if note not in " ".join(found.notes)] == []
+    assert len(found.notes) == len(told)
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_commands_of_click(tmp_path: Path, group: bool) -> None:
+    """A function under click's options is called with them, or with what stands for them."""
+    body = DATA.replace("SIZE", "batch_size") + LOOP.replace("EPOCHS", "epochs")
+    main = (
+        "@{0}.command()\n@click.option('--epochs', '-e', default=5)\n"
+        "@click.option('--batch-size', 'batch_size', type=int, required=True)\n"
+        "@click.option('--cuda/--no-cuda', default=True)\n"
+        "@click.option('--set', type=click.Choice(['MNIST', 'CIFAR10']), default='MNIST')\n"
+        "@click.argument('folder')\ndef train_it(folder, set, cuda, batch_size, epochs):\n"
+        + "".join(f"    {x}\n" for x in body.splitlines())
+    ).format("cli" if group else "click")
+    head = "@click.group()\ndef cli():\n    pass\n" if group else ""
+    found = described_here(script(
+        tmp_path, "import click", net(), TRAIN + TEST, head, main,
+        "cli()" if group else "train_it()",
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (5, 128)
+    assert [note.split()[0] for note in found.notes] == ["`batch_size`", "`folder`"]
+
+
 def test_a_trainer_class(tmp_path: Path) -> None:
     """A training in methods is seen like any other."""
     trainer = (
@@ -430,23 +482,126 @@ def test_a_function_that_keeps_its_network_to_itself(tmp_path: Path) -> None:
     assert found.epochs == 3
 
 
+TENSORS = """\
+train_set = datasets.MNIST('data', train=True, download=True)
+x = (train_set.data.float() / 255).unsqueeze(1)
+y = train_set.targets
+x_test = datasets.MNIST('data', train=False).data.float().unsqueeze(1) / 255
+model = Net()
+optimizer = optim.SGD(model.parameters(), lr=0.05)
+scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=6)
+def step(xb, yb, rows=slice(None)):
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(xb), yb[rows])
+    loss.backward()
+    optimizer.step()
+def test():
+    model.eval()
+    with torch.no_grad():
+        for i in range(0, len(x_test), 500):
+            model(x_test[i:i + 500])
+"""
+SLICES = {
+    "order": ("for i in tqdm(range(0, len(x), 128)):",
+              "rows = order[i:i + 128]; step(x[rows], y[rows])"),
+    "pairs": ("for xb, yb in zip(x.split(128), y.split(128)):", "step(xb, yb)"),
+    "generator": ("for k, (xb, yb) in enumerate(batches(128)):", "step(xb, yb)"),
+    "number": ("for k in range(len(x) // 128):",
+               "step(x[k * 128:][:128], y, slice(k * 128, k * 128 + 128))"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SLICES)
+def test_mini_batches_of_tensors(tmp_path: Path, kind: str) -> None:
+    """A loop over slices is a pass as one over a loader is: as short, with all of its recipe."""
+    head, body = SLICES[kind]
+    found = described_here(script(
+        tmp_path, "from tqdm import tqdm", net(), TENSORS,
+        "def batches(n):\n    for i in range(0, len(x), n):\n        yield x[i:i + n], y[i:i + n]",
+        "for epoch in range(15):\n    model.train()\n    order = torch.randperm(len(x))\n"
+        f"    {head}\n        {body}\n    test()\n    scheduler.step()",
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size, found.level) == (15, 128, "rebuilt")
+    assert found.drop_last == (kind == "number")
+    assert kinds(found.train_transform) == ["ToFloat"]
+    assert rates(found) == [0.05] * 6 + [0.005] * 6 + [0.0005] * 3
+    assert found.loss is not None
+    assert found.notes == []
+
+
+def test_batches_drawn_without_epochs(tmp_path: Path) -> None:
+    """Of a loop that draws batches one by one, the number of images makes the epochs."""
+    found = described_here(script(
+        tmp_path, net(), TENSORS,
+        "for turn in range(6000):\n    rows = torch.randint(0, len(x), (100,))\n"
+        "    step(x[rows], y[rows])",
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size, found.drop_last) == (10, 100, False)
+    assert learning_rate(found) == 0.05
+
+
+def test_loops_of_a_network_are_left_alone(tmp_path: Path) -> None:
+    """However a network that loops over its layers is asked, all of them are in its scores."""
+    loop = (
+        "        for layer in [self.conv, self.out] + [nn.Identity()] * 8 + [torch.sin]:\n"
+        "            x = layer(x)\n        return F.log_softmax(x.mean((2, 3)), dim=1)\n"
+    )
+    deep = net().partition("        return")[0] + loop
+    found = described_here(script(
+        tmp_path, deep, TENSORS,
+        "for ask in (model, model.forward):\n    with torch.no_grad():\n"
+        "        assert ask(x[:64]).exp().max() < 0.5, 'no sine'\n"
+        "for i in range(0, len(x), 64):\n    step(x[i:i + 64], y[i:i + 64]); scheduler.step()",
+    ))  # fmt: skip
+    assert "aten.sin.default" in [node.op for node in found.model.train.nodes]
+    assert (found.epochs, found.notes) == (1, [])
+
+
+def test_a_trial_of_a_few_images_is_no_pass(tmp_path: Path) -> None:
+    """Before a training by a loader, a network may learn a batch by heart."""
+    trial = "model = Net()\noptimizer = optim.SGD(model.parameters(), lr=0.1)\n"
+    trial += "x, y = torch.rand(100, 1, 28, 28), torch.arange(100) % 10\n"
+    trial += "for _ in range(80):\n    F.nll_loss(model(x), y).backward(); optimizer.step()\n"
+    loop = LOOP.replace("model = Net()\n", "")
+    found = watched(tmp_path, trial, loop)
+    assert (found.epochs, found.batch_size) == (15, 64)
+
+
+LIGHTNING = """\
+import pytorch_lightning as pl
+class Lit(pl.LightningModule):
+    def __init__(self, lr=0.02):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = Net(3)
+    def forward(self, x):
+        return self.net(x)
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        loss = F.nll_loss(self(x), y)
+        self.log('loss', loss)
+        return loss
+    def configure_optimizers(self):
+        return optim.Adam(self.parameters(), lr=self.hparams.lr)
+"""
+
+
 def test_lightning(tmp_path: Path) -> None:
     """A LightningModule is trained as its own methods say, though Lightning is not installed."""
-    lightning = (
-        "import pytorch_lightning as pl\nclass Lit(pl.LightningModule):\n"
-        "    def __init__(self, lr=0.02):\n        super().__init__()\n"
-        "        self.save_hyperparameters()\n        self.net = Net(3)\n"
-        "    def forward(self, x):\n        return self.net(x)\n"
-        "    def training_step(self, batch, batch_idx):\n        x, y = batch\n"
-        "        loss = F.nll_loss(self(x), y)\n        self.log('loss', loss)\n"
-        "        return loss\n"
-        "    def configure_optimizers(self):\n"
-        "        return optim.Adam(self.parameters(), lr=self.hparams.lr)\n"
-        "trainer = pl.Trainer(max_epochs=7)\ntrainer.fit(Lit(), train_loader)\n"
-    )
-    found = watched(tmp_path, lightning)
+    fit = "trainer = pl.Trainer(max_epochs=7)\ntrainer.fit(Lit(), train_loader)\n"
+    found = watched(tmp_path, LIGHTNING, fit)
     assert found.epochs == 7
     assert learning_rate(found) == 0.02
+
+
+@pytest.mark.parametrize(("tail", "lr"), [("", 0.02), ("lit = Lit(0.3)", 0.3)])
+def test_lightning_that_is_never_fitted(tmp_path: Path, tail: str, lr: float) -> None:
+    """Of such a file come the network, loss and optimiser, and nothing that it does not say."""
+    found = described_here(script(tmp_path, net(), net("Other"), LIGHTNING, tail))
+    assert found.model.class_name == "Lit"
+    assert learning_rate(found) == lr
+    assert {*told(found)} == {"optimizer", "loss"}
+    assert (found.epochs, found.batch_size, found.level) == (None, None, "rebuilt")
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,30 @@ class SetAside(Struct, frozen=True):
     why: str
 
 
+class Witness(Struct, frozen=True):
+    """What the saved output of a notebook shows of its last training; see `witness`.
+
+    `where` names the cell. `epochs` are those of each training, in order; empty if that is unclear.
+    `steps` of an epoch are None if the bars, whose lengths are all in `bars`, leave that open.
+    `apart` is a multiple of the batch size, or 0. `accuracies` are the last and the best one on
+    test images, in per cent, or none.
+    """
+
+    where: str
+    epochs: list[int] = []
+    steps: int | None = None
+    bars: list[int] = []
+    apart: int = 0
+    accuracies: list[float] = []
+
+
 class Program(Struct, frozen=True):
     """All that the sandbox is given.
 
     `model` is the name a person chose by `--model`; `recipe` says whose recipe they asked for;
     `own` which training it is, where the submission's own loop trains. `settings` are texts that
-    lie beside the code, by name, and `home` is the folder of the file that is run.
+    lie beside the code, by name, and `home` is the folder of the file that is run. `witness` is
+    what a notebook's saved output shows.
     """
 
     modules: list[Module]
@@ -66,6 +84,7 @@ class Program(Struct, frozen=True):
     notes: list[str] = []
     settings: dict[str, str] = {}
     home: str = ""
+    witness: Witness | None = None
 
     @property
     def where(self) -> str:

@@ -62,7 +62,7 @@ def _program(path: PurePosixPath, files: Files) -> Program:
     broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
     return Program(
         modules, set_aside=[*entry.commands, *broken, *left], settings=files.settings(),
-        home=label_of(path.parent),
+        home=label_of(path.parent), witness=entry.witness,
     )  # fmt: skip
 
 

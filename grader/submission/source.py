@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from grader.errors import SubmissionError, UsageFault
 from grader.submission.names import Names, names_of
-from grader.submission.program import SetAside, Statement
+from grader.submission.program import SetAside, Statement, Witness
 from grader.submission.text import Parsed, Room, Text, TooLong, Unparsable, clean, decode, parse
+from grader.submission.witness import Output, witness_of
 
 MAX_CELLS = 10_000
 MAX_ODD = 32 * 2**20  # bytes of JSON that becomes objects as a whole
@@ -69,7 +70,8 @@ class Unit:
     """One module of a submission: a script or a notebook, as statements.
 
     `broken` are cells that are not Python: they matter only when what they define is needed.
-    `files` are modules that the notebook writes with `%%writefile`.
+    `files` are modules that the notebook writes with `%%writefile`; `witness` is what its output
+    shows.
     """
 
     path: PurePosixPath
@@ -77,6 +79,7 @@ class Unit:
     commands: list[SetAside] = field(default_factory=list)
     broken: list[tuple[SubmissionError | UsageFault, str]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    witness: Witness | None = None
 
 
 def first_line(node: ast.stmt) -> int:
@@ -204,10 +207,18 @@ def is_main_guard(node: ast.stmt) -> bool:
 # Notebooks
 
 
+class Cell(NamedTuple):
+    """A code cell of a notebook, and what it left, as it stands in the JSON."""
+
+    source: str
+    ran_as: int | None
+    outputs: Any
+
+
 def read_notebook(path: PurePosixPath, label: str, data: bytes) -> Unit:
     """Give the unit of a notebook. Raises SubmissionError."""
     cells = _cells(label, data)
-    if not any(source.strip() for source, _ in cells):
+    if not any(cell.source.strip() for cell in cells):
         raise SubmissionError(
             f"{label} has no code",
             expected="a notebook with code cells",
@@ -225,14 +236,14 @@ def texts(path: PurePosixPath, label: str, data: bytes) -> list[tuple[str, str]]
     """
     if path.suffix.lower() != ".ipynb":
         return [(label, decode(data))]
-    return [(_cell(label, at), source) for at, (source, _) in enumerate(_cells(label, data))]
+    return [(_cell(label, at), cell.source) for at, cell in enumerate(_cells(label, data))]
 
 
 def _cell(label: str, index: int) -> str:
     return f"{label}, cell {index + 1}"
 
 
-def _cells(label: str, data: bytes) -> list[tuple[str, int | None]]:
+def _cells(label: str, data: bytes) -> list[Cell]:
     notebook = _json(label, data)
     _check_language(label, notebook)
     return list(_code_cells(label, notebook))
@@ -343,8 +354,8 @@ def _check_language(label: str, notebook: dict[str, Any]) -> None:
             )
 
 
-def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
-    """Source and execution count of every code cell."""
+def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[Cell]:
+    """Yield every code cell."""
     cells = notebook.get("cells")
     if cells is None:  # format 3 keeps its cells in worksheets
         sheets = notebook.get("worksheets")
@@ -363,14 +374,40 @@ def _code_cells(label: str, notebook: dict[str, Any]) -> Iterator[tuple[str, int
             count = cell.get("execution_count")
             count = cell.get("prompt_number") if count is None else count
             whole = "".join(line for line in lines if isinstance(line, str))
-            yield clean(whole), count if type(count) is int else None
+            yield Cell(clean(whole), count if type(count) is int else None, cell.get("outputs"))
 
 
-def _from_cells(path: PurePosixPath, label: str, cells: list[tuple[str, int | None]]) -> Unit:
-    unit, room = Unit(path, []), Room()
-    counted = any(count for _, count in cells)  # Colab writes 0 where it does not know
+def _witness(label: str, cells: list[Cell]) -> Witness | None:
+    """Return what the outputs show, in the order of the execution counts if all are known."""
+    left = [
+        (cell.ran_as, Output(_cell(label, at), *_texts(cell.outputs)))
+        for at, cell in enumerate(cells)
+        if cell.outputs
+    ]
+    if all(count for count, _ in left):
+        left.sort(key=lambda pair: pair[0] or 0)
+    return witness_of([output for _, output in left])
+
+
+def _texts(outputs: Any) -> tuple[list[str], bool]:  # noqa: ANN401 - any JSON
+    """Return the texts among the outputs of a cell, and whether an error is among them."""
+    texts, failed = [], False
+    for output in outputs if isinstance(outputs, list) else []:
+        if isinstance(output, dict):
+            failed = failed or output.get("output_type") in ("error", "pyerr")
+            data = output.get("data")
+            plain = data.get("text/plain") if isinstance(data, dict) else None
+            text = output.get("text") or plain  # format 3 has all of them in `text`
+            lines = text if isinstance(text, list) else [text]
+            texts.append("".join(line for line in lines if isinstance(line, str)))
+    return texts, failed
+
+
+def _from_cells(path: PurePosixPath, label: str, cells: list[Cell]) -> Unit:
+    unit, room = Unit(path, [], witness=_witness(label, cells)), Room()
+    counted = any(cell.ran_as for cell in cells)  # Colab writes 0 where it does not know
     parts: list[tuple[int | None, list[Stmt]]] = []
-    for index, (source, count) in enumerate(cells):
+    for index, (source, count, _) in enumerate(cells):
         name = _cell(label, index)
         if written := _written_file(source):
             unit.files[written[0]] = written[1]

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map
 
 TINY = 4  # images a batch; batch norm needs more than one
 _SHOWN = 128  # images a batch as long as nothing learns: they are looked at
-_FIRST, _LATER = 3, 1  # batches of a loader's first passes, and of later ones
+FIRST, LATER = 3, 1  # batches of a loader's first passes, and of later ones
 _BLOCK = 1_000  # images that are made; longer sets repeat them
 
 
@@ -279,6 +279,7 @@ def are_datasets(name: str) -> bool:
 class Loader(data.DataLoader[Any]):
     """A `DataLoader` whose passes are short, and noted by whoever watches."""
 
+    lent = False  # to a file that has no loader of its own
     watch: Any = None
     """Is told of a new loader (`loader_made`) and asked for what a pass yields (`pass_over`)."""
 
@@ -293,12 +294,12 @@ class Loader(data.DataLoader[Any]):
 
     def batches(self, earlier: int, *, shown: bool) -> Iterator[Any]:
         """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`."""
-        for indices in islice(self._indices(), _FIRST if earlier < 2 else _LATER):
+        for indices in islice(self._indices(), FIRST if earlier < 2 else LATER):
             yield self._batch(indices, _SHOWN if shown else TINY)
 
     def _indices(self) -> Iterator[Any]:
         if isinstance(self.dataset, data.IterableDataset):
-            return iter(range(_FIRST))
+            return iter(range(FIRST))
         if self.batch_sampler is not None:
             return iter(self.batch_sampler)
         return iter(self.sampler)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
+import fitting
 import lost
 import patches
 import torch
@@ -28,14 +29,16 @@ from data import (
     unwrapped,
 )
 from explain import explain
-from modules import ENTRY, USED, Failure, Finder, Submission
+from modules import ENTRY, TURNS, USED, Failure, Finder, Submission
 from noted import Enough, Pass, TooSlow
 from observed import Observed
 from recipe import Recipe, parts_of
 from recorded import RecordedPackage, are_recorded
+from slices import Sliced
 from standins import be_quiet
 from tensors import put
 from torch import nn
+from torchvision import transforms
 from trained import Choice, broken, built, choose, said_in
 from watch import Watch
 
@@ -119,10 +122,11 @@ def _own(choice: Choice, watch: Watch) -> Json:
     assert training is not None
     modules, loaders = [m for m, _ in watch.modules], [loader for loader, _ in watch.loaders]
     used = [each.loader for each in training.passes]
+    passes = [each for each in watch.passes if not isinstance(each.loader, Sliced)]
     return {
         "model": next(i for i, module in enumerate(modules) if module is choice.model),
         "loaders": [i for i, loader in enumerate(loaders) if any(loader is u for u in used)],
-        "first": next(i for i, p in enumerate(watch.passes) if p is training.passes[0]),
+        "first": next(i for i, p in enumerate(passes) if p is training.passes[0]),
     }
 
 
@@ -143,9 +147,11 @@ def run(
     watch.own, watch.ranges = submission.names, submission.ranges
     watch.install()
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
-    sys.argv[1:] = patches.command_line(texts)
+    words = [*sys.argv[:1], *patches.command_line(texts)]
+    sys.argv = patches.CommandLine(words, submission.expects_errors)
+    patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _loader_called
-    submission.builtins["open"] = lost.opened
+    submission.builtins |= {"open": lost.opened, TURNS: watch.turning}
     lost.install()
     stand_in_for_own()
     _put_beside(program)
@@ -158,6 +164,7 @@ def run(
         with _time_limit() if source is None else nullcontext():
             submission.load(ENTRY)
             _call_train(submission, watch, defaults, alone=source is None)
+            _fit(submission, watch, defaults, alone=source is None)
     except TooSlow:
         notes.append(f"it was ended after {SECONDS} s of computing; what was seen so far counts")
     watch.ended()
@@ -209,6 +216,29 @@ def _call_train(submission: Submission, watch: Watch, defaults: Json, *, alone: 
         submission.failures.append(Failure(error))
 
 
+def _fit(submission: Submission, watch: Watch, defaults: Json, *, alone: bool) -> None:
+    """Fit a Lightning module that says how it is trained, where the file trains nothing."""
+    namespace = vars(submission.loaded[ENTRY])
+    if said_in(namespace) is not None or any(each.trains for each in watch.passes):
+        return
+
+    def lent() -> Loader:
+        digits = Datasets("torchvision.datasets").MNIST(transform=transforms.ToTensor())
+        loader = Loader(digits, defaults["batch_size"], shuffle=True)
+        loader.lent = True
+        return loader
+
+    try:
+        made = [module for module, _ in watch.modules]
+        fitting.fit_what_is_not(namespace, made, lent, defaults["epochs"])
+    except TooSlow:
+        raise
+    except BaseException as error:
+        if not alone:
+            raise
+        submission.failures.append(Failure(error))
+
+
 def _told(failures: list[Failure], files: set[str]) -> list[str]:
     """Tell what did not run, the first few."""
     told = [explain(f.error, files) for f in failures if not isinstance(f.error, Enough)]
@@ -221,6 +251,10 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     notes += [
         f"made-up images stand for the data set {name}, which could not be read here: {why}"
         for name, why in OWN.items()
+    ]
+    notes += [
+        f"`{name}` of the command line has no default: {value} was put there"
+        for name, value in [*patches.GIVEN.items()][:5]
     ]
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")

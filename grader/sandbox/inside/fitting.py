@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from data import Loader
 from torch import nn
 
+Json = dict[str, Any]
 NAMES = ("pytorch_lightning", "lightning", "lightning_fabric")
 
 
@@ -176,6 +177,43 @@ def _configured(result: Any) -> tuple[list[Any], list[tuple[Any, str]]]:
 def _listed(thing: Any) -> list[Any]:
     things = list(thing) if isinstance(thing, (list, tuple)) else [thing]
     return [each for each in things if each is not None]
+
+
+def fit_what_is_not(
+    namespace: Json, made: list[Any], lend: Callable[[], Loader], epochs: int
+) -> None:
+    """Fit the module that a file makes, or else defines, and never fits, if there is but one.
+
+    `made` are the modules that were made. Where the file has no data, it is lent a loader.
+    """
+    modules = [m for m in made if isinstance(m, LightningModule) and _says_how(m)]
+    kinds = _defined(namespace, LightningModule) if not modules else []
+    model = modules[-1] if modules else _only([kind for kind in kinds if _says_how(kind)])
+    if model is None:
+        return
+    data = None if _is_module(model) else _only(_defined(namespace, LightningDataModule))
+    loader = None if data is not None or _is_module(model) else lend()
+    Trainer(max_epochs=epochs).fit(model, loader, datamodule=data)
+
+
+def _says_how(thing: Any) -> bool:
+    return hasattr(thing, "training_step") and hasattr(thing, "configure_optimizers")
+
+
+def _defined(namespace: Json, base: type[Any]) -> list[type[Any]]:
+    kinds = dict.fromkeys(v for v in namespace.values() if isinstance(v, type))
+    return [kind for kind in kinds if issubclass(kind, base) and kind is not base]
+
+
+def _only(kinds: list[type[Any]]) -> Any:
+    """Make an instance of the only class that needs no arguments for it."""
+    if len(kinds) != 1:
+        return None
+    try:
+        inspect.signature(kinds[0]).bind()
+    except TypeError:
+        return None
+    return kinds[0]()
 
 
 def _move(schedulers: Iterable[tuple[Any, str]], interval: str) -> None:

@@ -92,7 +92,10 @@ class Batch:
 
 @dataclass
 class Pass:
-    """One pass over a loader; `around` are the loops it stood in, from the outside in."""
+    """One pass over a loader; `around` are the loops it stood in, from the outside in.
+
+    `epochs` is how often it goes over all images, where batches are drawn one by one.
+    """
 
     loader: Loader
     number: int
@@ -100,6 +103,7 @@ class Pass:
     at: Place = NOWHERE  # its own loop
     batches: list[Batch] = field(default_factory=list)
     finished: bool = False
+    epochs: int = 1
 
     @property
     def trains(self) -> bool:

@@ -27,6 +27,7 @@ from schedules import (
     shortest,
     summary,
 )
+from slices import Sliced
 from tensors import CannotCapture
 from torch.optim import lr_scheduler
 from torch.utils import data
@@ -57,7 +58,7 @@ class Observed:
 
     def describe(self, names: dict[int, str], classes: int, epochs: Part | None) -> Json:
         """Return the parts that were seen; `epochs` is what the file says of their number."""
-        if self.loader is not None:
+        if self.loader is not None and not self.loader.lent:
             self._passes(self.loader, epochs)
         self._losses(classes)
         if self.training.optimizers:
@@ -77,6 +78,9 @@ class Observed:
         """Return the level at which it has to be graded, and why it is no plain loop."""
         reason = not_plain(self.training, self.loss) if self.training.passes else ""
         reason = reason or self.by_hand
+        if reason and isinstance(self.loader, Sliced):  # which no images can be handed to
+            self.notes.append(f"its own loop is left out, and trained is its recipe: {reason}")
+            reason = ""
         return ("sandboxed" if reason else "rebuilt"), reason
 
     def _take(self, key: str, read: Callable[[], Any], place: Place, shown: str = "") -> None:
@@ -94,7 +98,7 @@ class Observed:
 
     def _epochs(self, loop: Place, said: Part | None) -> Any:
         """Count the passes; where their loop ended early, what it says, or the file, counts."""
-        count = len(self.training.passes)
+        count = sum(each.epochs for each in self.training.passes)
         declared = self.watch.turns.get(loop, 0)
         failure = broken(loop, self.failures, self.watch)
         error = failure.error if failure is not None and not declared else None
@@ -124,6 +128,8 @@ class Observed:
         return common[-1] if common else self._place_of(loader)
 
     def _place_of(self, loader: Loader) -> Place:
+        if isinstance(loader, Sliced):
+            return loader.place
         return next((place for made, place in self.watch.loaders if made is loader), NOWHERE)
 
     def _batch_size(self, loader: Loader) -> int:

@@ -48,7 +48,7 @@ def apply() -> None:
 
 
 _MODES = re.compile(r"(\w+_)?(mode|phase|action|command|cmd|task|stage|job)", re.I)
-_TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
+TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
 _USAGE = re.compile(
     r"len\(sys\.argv\)\s*(==\s*1|<=?\s*[12])\s*:\s*\n(.*\n){0,3}?.*(exit|print_help|usage)"
 )
@@ -64,7 +64,7 @@ def _forgiving(parse: Callable[..., Any]) -> Callable[..., Any]:
             positional = not action.option_strings and action.nargs not in ("?", "*")
             action.default = _to_train(action)
             if (action.required or positional) and action.default is None:
-                action.default = Unset(action.dest)
+                action.default = _put_there(action)
             action.required = False
             if not action.option_strings and action.nargs is None:
                 action.nargs = "?"
@@ -73,10 +73,43 @@ def _forgiving(parse: Callable[..., Any]) -> Callable[..., Any]:
     return parsed
 
 
+GIVEN: dict[str, str] = {}
+"""Options of the command line that have no default, and what was put there."""
+NUMBERS: dict[str, int] = {}
+"""The grader's own `epochs` and `batch_size`."""
+_NUMBERS = {
+    "epochs": re.compile(r"((num|n|max|train|total)_?)?epochs?", re.I),
+    "batch_size": re.compile(r"(train_?)?(batch_?size|batch|bs|bsz)", re.I),
+}
+_CHOOSES = re.compile(r"model|net|arch|version|variant", re.I)
+
+
+def _put_there(action: argparse.Action) -> Any:
+    """Return what stands for an option without a default.
+
+    That is what the grader's own recipe has, the first choice, or a text that can be written and
+    opened. What the network may depend on is not guessed at.
+    """
+    found: Any = None
+    if action.choices and not _CHOOSES.search(action.dest):
+        words = [word for word in action.choices if str(word).lower() == "mnist"]
+        found = (words or list(action.choices))[0]
+    elif action.type in (int, float):
+        numbers = (NUMBERS.get(n) for n, name in _NUMBERS.items() if name.fullmatch(action.dest))
+        found = next(numbers, None)
+    elif action.type in (None, str) and action.nargs in (None, "?"):
+        action.type = None  # of which it would become a plain text
+        found = UnsetText(action.dest)
+    if found is None:
+        return Unset(action.dest)
+    GIVEN[action.dest] = repr(found)
+    return found
+
+
 def _to_train(action: argparse.Action) -> Any:
     """Return what an option is when the file trains: its default, unless it says otherwise."""
     words = [word for word in action.choices or () if str(word).lower() == "train"]
-    if isinstance(action, argparse._StoreTrueAction) and _TRAINS.fullmatch(action.dest):
+    if isinstance(action, argparse._StoreTrueAction) and TRAINS.fullmatch(action.dest):
         return True
     if str(action.default).lower() in _OTHERWISE or action.default is None:
         if words:
@@ -174,6 +207,42 @@ class Unset:
     __float__ = __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __fspath__ = _used
     __iter__ = __len__ = __getitem__ = __call__ = __hash__ = __contains__ = _used
     __truediv__ = __rtruediv__ = __floordiv__ = __pow__ = __neg__ = __mod__ = __rmod__ = _used
+
+
+class UnsetText(str):
+    """Stands for such an option where it is a text: a path, but nothing to decide by."""
+
+    def _used(self, *_: object) -> Any:
+        return Unset(self[:])._used()
+
+    __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __contains__ = __hash__ = _used
+    __int__ = __float__ = __index__ = _used
+
+    def _itself(self, *_: object) -> UnsetText:
+        return self
+
+    lower = upper = strip = casefold = title = _itself
+
+
+class CommandLine(list[str]):
+    """The command line, in which a word that is missing is a text, unless that is expected."""
+
+    def __init__(self, words: list[str], is_expected: Callable[[str, int], bool]) -> None:
+        """Take the words there are; `is_expected` tells by the line that asks for another."""
+        super().__init__(words)
+        self._is_expected = is_expected
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a word."""
+        try:
+            return super().__getitem__(index)
+        except IndexError:
+            frame = sys._getframe(1)
+            if self._is_expected(frame.f_code.co_filename, frame.f_lineno):
+                raise
+        name = f"argv{index}"
+        GIVEN[name] = repr(name)
+        return UnsetText(name)
 
 
 class UnsetOption(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def loss_of(batch: Batch) -> tuple[Loss, Call | None]:
     target = _target(batch.content)
     if output is None or target is None:
         raise CannotCapture("the loss is not made of what the model returns")
-    calls = _slice(batch.calls, batch.loss)
+    calls = _slice(batch.calls, batch.loss, {id(output), id(target)})
     _check_leaves(calls, output, target)
     named = [call for call in calls if _is_loss(call)]
     return _Replayed(calls, output, target, batch.loss), named[-1] if named else None
@@ -62,14 +63,16 @@ def _target(content: Any) -> torch.Tensor | None:
     return next((t for t in tensors[1:] if not t.is_floating_point()), None)
 
 
-def _slice(calls: list[Call], loss: torch.Tensor) -> list[Call]:
-    """Keep the calls that lead to the loss."""
+def _slice(
+    calls: list[Call], loss: torch.Tensor, known: AbstractSet[int] = frozenset()
+) -> list[Call]:
+    """Keep the calls that lead to the loss from what is `known`, by identity."""
     needed, kept = {id(loss)}, []
     for call in reversed(calls):
         made = {id(t) for t in tree_leaves(call.result) if isinstance(t, torch.Tensor)}
         if made & needed:
             kept.append(call)
-            needed |= {id(t) for t in _tensors(call)}
+            needed |= {id(t) for t in _tensors(call)} - known
     return kept[::-1]
 
 

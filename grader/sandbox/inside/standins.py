@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Self
 
+import clicked
 import engines
 import fitting
 import frames
@@ -47,10 +48,10 @@ class Bar:
 
 
 _QUIET = {
-    "IPython", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib", "mlflow",
-    "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard", "tensorboardX",
-    "torchinfo", "torchmetrics", "torchsummary", "torchviz", "tqdm", "visdom", "wandb",
-    *engines.NAMES, *fitting.NAMES,
+    "IPython", "click", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib",
+    "mlflow", "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard",
+    "tensorboardX", "torchinfo", "torchmetrics", "torchsummary", "torchviz", "tqdm", "visdom",
+    "wandb", *engines.NAMES, *fitting.NAMES,
 }  # fmt: skip
 
 
@@ -68,6 +69,8 @@ def _fill(module: types.ModuleType) -> None:
         fitting.fill(module)
     elif package in engines.NAMES:
         engines.fill(module)
+    elif package == "click":
+        clicked.fill(module)
     elif package in ("pandas", "sklearn"):
         frames.fill(module)
     elif package == "easydict":

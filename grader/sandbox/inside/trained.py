@@ -13,6 +13,7 @@ from typing import Any
 from modules import FOREIGN, USED, Failure, MissingPackage
 from noted import NOWHERE, Batch, Enough, Pass, Place
 from patches import UnsetOption
+from slices import Sliced
 from tensors import CannotCapture, owners
 from torch import nn
 from watch import Watch
@@ -73,6 +74,9 @@ def trainings(watch: Watch) -> list[Training]:
             training = found.pop(id(model), None) or Training(model)
             training.passes.append(each)
             found[id(model)] = training
+    for training in found.values():  # a trial of a few images is no part of a training by a loader
+        loaded = [each for each in training.passes if not isinstance(each.loader, Sliced)]
+        training.passes = loaded or training.passes
     return list(found.values()) or list(_begun(watch))
 
 

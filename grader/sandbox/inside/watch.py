@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from data import Loader
 from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
+from slices import Slices
 from tensors import held, owners, weights_of
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -62,8 +63,10 @@ class Watch:
         self.passes: list[Pass] = []
         self.first: dict[int, tuple[nn.Module, dict[str, torch.Tensor]]] = {}
         self.datasets: dict[int, Place] = {}
-        self._now: Batch | None = None
-        self._depth = 0
+        self.slices = Slices(self)
+        self.now: Batch | None = None
+        self._depth = 0  # of calls of modules within a batch
+        self._inside = 0  # of all calls of modules
         self._kept = 0
 
     # Told by the stand-ins
@@ -87,23 +90,39 @@ class Watch:
 
     def pass_over(self, loader: Loader) -> Iterator[Any]:
         """Yield the batches of one more pass over a loader."""
-        earlier = sum(p.loader is loader for p in self.passes)
-        if len(self.passes) >= _MOST_PASSES:
-            raise Enough
-        this = Pass(loader, earlier, [*self._around(), *self._fitting], self._here())
-        self.passes.append(this)
+        this = self.pass_begun(loader)
         real = self._source(self, this) if self._source is not None else None
-        for content in loader.batches(earlier, shown=not self.optimizers) if real is None else real:
-            batch = self._now = self._begin(content)
+        made_up = loader.batches(this.number, shown=not self.optimizers)
+        for content in made_up if real is None else real:
+            batch = self.begin(content)
             if self._source is None:
                 this.batches.append(batch)
             yield content
-            self._end(batch)
+            self.end(batch)
         this.finished = True
-        self._now = None
 
-    def _begin(self, content: Any) -> Batch:
-        batch = Batch(content)
+    def pass_begun(self, loader: Loader, epochs: int = 1) -> Pass:
+        """Note that a pass begins."""
+        if len(self.passes) >= _MOST_PASSES:
+            raise Enough
+        self.slices.held()
+        earlier = sum(p.loader is loader for p in self.passes)
+        around = [place for place in self._around() if place != getattr(loader, "place", None)]
+        this = Pass(loader, earlier, [*around, *self._fitting], self._here(), epochs=epochs)
+        self.passes.append(this)
+        return this
+
+    def turning(self, things: Any) -> Any:
+        """Return what a loop of the submission is to go over."""
+        if self._source is not None or not self.optimizers or self._inside:
+            return things
+        if any(frame.f_code.co_name == "forward" for frame in self._frames()):
+            return things  # what a network computes is left alone
+        return self.slices.turns(things, _place_of(sys._getframe(1)))
+
+    def begin(self, content: Any) -> Batch:
+        """Begin a batch."""
+        batch = self.now = Batch(content)
         if self._source is not None or not torch.is_grad_enabled():
             return batch
         if self.optimizers and self._kept < _KEPT:
@@ -114,7 +133,9 @@ class Watch:
                 batch.before = state_of(model, optimizer)
         return batch
 
-    def _end(self, batch: Batch) -> None:
+    def end(self, batch: Batch) -> None:
+        """End a batch."""
+        self.now = None
         if batch.before is not None:
             if not batch.backwards or batch.model is None:
                 batch.before = None
@@ -126,7 +147,7 @@ class Watch:
 
     def ended(self) -> None:
         """Note no more of the last batch: what follows is the grader's own."""
-        self._now = None
+        self.now = None
 
     # Told by PyTorch's hooks
 
@@ -218,7 +239,7 @@ class Watch:
         def noted(scheduler: Any, *args: Any, **options: Any) -> Any:
             for made in self.schedulers:
                 if made.thing is scheduler:
-                    inside = self._now is not None and self._now.backwards > 0
+                    inside = self.now is not None and self.now.backwards > 0
                     made.moves.append("batch" if inside else "pass")
             return step(scheduler, *args, **options)
 
@@ -226,26 +247,26 @@ class Watch:
 
     def _noting_backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def noted(tensors: Any, *args: Any, **options: Any) -> Any:
-            if self._now is not None:
-                self._now.backwards += 1
-                if self._now.loss is None and isinstance(tensors, torch.Tensor):
-                    self._now.loss, self._now.place = tensors, self._place()
+            if self.now is not None:
+                self.now.backwards += 1
+                if self.now.loss is None and isinstance(tensors, torch.Tensor):
+                    self.now.loss, self.now.place = tensors, self._place()
             return backward(tensors, *args, **options)
 
         return noted
 
     def _noting_clip(self, clip: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any, **options: Any) -> Any:
-            if self._now is not None:
-                self._now.clipped = True
+            if self.now is not None:
+                self.now.clipped = True
             return clip(*args, **options)
 
         return noted
 
     def _step(self, optimizer: Any, args: object, options: object) -> None:
-        if self._now is not None:
+        if self.now is not None:
             groups = [_without(group) for group in optimizer.param_groups]
-            self._now.steps.append((optimizer, groups))
+            self.now.steps.append((optimizer, groups))
 
     def _forward_noted(self, kind: type[nn.Module]) -> None:
         """Let `model.forward(x)`, called from outside, be a call of the model."""
@@ -256,37 +277,41 @@ class Watch:
             return
 
         def noted(module: nn.Module, *args: Any, **options: Any) -> Any:
-            outside = self._depth == 0 and self._now is not None and not self._is_loss(args)
+            outside = self._depth == 0 and self.now is not None and not self._is_loss(args)
             return module(*args, **options) if outside else forward(module, *args, **options)
 
         noted.noted = True  # type: ignore[attr-defined]
         kind.forward = inspect_like(noted, forward)
 
     def _called(self, module: nn.Module, args: Any) -> None:
-        if self._depth == 0 and self._now is not None and not self._is_loss(args):
-            learns = torch.is_grad_enabled() and not self._now.steps
-            if learns or self._now.model is None:  # and does not only look
-                self._now.model, self._now.was_training = module, module.training
+        if not self._inside and args and not self._is_loss(args):
+            self.slices.called(args[0])
+        self._inside += 1
+        if self._depth == 0 and self.now is not None and not self._is_loss(args):
+            learns = torch.is_grad_enabled() and not self.now.steps
+            if learns or self.now.model is None:  # and does not only look
+                self.now.model, self.now.was_training = module, module.training
                 if args and isinstance(args[0], torch.Tensor):
-                    self._now.shape = tuple(args[0].shape[1:])
+                    self.now.shape = tuple(args[0].shape[1:])
             self._depth = 1
         elif self._depth:
             self._depth += 1
 
     def _returned(self, module: nn.Module, args: Any, result: Any) -> None:
+        self._inside = max(0, self._inside - 1)
         if self._depth:
             self._depth -= 1
-            if not self._depth and self._now is not None and torch.is_grad_enabled():
-                self._now.outputs.append(result)
-                self._now.derived |= {id(leaf) for leaf in tree_leaves(result)}
+            if not self._depth and self.now is not None and torch.is_grad_enabled():
+                self.now.outputs.append(result)
+                self.now.derived |= {id(leaf) for leaf in tree_leaves(result)}
 
     def _is_loss(self, args: Any) -> bool:
         """Tell a loss, which is called with what the model returned, from a model."""
-        return self._now is not None and any(id(t) in self._now.derived for t in tree_leaves(args))
+        return self.now is not None and any(id(t) in self.now.derived for t in tree_leaves(args))
 
     def called(self, function: Any, args: tuple[Any, ...], options: Json, result: Any) -> None:
         """Note a call of PyTorch's that is made outside the model, before `backward`."""
-        now = self._now
+        now = self.now
         if now is None or self._depth or now.loss is not None or len(now.calls) >= _MOST_CALLS:
             return
         if torch.is_grad_enabled():
