@@ -21,7 +21,7 @@ from grader.measure.changes import alike, exchanged, noisy
 from grader.measure.explain import VIEWS, cut_to, near_misses
 from grader.measure.laboratory import DRAWS, Laboratory, spread
 from grader.measure.places import Places, places_of
-from grader.measure.running import differs
+from grader.measure.running import Operation, differs, replaced
 from grader.measure.same import is_alike
 from grader.plan.arguments import name_of
 from grader.plan.drawing import IDLE, UNREAD, Drawing, lengths
@@ -190,9 +190,34 @@ def _picked(
             break
         share = count / max(_count(drawing, name, places), 1)
         share = max(share, values[average.map].numel() / max(value.numel(), 1))
-        if share <= LEAST_SHARE and len(sample) > 1 and bool(torch.isin(sample, value).all()):
+        if share > LEAST_SHARE or len(sample) < 2 or not bool(torch.isin(sample, value).all()):
+            continue
+        if not _chooses(laboratory, _frozen(drawing), name, average.map, few):
             shares.append(share)
     return min(shares)
+
+
+def _chooses(
+    laboratory: Laboratory, mode: str, name: str, later: str, picked: torch.Tensor
+) -> bool:  # fmt: skip
+    """Tell whether other numbers of a value would be in a later one, if they were larger or less.
+
+    As for the largest of each window. What is cut off has no say, whatever it is.
+    """
+    draw, found = laboratory.draw(DRAWS[1]), list[torch.Tensor]()
+
+    def hook(op: Operation) -> object:
+        result = op()
+        if op.node.name == name and isinstance(result, torch.Tensor):
+            noise = torch.randn_like(result) * 4 * result.abs().max()
+            changed = torch.where(torch.isin(result, picked), result, result + noise)
+            result = replaced(op.node, result, changed)
+        if op.node.name == later and isinstance(result, torch.Tensor):
+            found.append(result)
+        return result
+
+    laboratory.scores(mode, draw, hook)
+    return bool(found) and differs(found[0], laboratory.values(mode, draw)[later])
 
 
 def _count(drawing: Drawing, name: str, places: Places) -> int:

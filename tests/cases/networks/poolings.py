@@ -67,6 +67,9 @@ COUNTED: dict[str, Callable[[], Net]] = {
         lambda x: F.adaptive_avg_pool1d(x.flatten(2), 1)
     ),
     "in half the resolution first": lambda: on_map(lambda x: F.avg_pool2d(x, 2).mean((2, 3)), 26),
+    "of the largest in each window": lambda: on_map(lambda x: F.max_pool2d(x, 2).mean((2, 3)), 26),
+    "of the largest, borders left out": lambda: on_map(lambda x: F.max_pool2d(x, 2).mean((2, 3))),
+    "of the least in each window": lambda: on_map(lambda x: -F.max_pool2d(-x, 3).mean((2, 3)), 26),
     "before a linear layer": lambda: Net(
         lambda s, x: s.f(s.c(x).mean((2, 3))), c=conv(outputs=4), f=nn.Linear(4, 10)
     ),
