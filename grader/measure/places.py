@@ -65,11 +65,12 @@ def _centres(laboratory: Laboratory, mode: str, draw: Draw) -> Iterator[tuple[st
 def _runs(laboratory: Laboratory, mode: str, draw: Draw) -> list[dict[str, torch.Tensor]]:
     """Return the values for two images, and for these with each band changed.
 
-    All at once, where images neither mix nor stand anywhere but in the first dimension.
+    All at once, where images neither mix nor stand anywhere but in the first dimension, and the
+    same images have the same values wherever they stand: noise would be another one there.
     """
     few = draw.images[:2]
     changed = [_changed(few, axis, band, draw.seed) for axis in (0, 1) for band in range(_BANDS)]
-    batches = [few, *changed]
+    batches = [few, few, *changed]
 
     def numbers(images: torch.Tensor) -> dict[str, torch.Tensor]:
         return _numbers(laboratory, mode, laboratory.with_images(draw, images))
@@ -79,13 +80,13 @@ def _runs(laboratory: Laboratory, mode: str, draw: Draw) -> list[dict[str, torch
     if all(
         name in whole
         and len(whole[name]) == count * len(value)
-        and not differs(whole[name][: len(value)], value)
+        and not any(differs(piece, value) for piece in whole[name].chunk(count)[:2])
         for name, value in usual.items()
         if name in laboratory.of_images(mode)
     ):
         alike = [n for n in usual if n in whole and len(whole[n]) % count == 0]
         pieces = {name: whole[name].chunk(count) for name in alike}
-        return [usual, *({n: pieces[n][i] for n in alike} for i in range(1, count))]
+        return [usual, *({n: pieces[n][i] for n in alike} for i in range(2, count))]
     return [usual, *map(numbers, changed)]
 
 
