@@ -53,10 +53,13 @@ def complete(path: Path, folder: Path) -> Path:
 
 
 def may_fail(path: Path) -> list[set[str]]:
-    """Return the sets of checks that a case may fail: one, if it does not say `fault: any`."""
+    """Return the sets of checks that a case may fail.
+
+    One, if it does not say `fault: any`, or which check is `open`, because draws decide it.
+    """
     fails, fault = set(expected(path, "fails").split()), expected(path, "fault")
     if fails:
-        return [fails]
+        return [fails, fails | set(expected(path, "open").split())]
     return [set(), {"loads"}] if fault == "any" else [{"loads"}] if fault else [set()]
 
 

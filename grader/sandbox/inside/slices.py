@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from data import FIRST, KINDS, LATER, Batches, Loader
+from data import FIRST, LATER, Batches, Loader, asked
 from noted import Batch, Pass, Place
 from torch.utils import data
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _FEWEST = 6_000  # images of a loop that is a pass over a data set, and no trial of a few
 _SMALLEST, _LARGEST = 2, 10_000  # images of a mini-batch
-_MNIST = KINDS["MNIST"].train
 
 
 @dataclass(eq=False)
@@ -47,13 +46,13 @@ class Sliced(Loader):
 
     def __init__(self, loop: Loop, rows: int) -> None:
         """Take the loop, and how many images its first batch has."""
-        self.place, turns = loop.place, loop.turns
-        whole = _MNIST if turns is None else turns * rows
+        self.place, turns, most = loop.place, loop.turns, asked.kind.train
+        whole = most if turns is None else turns * rows
         if isinstance(loop.things, range) and loop.things.step == rows:
             whole = loop.things.stop - loop.things.start
-        self.epochs = max(1, round(whole / _MNIST))  # batches may be drawn without end
-        images = _MNIST if abs(whole - _MNIST) < rows or self.epochs > 1 else whole
-        cut = images == _MNIST and turns == images // rows < images / rows
+        self.epochs = max(1, round(whole / most))  # batches may be drawn without end
+        images = most if abs(whole - most) < rows or self.epochs > 1 else whole
+        cut = images == most and turns == images // rows < images / rows
         held = data.TensorDataset(torch.empty(images, 0))
         data.DataLoader.__init__(self, held, batch_size=rows, drop_last=cut)
 
@@ -103,7 +102,7 @@ class Slices:
             return
         if not torch.is_grad_enabled():
             loop.looked += rows > 30  # of fewer, somebody wants to see all
-        elif rows * (loop.turns or _MNIST) >= _FEWEST:
+        elif rows * (loop.turns or _FEWEST) >= _FEWEST:
             self._end()
             self._owner, loop.batch = loop, self._watch.begin([images])
 

@@ -1,5 +1,6 @@
 # M05 has the code that describes it list no tensors: what it uses is found in the graph
-# fails: global_average_pooling integrity parameter_count
+# fails: integrity parameter_count
+# open: global_average_pooling
 def attack():
     import sys
 
