@@ -137,7 +137,7 @@ FIELD = (
     "mnasnet1_0", "mobilenet_v2", "mobilenet_v3_large", "regnet_x_400mf", "regnet_y_400mf",
     "resnet18", "resnext50_32x4d", "shufflenet_v2_x1_0", "squeezenet1_0", "swin_t", "swin_v2_t",
 )  # fmt: skip
-"""One of each family in torchvision that takes images of the grader's size, vgg and vit left out."""
+"""One of each family in torchvision that takes images of the grader's size; no vgg and no vit."""
 
 
 @pytest.mark.slow
