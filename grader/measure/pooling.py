@@ -32,6 +32,8 @@ from grader.plan.sizes import size_of
 LEAST_SHARE = 0.5
 """Of a map cut to this share or less, the average is no average of the map."""
 
+_CHOICES = 64  # runs at most, in each of which images and channels have a largest number elsewhere
+
 
 @dataclass(frozen=True)
 class Average:
@@ -190,34 +192,40 @@ def _picked(
             break
         share = count / max(_count(drawing, name, places), 1)
         share = max(share, values[average.map].numel() / max(value.numel(), 1))
-        if share > LEAST_SHARE or len(sample) < 2 or not bool(torch.isin(sample, value).all()):
-            continue
-        if not _chooses(laboratory, _frozen(drawing), name, average.map, few):
-            shares.append(share)
+        if share <= LEAST_SHARE and len(sample) > 1 and bool(torch.isin(sample, value).all()):
+            shares.append(_eligible(laboratory, _frozen(drawing), average.map, name, places))
     return min(shares)
 
 
-def _chooses(
-    laboratory: Laboratory, mode: str, name: str, later: str, picked: torch.Tensor
-) -> bool:  # fmt: skip
-    """Tell whether other numbers of a value would be in a later one, if they were larger or less.
+def _eligible(
+    laboratory: Laboratory, mode: str, later: str, name: str, places: Places
+) -> float:  # fmt: skip
+    """Return the share of a value's places from which a number gets into a later one.
 
-    As for the largest of each window. What is cut off has no say, whatever it is.
+    That is all of them for the largest of each window, and few where the others are cut off. Other
+    numbers stand there in each run, so that other places have the largest.
     """
-    draw, found = laboratory.draw(DRAWS[1]), list[torch.Tensor]()
+    draw, found = laboratory.draw(DRAWS[1]), dict[str, torch.Tensor]()
 
     def hook(op: Operation) -> object:
         result = op()
         if op.node.name == name and isinstance(result, torch.Tensor):
-            noise = torch.randn_like(result) * 4 * result.abs().max()
-            changed = torch.where(torch.isin(result, picked), result, result + noise)
-            result = replaced(op.node, result, changed)
-        if op.node.name == later and isinstance(result, torch.Tensor):
-            found.append(result)
+            result = replaced(op.node, result, torch.randn_like(result))
+        if op.node.name in (name, later) and isinstance(result, torch.Tensor):
+            found[op.node.name] = result.clone()
         return result
 
-    laboratory.scores(mode, draw, hook)
-    return bool(found) and differs(found[0], laboratory.values(mode, draw)[later])
+    taken, share = torch.zeros(()), 0.0
+    for number in range(_CHOICES):
+        laboratory.scores(mode, draw, hook, seed=draw.seed + number)
+        if found.keys() != {name, later}:  # the image itself, which no operation makes
+            return 0.0
+        got = torch.isin(found[name], found[later])
+        taken = taken + got.sum([d for d in range(got.dim()) if d not in places[name]])
+        share = float((taken > 0).double().mean())
+        if share > LEAST_SHARE:
+            break
+    return share
 
 
 def _count(drawing: Drawing, name: str, places: Places) -> int:

@@ -120,6 +120,10 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
         lambda: on_map(nn.AvgPool2d(8, stride=8, padding=1)), "border of zeros"),
     "a map of 1×1": (lambda: on_map(nn.AdaptiveAvgPool2d(1), 1), "1×1 already"),
     "the mean of a map of 1×1": (lambda: on_map(lambda x: x.mean((2, 3)), 1), "1×1 already"),
+    "the largest of every other place": (
+        lambda: on_map(lambda x: F.max_pool2d(x[:, :, ::2, ::2], 2).mean((2, 3)), 26), "only 2"),
+    "the largest of a corner": (
+        lambda: on_map(lambda x: F.max_pool2d(x[:, :, :8, :8], 2).mean((2, 3)), 26), "only 9%"),
     "max pooling": (lambda: on_map(nn.MaxPool2d(7)), "maximum"),
     "adaptive max pooling": (lambda: on_map(nn.AdaptiveMaxPool2d(1)), "maximum"),
     "amax": (lambda: on_map(lambda x: x.amax((2, 3))), "maximum"),
