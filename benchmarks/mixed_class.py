@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.class_run import NETWORK  # noqa: E402 - the path comes first
 from tests.downloads import Student, canvas, in_zip, moodle, zipped  # noqa: E402
-from tests.test_class import comparable, found  # noqa: E402
+from tests.test_class import command, comparable, found  # noqa: E402
 from tests.test_session import rubric  # noqa: E402
 
 ATTACKS = ROOT / "tests" / "cases" / "attacks"
@@ -117,12 +117,9 @@ def students(first: int, count: int) -> list[Student]:
     ]
 
 
-def command(folder: Path, base: Path, *options: str) -> list[str]:
-    """Return the command that grades the folder, with results and store below `base`."""
-    return [
-        sys.executable, "-m", "grader.cli", "class", str(folder), f"--out={base / 'out'}",
-        f"--store={base / 'store'}", *options,
-    ]  # fmt: skip
+def places(base: Path) -> tuple[Path, Path]:
+    """Return where results and kept trainings go."""
+    return base / "out", base / "store"
 
 
 def graded(words: list[str], kills: int = 0) -> float:
@@ -193,7 +190,7 @@ def main() -> None:
         expected = make(handed_in)
         easy = f"--rubric={rubric(base, accuracy='50')}"
         print(f"{len(expected)} submissions")
-        took = graded(command(handed_in, base / "whole", easy))
+        took = graded(command(handed_in, *places(base / "whole"), easy))
         print(f"undisturbed: {took:.0f} s; wrong: {wrong(base / 'whole', expected) or 'nothing'}")
         began = time.perf_counter()
         harder = rubric(base, accuracy="50", dropout="20")
@@ -204,13 +201,13 @@ def main() -> None:
         )
         print(f"regraded with other points: {time.perf_counter() - began:.1f} s")
         rubric(base, accuracy="50")
-        took = graded(command(handed_in, base / "killed", easy), asked.kills)
+        took = graded(command(handed_in, *places(base / "killed"), easy), asked.kills)
         differs = differing(base / "kept", base / "killed")
         print(f"killed {asked.kills} times: {took:.0f} s; differing: {differs or 'nothing'}")
         if asked.cluster:
             with loopback() as address:
                 options = (easy, f"--scheduler={address}")
-                took = graded(command(handed_in, base / "cluster", *options))
+                took = graded(command(handed_in, *places(base / "cluster"), *options))
             differs = differing(base / "kept", base / "cluster")
             print(f"on a cluster: {took:.0f} s; differing: {differs or 'nothing'}")
 

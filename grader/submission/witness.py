@@ -207,11 +207,10 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def notes_on(program: Program, recipe: Recipe, samples: int) -> list[str]:
-    """Say where a plan's recipe for so many `samples` differs from what the notebook shows.
+    """Say where a plan's recipe differs from what the notebook shows, and which accuracy it shows.
 
-    And which accuracy it shows.
-
-    Nothing is said where somebody chose another network or recipe than the notebook trains.
+    An epoch of the plan has so many `samples`. Nothing is said where somebody chose another network
+    or recipe than the notebook trains.
     """
     seen = program.witness
     if seen is None or program.model is not None or program.recipe == "default":

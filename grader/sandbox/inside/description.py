@@ -204,10 +204,17 @@ def _call_train(submission: Submission, watch: Watch, defaults: Json, *, alone: 
     function = namespace.get("train")
     if name is None or watch.passes or not inspect.isfunction(function):
         return
-    try:
+    with _failing(submission, alone=alone):
         model = namespace[name] = built(namespace[name], name)
         parts = parts_of(namespace, submission.bound, declared=True)
         Training(function, model, parts, namespace, defaults, watch).run()
+
+
+@contextmanager
+def _failing(submission: Submission, *, alone: bool) -> Iterator[None]:
+    """Let an error end this `alone`, as it ends a statement of the file; or let it through."""
+    try:
+        yield
     except TooSlow:
         raise
     except BaseException as error:
@@ -223,20 +230,14 @@ def _fit(submission: Submission, watch: Watch, defaults: Json, *, alone: bool) -
         return
 
     def lent() -> Loader:
-        digits = Datasets("torchvision.datasets").MNIST(transform=transforms.ToTensor())
-        loader = Loader(digits, defaults["batch_size"], shuffle=True)
+        images = asked.images(transform=transforms.ToTensor())
+        loader = Loader(images, defaults["batch_size"], shuffle=True)
         loader.lent = True
         return loader
 
-    try:
+    with _failing(submission, alone=alone):
         made = [module for module, _ in watch.modules]
         fitting.fit_what_is_not(namespace, made, lent, defaults["epochs"])
-    except TooSlow:
-        raise
-    except BaseException as error:
-        if not alone:
-            raise
-        submission.failures.append(Failure(error))
 
 
 def _told(failures: list[Failure], files: set[str]) -> list[str]:

@@ -1,0 +1,61 @@
+"""Lightning is read as far as it trains one network; other frameworks are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.describing import described_here
+from tests.reading import net, refusal, script, write
+from tests.watching import learning_rate, told, watched
+
+LIGHTNING = """\
+import pytorch_lightning as pl
+class Lit(pl.LightningModule):
+    def __init__(self, lr=0.02):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = Net(3)
+    def forward(self, x):
+        return self.net(x)
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        loss = F.nll_loss(self(x), y)
+        self.log('loss', loss)
+        return loss
+    def configure_optimizers(self):
+        return optim.Adam(self.parameters(), lr=self.hparams.lr)
+"""
+
+
+def test_lightning(tmp_path: Path) -> None:
+    """A LightningModule is trained as its own methods say, though Lightning is not installed."""
+    fit = "trainer = pl.Trainer(max_epochs=7)\ntrainer.fit(Lit(), train_loader)\n"
+    found = watched(tmp_path, LIGHTNING, fit)
+    assert found.epochs == 7
+    assert learning_rate(found) == 0.02
+
+
+@pytest.mark.parametrize(("tail", "lr"), [("", 0.02), ("lit = Lit(0.3)", 0.3)])
+def test_lightning_that_is_never_fitted(tmp_path: Path, tail: str, lr: float) -> None:
+    """Of such a file come the network, loss and optimiser, and nothing that it does not say."""
+    found = described_here(script(tmp_path, net(), net("Other"), LIGHTNING, tail))
+    assert found.model.class_name == "Lit"
+    assert learning_rate(found) == lr
+    assert {*told(found)} == {"optimizer", "loss"}
+    assert (found.epochs, found.batch_size, found.level) == (None, None, "rebuilt")
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [("from tensorflow import keras\nmodel = keras.Sequential([keras.layers.Dense(10)])", "Keras"),
+     ("from keras.models import Sequential\nmodel = Sequential()", "Keras"),
+     ("from fastai.vision.all import *\nlearn = cnn_learner(dls, resnet18)", "fastai"),
+     ("import flax.linen as nn\nclass Net(nn.Module):\n    pass", "Flax")],
+)  # fmt: skip
+def test_other_frameworks_are_named(tmp_path: Path, head: str, word: str) -> None:
+    """A submission for another framework is told that this assignment asks for PyTorch."""
+    message = refusal(write(tmp_path, "work.py", head)).message
+    assert "asks for PyTorch" in message
+    assert word in message or "TensorFlow" in message

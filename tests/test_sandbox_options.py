@@ -1,0 +1,62 @@
+"""Options that a file takes from its command line, where none is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.describing import described_here
+from tests.reading import TRAIN, net, script
+from tests.watching import DATA, LOOP, TEST
+
+OPTIONS = {
+    "argparse": (
+        "p = argparse.ArgumentParser()\np.add_argument('data')\n"
+        "p.add_argument('--out', type=str, required=True)\n"
+        "p.add_argument('--set', choices=['cifar', 'mnist'], required=True)\n"
+        "p.add_argument('--num-epochs', type=int, required=True)\nargs = p.parse_args()\n"
+        "os.makedirs(os.path.join(args.out, 'x'), exist_ok=True)\n"
+        "assert args.set == 'mnist'\nEPOCHS = args.num_epochs\n",
+        ["num_epochs` of the command line has no default: 12 was", "data`", "out`", "set`"],
+    ),
+    "argv": (
+        "try:\n    EPOCHS = int(sys.argv[2])\nexcept IndexError:\n    EPOCHS = 12\n"
+        "args = argparse.Namespace(data=sys.argv[1])\nprint(sys.argv[1] + '/MNIST')\n",
+        ["argv1` of the command line has no default: 'argv1' was put there"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_options_without_a_default(tmp_path: Path, kind: str) -> None:
+    """The file is run with something in their places, and each of them is told."""
+    head, told = OPTIONS[kind]
+    data = DATA.replace("'data'", "args.data")
+    found = described_here(script(
+        tmp_path, "import argparse, os, sys", net(), TRAIN + TEST, head, "SIZE = 64", data, LOOP,
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (12, 64)
+    assert [note for note in told if note not in " ".join(found.notes)] == []
+    assert len(found.notes) == len(told)
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_commands_of_click(tmp_path: Path, group: bool) -> None:
+    """A function under click's options is called with them, or with what stands for them."""
+    body = DATA.replace("SIZE", "batch_size") + LOOP.replace("EPOCHS", "epochs")
+    main = (
+        "@{0}.command()\n@click.option('--epochs', '-e', default=5)\n"
+        "@click.option('--batch-size', 'batch_size', type=int, required=True)\n"
+        "@click.option('--cuda/--no-cuda', default=True)\n"
+        "@click.option('--set', type=click.Choice(['MNIST', 'CIFAR10']), default='MNIST')\n"
+        "@click.argument('folder')\ndef train_it(folder, set, cuda, batch_size, epochs):\n"
+        + "".join(f"    {x}\n" for x in body.splitlines())
+    ).format("cli" if group else "click")
+    head = "@click.group()\ndef cli():\n    pass\n" if group else ""
+    found = described_here(script(
+        tmp_path, "import click", net(), TRAIN + TEST, head, main,
+        "cli()" if group else "train_it()",
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (5, 128)
+    assert [note.split()[0] for note in found.notes] == ["`batch_size`", "`folder`"]
