@@ -30,9 +30,17 @@ ALLOWED = {
     # Measuring runs the networks that the training runs, and takes its first step.
     "measure": {"measure", "training", "plan", "datasets", "errors", "process", "scratch"},
     "datasets": {"datasets", "errors"},
-    "checks": {"checks", "record", "rubric"},
+    "checks": {"checks", "record", "rubric", "statistics"},
     "similarity": {"similarity", "submission", "errors", "escape"},
-    "reports": {"reports", "escape", "record", "rubric", "events", "similarity.findings"},
+    "reports": {
+        "reports",
+        "escape",
+        "record",
+        "rubric",
+        "events",
+        "leaderboard",
+        "similarity.findings",
+    },
 }
 
 
