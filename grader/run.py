@@ -323,7 +323,7 @@ class Run:
             classes = len(request.rubric.data.classes)
             mask = request.salt.mask(content, number, classes, facts.symmetries)
             return request.salt.seed(content, number), mask
-        first = request.seed if request.seed is not None else _seed(content)
+        first = request.seed if request.seed is not None else runs.first_seed(content)
         return runs.seed_of(first, number), None
 
     def _keeping(self, job: Job, plan: Plan) -> pool.Keeping:
@@ -475,11 +475,6 @@ def _environment() -> dict[str, str]:
     }
     machine = {"system": platform.platform(), "cores": str(os.cpu_count())}
     return versions | machine | {"python": platform.python_version()}
-
-
-def _seed(content_sha256: str) -> int:
-    """Return the plan's own seed: what computes the same is trained alike, on any machine."""
-    return int(content_sha256[:8], 16)
 
 
 def _taken(number: int, event: Taken) -> str:

@@ -26,6 +26,11 @@ from grader.record import Problem, Stage, Training, TrainingRun, percent
 from grader.rubric import Limits
 
 
+def first_seed(content_sha256: str) -> int:
+    """Return the plan's own seed: what computes the same is trained alike, on any machine."""
+    return int(content_sha256[:8], 16)
+
+
 def seed_of(first: int, number: int) -> int:
     """Return the seed of a run, counted from 1: `first` itself, and others made from it."""
     if number == 1:
