@@ -1,4 +1,4 @@
-"""Are masked trainings as good as plain ones, and is a seed that was hunted worth anything?
+"""Compare masked trainings with plain ones, and a seed that was hunted with others.
 
     python benchmarks/masked.py train --jobs 2       # hours on two cores; goes on where it ended
     python benchmarks/masked.py report
@@ -8,7 +8,7 @@ two-sided permutation test. *Hunted*: a network near the limit is changed a litt
 dropout, by a thousandth of itself) until a plan's own seed is lucky; the luckiest plan is then
 trained under other salts, as in official runs.
 
-`plans DIR` writes the plans, for a machine where nothing can be captured; `--plans DIR` reads them.
+`plans --plans FILE` writes them, for a machine where nothing can be captured; `train` reads them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from grader import runs
-from grader.plan import schema
+from grader.plan import arguments, schema
 from grader.plan.content import content_of
 from grader.salt import Salt
 
@@ -104,17 +104,18 @@ def captured() -> dict[str, list[Planned]]:
     }
 
 
-def _nudged(planned: Planned, number: int) -> Planned:
+def _nudged(planned: Planned, nudge: int) -> Planned:
     """Change each dropout by so many thousandths of itself."""
 
     def changed(graph: schema.Graph) -> schema.Graph:
         nodes = [
-            msgspec.structs.replace(node, args=[node.args[0], node.args[1] * (1 + number / 1000),
-                                                *node.args[2:]])
-            if "dropout" in node.op
+            arguments.with_argument(
+                node, "p", arguments.number(node, "p", 0.5) * (1 + nudge / 1000)
+            )
+            if arguments.name_of(node) == "dropout"
             else node
             for node in graph.nodes
-        ]  # fmt: skip
+        ]
         return msgspec.structs.replace(graph, nodes=nodes)
 
     model = planned.plan.model
