@@ -252,15 +252,14 @@ def main() -> None:
     if options.command == "report":
         print(*report(logged(options.log)), sep="\n")
         return
-    kept = options.plans if options.plans and options.plans.exists() else None
+    if options.command == "plans":
+        options.plans.write_bytes(msgspec.json.encode(captured()))
+        return
     plans = (
-        msgspec.json.decode(kept.read_bytes(), type=dict[str, list[Planned]])
-        if kept
+        msgspec.json.decode(options.plans.read_bytes(), type=dict[str, list[Planned]])
+        if options.plans
         else captured()
     )
-    if options.command == "plans":
-        options.plans.write_bytes(msgspec.json.encode(plans))
-        return
     seeds = range(1, SEEDS + 1)
     masked = [("masked", p, run, n) for run in seeds for p in plans["masked"] for n in (None, 0)]
     home: list[tuple[str, Planned, int, int | None]] = [
