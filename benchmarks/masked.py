@@ -87,6 +87,8 @@ class Planned(msgspec.Struct, frozen=True):
 
 def captured() -> dict[str, list[Planned]]:
     """Return the plans of both parts."""
+    from torch import nn
+
     from benchmarks.networks import NETWORKS
     from benchmarks.plans import seed_plan
     from grader.datasets.files import load
@@ -95,7 +97,10 @@ def captured() -> dict[str, list[Planned]]:
     images = load().train_images[:4_000]
 
     def planned(name: str, epochs: int) -> Planned:
-        plan = _slower(seed_plan(NETWORKS[name](), 128, epochs), _SLOWER.get(name, 1.0))
+        network = nn.Sequential(
+            NETWORKS[name](), nn.LogSoftmax(1)
+        )  # which the seed's loss asks for
+        plan = _slower(seed_plan(network, 128, epochs), _SLOWER.get(name, 1.0))
         return Planned(name, plan, measure_once(plan, images, 1, 60_000).symmetries)
 
     near = planned(NEAR, NEAR_EPOCHS)
