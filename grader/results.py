@@ -27,7 +27,9 @@ PARTIAL = "partial"
 _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
 DESCRIBED = ".described.json"
 """The record of a class run as it stood before the training, from which another one may go on."""
-_WRITTEN = ("plan.json", "weights*.safetensors", DESCRIBED)
+ANSWERS = "answers.json"
+"""What the weights answer to the test images, as reports found out."""
+_WRITTEN = ("plan.json", "weights*.safetensors", DESCRIBED, ANSWERS)
 
 
 class _Whose(msgspec.Struct):
