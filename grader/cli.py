@@ -36,6 +36,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
   grade class DIR                       a folder of submissions, or a download of them
   grade regrade DIR --rubric FILE       new verdicts from kept results, in seconds
+  grade report DIR --report NAME        kept results, as other systems read them
   grade similar DIR                     what the submissions of a class share
   grade store list                      results of trainings that are kept
   grade compare A B                     two submissions beside each other
@@ -88,6 +89,7 @@ def run(arguments: list[str]) -> int:
         "compare": compare,
         "doctor": doctor,
         "regrade": regrade,
+        "report": report,
         "similar": similar,
         "store": store,
     }
@@ -176,7 +178,8 @@ def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
         return []
     if value is True:
         return [option.name]
-    return [f"{option.name}={value.absolute() if isinstance(value, Path) else value}"]
+    each = value if isinstance(value, list) else [value]
+    return [f"{option.name}={v.absolute() if isinstance(v, Path) else v}" for v in each]
 
 
 def _grade_parser() -> _Parser:
@@ -227,6 +230,31 @@ def regrade(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
     print(render(changes))
+    return 0
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Write the results in a folder as other systems read them; nothing is graded or run."""
+    parser = _Parser("grade report", description=report.__doc__)
+    parser.add_argument("folder", metavar="DIR", type=path, help="what --out named, or one of it")
+    for option in OPTIONS:
+        if option.name in ("--report", "--rubric", "--data-dir"):
+            required = option.name == "--report"
+            parser.add_argument(option.name, **option.arguments, required=required)
+    values = parser.parse_args(arguments)
+    from grader import rubric as rubrics
+    from grader.errors import GradingError, UsageFault
+    from grader.escape import safe
+    from grader.reporting import Wanted, found
+
+    try:
+        rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
+        wanted = Wanted(tuple(values.report), rubric, values.folder, values.data_dir)
+        for written in wanted.write(found(values.folder)):
+            print(safe(str(written)))
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
     return 0
 
 

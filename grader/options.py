@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grader.reports.registry import FORMATS
+
 DEFAULT_OUT = "grades"
 
 
@@ -139,5 +141,10 @@ OPTIONS = (
         "--runs", metavar="N", type=_runs,
         help="train from N seeds and judge their mean, or as many as the rubric says; as many at "
         "once as there are cores (default: what the rubric says, which is 1)",
+    ),
+    _option(
+        "--report", metavar="NAME", action="append", choices=tuple(FORMATS),
+        help="also write the results as another system reads them: " + ", ".join(FORMATS)
+        + " (docs/reports.md); several are possible",
     ),
 )  # fmt: skip

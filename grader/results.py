@@ -21,6 +21,7 @@ from grader import record as records
 from grader.errors import GraderFault
 from grader.files import unwritten
 from grader.record import Record, Submission
+from grader.reports.registry import FOLDER
 from grader.submission import bounds
 
 PARTIAL = "partial"
@@ -121,7 +122,8 @@ def _replaced(folder: Path, record: Record) -> Path:
     for pattern in _WRITTEN:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    for below in (PARTIAL, FOLDER):
+        shutil.rmtree(folder / below, ignore_errors=True)
     return folder
 
 

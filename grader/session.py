@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -21,9 +21,10 @@ from grader.files import write_atomically
 from grader.interruptions import INTERRUPTIONS
 from grader.items import CheckItem
 from grader.record import Check, Record
+from grader.reporting import Wanted
 from grader.reports import class_table, progress, terminal
+from grader.reports.given import Graded as Result
 from grader.request import Request
-from grader.rubric import Rubric
 from grader.run import Run
 from grader.sandbox import doctor
 from grader.submissions import INTAKE, unpacker
@@ -125,10 +126,11 @@ class Graded:
 class Grading:
     """Registered as a plugin for one run; knows each submission by its key, a single one by ""."""
 
-    def __init__(self, config: pytest.Config, graded: dict[str, Graded], rubric: Rubric) -> None:
+    def __init__(self, config: pytest.Config, graded: dict[str, Graded], wanted: Wanted) -> None:
         self.config = config
         self.graded = graded
-        self.rubric = rubric
+        self.wanted = wanted
+        self.rubric = wanted.rubric
         self.quiet = config.get_verbosity() < 0
         self._done: set[str] = set()
 
@@ -140,6 +142,10 @@ class Grading:
             rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
             write_readably(sys.stdout)
             files.verify(rubric.data, option("data_dir"))
+            wanted = Wanted(
+                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir")
+            )
+            wanted.check()
             if option("scheduler"):
                 cluster.check(option("scheduler"), dict(option("resources") or ()))
             if option("official"):
@@ -156,7 +162,7 @@ class Grading:
             }  # fmt: skip
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
-        grading = cls(config, graded, rubric)
+        grading = cls(config, graded, wanted)
         config.stash[INTERRUPTIONS].note = grading.note_stop
         return grading
 
@@ -334,6 +340,16 @@ class Grading:
             elif not self.quiet and not self.is_class:
                 path = graded.run.begin() / "record.json"
                 terminalreporter.write_line(f"record: {safe(str(path))}")
+        for line in self._reported([graded for graded in judged if graded.unsaved is None]):
+            terminalreporter.write_line(line)
+
+    def _reported(self, saved: list[Graded]) -> Iterator[str]:
+        """Write the results in other formats, and say where they are."""
+        try:
+            for path in self.wanted.write([Result(g.run.record, g.run.begin()) for g in saved]):
+                yield f"report: {safe(str(path))}"
+        except GraderFault as fault:
+            yield str(fault)
 
     def _remarks(self, width: int, *, color: bool) -> str:
         intake = self.config.stash[INTAKE]

@@ -32,7 +32,7 @@ ALLOWED = {
     "datasets": {"datasets", "errors"},
     "checks": {"checks", "record", "rubric"},
     "similarity": {"similarity", "submission", "errors", "escape"},
-    "reports": {"reports", "escape", "record", "rubric", "events", "similarity.findings"},
+    "reports": {"reports", "errors", "escape", "record", "rubric", "events", "similarity.findings"},
 }
 
 

@@ -1,0 +1,38 @@
+"""What a report says of a check, a problem and an accuracy, in plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grader.record import Check, Problem, Record
+
+
+def details(told: Check | Problem) -> Iterator[tuple[str, str]]:
+    """Return what was expected, found, where, and what to try, as far as it is not said already."""
+    shown = {"expected": told.expected, "found": told.found, "where": told.where, "try": told.help}
+    yield from ((label, text) for label, text in shown.items() if text and text != told.message)
+
+
+def lines(told: Check | Problem) -> list[str]:
+    """Return the message, and the details below it."""
+    message = [told.message] if told.message else []
+    return message + [f"{label}: {text}" for label, text in details(told)]
+
+
+def untold(record: Record) -> Problem | None:
+    """Return the problem of a record, where no check that failed says it."""
+    told = [check.message for check in record.checks if check.outcome == "failed"]
+    problem = record.problem
+    return problem if problem is not None and problem.message not in told else None
+
+
+def why_unscored(record: Record) -> str:
+    """Return why a record has no score that counts, or nothing where it has one."""
+    if record.status == "interrupted":
+        return "the run was stopped"
+    if record.status == "running":
+        return "the run has not ended"
+    if record.score is None:
+        usage = record.problem is not None and record.problem.fault == "usage"
+        return "the grader was used wrongly" if usage else "the grader failed"
+    return "only some checks were made" if record.status == "partial" else ""
