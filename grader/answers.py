@@ -43,28 +43,32 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def answers_of(
-    networks: Sequence[Network], rubric: Rubric, data_dir: Path | None = None
-) -> list[Answers | str]:
-    """Return what the weights of each network's first training answer, or why nothing, in words.
+    network: Network, others: Sequence[Network], rubric: Rubric, data_dir: Path | None = None
+) -> Answers | str:
+    """Return what the weights of a network's first training answer, or why nothing, in words.
 
-    Of networks whose answers are not kept, all are asked in one process, within the bounds that the
-    rubric sets for an epoch. Raises UsageFault where the data set cannot be read, and GraderFault
-    where answers cannot be kept.
+    If that is not kept, the network is asked, and in the same process all `others` that have to
+    be, each within the bounds that the rubric sets for an epoch. Raises UsageFault where the data
+    set cannot be read, and GraderFault where answers cannot be kept.
     """
-    found = [_known(record, folder, rubric) for record, folder in networks]
-    asked = [number for number, known in enumerate(found) if known is None]
-    if asked:
-        test_images(rubric.data, data_dir)  # raises what the process would die of
-    replies = _replies([_question(*networks[number]) for number in asked], rubric, data_dir)
-    for number, reply in zip(asked, replies, strict=True):
-        record, folder = networks[number]
-        found[number] = reply.answers or reply.why
+    known = _known(*network, rubric)
+    if known is None:
+        _ask([each for each in (network, *others) if _known(*each, rubric) is None], rubric, data_dir)
+        known = _known(*network, rubric)
+    assert known is not None  # there are answers now, or a reason for none
+    return known
+
+
+def _ask(networks: Sequence[Network], rubric: Rubric, data_dir: Path | None) -> None:
+    """Ask networks, and keep what they answer."""
+    test_images(rubric.data, data_dir)  # raises what the process would die of
+    questions = [_question(record, folder) for record, folder in networks]
+    for (record, folder), reply in zip(networks, _replies(questions, rubric, data_dir), strict=True):
         if reply.answers is not None:
             kept = _Kept(record.plan_sha256, _weights_of(record), reply.answers)
             write_atomically(folder / ANSWERS, msgspec.json.encode(kept))
         else:
             _failed[_weights_of(record)] = reply.why
-    return [each or "" for each in found]
 
 
 def _weights_of(record: Record) -> str:

@@ -59,8 +59,8 @@ def _results(record: Record, rubric: Rubric) -> list[RenderableType]:
     if problem is not None and problem.message not in [check.message for check in failed]:
         parts += _problem(problem)
     if record.accuracy is not None:
-        parts += [Item(*line) for line in _accuracy_lines(record.accuracy, rubric.limits)]
-    parts.append(Text(_score_line(record), style="bold"))
+        parts += [Item(*line) for line in accuracy_lines(record.accuracy, rubric.limits)]
+    parts.append(Text(score_line(record), style="bold"))
     return parts
 
 
@@ -116,7 +116,7 @@ def _details(told: Check | Problem) -> Iterator[RenderableType]:
             yield Item(f"  {label}", text, indent=12)
 
 
-def _score_line(record: Record) -> str:
+def score_line(record: Record) -> str:
     """Return the points; where checks were left out, of how many points."""
     if record.score is None:
         return f"score: none, because {_why_none(record)}"
@@ -156,7 +156,7 @@ def _found(check: Check) -> str:
     return f"{check.message}: {check.found}" if check.found else check.message
 
 
-def _accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, str]]:
+def accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, str]]:
     """Say how sure the runs are: a verdict near the limit may turn out differently next time."""
     low, high = accuracy.interval
     runs = accuracy.runs
