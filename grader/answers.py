@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from grader import process, scratch
-from grader.datasets.files import test_images
+from grader.datasets.files import images_of_test
 from grader.errors import GraderFault
 from grader.events import Answers
 from grader.files import write_atomically
@@ -24,7 +24,7 @@ from grader.results import ANSWERS
 from grader.rubric import Rubric
 from grader.training.answers import Question, Reply
 
-__all__ = ["answers_of", "test_images"]
+__all__ = ["answers_of", "images_of_test"]
 
 _WEIGHTS = "weights.safetensors"
 _OUTPUT = 200 << 20  # bytes of all answers together
@@ -53,7 +53,9 @@ def answers_of(
     """
     known = _known(*network, rubric)
     if known is None:
-        _ask([each for each in (network, *others) if _known(*each, rubric) is None], rubric, data_dir)
+        _ask(
+            [each for each in (network, *others) if _known(*each, rubric) is None], rubric, data_dir
+        )
         known = _known(*network, rubric)
     assert known is not None  # there are answers now, or a reason for none
     return known
@@ -61,9 +63,11 @@ def answers_of(
 
 def _ask(networks: Sequence[Network], rubric: Rubric, data_dir: Path | None) -> None:
     """Ask networks, and keep what they answer."""
-    test_images(rubric.data, data_dir)  # raises what the process would die of
+    images_of_test(rubric.data, data_dir)  # raises what the process would die of
     questions = [_question(record, folder) for record, folder in networks]
-    for (record, folder), reply in zip(networks, _replies(questions, rubric, data_dir), strict=True):
+    for (record, folder), reply in zip(
+        networks, _replies(questions, rubric, data_dir), strict=True
+    ):
         if reply.answers is not None:
             kept = _Kept(record.plan_sha256, _weights_of(record), reply.answers)
             write_atomically(folder / ANSWERS, msgspec.json.encode(kept))
@@ -77,16 +81,27 @@ def _weights_of(record: Record) -> str:
 
 def _known(record: Record, folder: Path, rubric: Rubric) -> Answers | str | None:
     """Return what is kept, or why there can be none; None if the network has to be asked."""
-    if record.training is None:
-        return "nothing was trained in this run"
-    if not record.training.finished or record.model is None:
-        return "the training did not get to its end, and left no weights"
+    if why := _untrained(record):
+        return why
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         kept = msgspec.json.decode((folder / ANSWERS).read_bytes(), type=_Kept)
         if (kept.plan_sha256, kept.weights_sha256) == (record.plan_sha256, _weights_of(record)):
             return kept.answers
     if record.data.sha256 != rubric.data.digest:
         return f"it was trained on {record.data.title}, and the rubric is for {rubric.data.title}"
+    return _damaged(record, folder) or _failed.get(_weights_of(record))
+
+
+def _untrained(record: Record) -> str:
+    if record.training is None:
+        return "nothing was trained in this run"
+    if not record.training.finished or record.model is None:
+        return "the training did not get to its end, and left no weights"
+    return ""
+
+
+def _damaged(record: Record, folder: Path) -> str:
+    """Say which file is not the one that the record is about."""
     for name, digest in (("plan.json", record.plan_sha256), (_WEIGHTS, _weights_of(record))):
         try:
             content = (folder / name).read_bytes()
@@ -94,11 +109,12 @@ def _known(record: Record, folder: Path, rubric: Rubric) -> Answers | str | None
             return f"{name} is no longer beside the record"
         if hashlib.sha256(content).hexdigest() != digest:
             return f"{name} is not the one that this run wrote"
-    return _failed.get(_weights_of(record))
+    return ""
 
 
 def _question(record: Record, folder: Path) -> Question:
-    assert record.training is not None and record.model is not None  # else it is not asked
+    assert record.training is not None  # else it is not asked
+    assert record.model is not None
     place = folder.resolve()
     return Question(
         str(place / "plan.json"), str(place / _WEIGHTS), record.training.seed,
@@ -124,11 +140,9 @@ def _in_one_process(
     questions: Sequence[Question], rubric: Rubric, data_dir: Path | None
 ) -> Iterator[Reply]:
     """Yield one reply at least; the last is why there is none, where there are fewer than asked."""
-    seconds = rubric.seconds.epoch
     arguments = [msgspec.json.encode(rubric.data).decode()]
     arguments += [str(data_dir.resolve())] if data_dir else []
     command = process.python("-m", "grader.training.answers", *arguments)
-    deadline = time.monotonic() + seconds
     with (
         scratch.folder("grader-answers-") as home,
         process.child(
@@ -137,20 +151,21 @@ def _in_one_process(
         ) as child,
     ):  # fmt: skip
         child.feed(b"".join(msgspec.json.encode(question) + b"\n" for question in questions))
-        buffer, replied = b"", 0
+        buffer, replied, last = b"", 0, time.monotonic()
+        until = lambda: last + rubric.seconds.epoch  # noqa: E731 - as it stands when it is asked
         try:
-            for chunk in child.chunks(lambda: deadline):
+            for chunk in child.chunks(until):
                 *lines, buffer = (buffer + chunk).split(b"\n")
                 for line in lines:
                     yield msgspec.json.decode(line, type=Reply)
-                    replied, deadline = replied + 1, time.monotonic() + seconds
+                    replied, last = replied + 1, time.monotonic()
         except process.Stopped as stopped:
             yield Reply(why=f"its network took too much: {stopped}")
             return
         if replied < len(questions):
-            last = (child.stderr.strip().splitlines() or ["nothing was printed"])[-1]
+            said = (child.stderr.strip().splitlines() or ["nothing was printed"])[-1]
             raise GraderFault(
                 "the answering process died", expected="an answer to each question",
-                found=f"status {child.returncode}: {last[:500]}", where="grader.training.answers",
+                found=f"status {child.returncode}: {said[:500]}", where="grader.training.answers",
                 help="run it again; if it happens again, report the last line",
             )  # fmt: skip

@@ -161,6 +161,7 @@ AnyEvent = (
     | Failed
 )
 
+
 class Wrong(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """A wrong answer to the test image `number`, counted from 0: its label, and the class given.
 

@@ -34,7 +34,13 @@ ALLOWED = {
     "similarity": {"similarity", "submission", "errors", "escape"},
     # What networks answer is found out by a process of its own.
     "reports": {
-        "reports", "errors", "escape", "record", "rubric", "events", "similarity.findings",
+        "reports",
+        "errors",
+        "escape",
+        "record",
+        "rubric",
+        "events",
+        "similarity.findings",
         "answers",
     },
 }

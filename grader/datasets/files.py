@@ -98,7 +98,7 @@ def some(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Images:
     return _images(dataset, (_array(_start(folder, file, dataset), file) for file in firsts))
 
 
-def test_images(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Bytes:
+def images_of_test(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Bytes:
     """Read and check the test images alone, and raise what `load` would raise."""
     folder = _folder(dataset, data_dir)
     file = _files(dataset)[2]

@@ -52,6 +52,13 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
+    "html": Format("submission", "grader.reports.html.report", "a page with everything there is"),
+    "dashboard": Format(
+        "class", "grader.reports.html.dashboard", "a page of the class, and `html` of each"
+    ),
+    "anonymous": Format(
+        "class", "grader.reports.html.anonymous", "the page of the class without names"
+    ),
     "gradescope": Format(
         "submission", "grader.reports.gradescope", "results.json of a Gradescope autograder"
     ),

@@ -87,8 +87,9 @@ def answers(
     from grader.training.augment import augment
     from grader.training.loop import TEST_BATCH, Run
 
-    some = {"train_images": data.train_images[:_SOME], "train_labels": data.train_labels[:_SOME]}
-    run = Run(plan, seed, replace(data, **some), lambda event: None)
+    images, labels = data.train_images[:_SOME], data.train_labels[:_SOME]
+    some = replace(data, train_images=images, train_labels=labels)
+    run = Run(plan, seed, some, lambda event: None)
     run.network.load(state)
     run.start(0)  # it settles by what the network is computed, as the training did
     run.network.eval()

@@ -12,7 +12,8 @@ from grader.reports.layers import QUIET, field_text, kind_text, shape_text
 _MOST = 120  # blocks that are drawn
 _WIDTH, _LEFT, _GAP = 312, 4, 26
 _TRACK, _TRACKS = 12, 10  # for what is read from further above, beside the blocks
-_HIGH, _CHIPS, _LINE = 50, 22, 46  # of a block, of its line of chips, and characters in that
+_HIGH, _CHIPS = 50, 22  # of a block, and of its line of chips
+_LINE, _KIND = 34, 30  # characters on that line, and beside what a block sees
 _SIDE = 34  # of the picture of an image
 
 
@@ -71,6 +72,11 @@ class Block:
         return "sees all" if found == "all" else f"sees {found}"
 
     @property
+    def has_line(self) -> bool:
+        """Whether there is a line below the kind: for chips, or because the kind is long."""
+        return bool(self.chips) or len(self.kind) > _KIND
+
+    @property
     def chips(self) -> list[tuple[int, int, str]]:
         """What follows it: x, width and words."""
         made, x, left = [], 54, _LINE
@@ -115,7 +121,7 @@ def diagram(facts: Facts, image: Sequence[int]) -> Diagram:
     y = 34
     for block in shown:
         y += _GAP
-        block.y, block.high = y, _HIGH + _CHIPS * bool(block.chips)
+        block.y, block.high = y, _HIGH + _CHIPS * block.has_line
         block.seen = _seen(block.first, image)
         y += block.high
     tracks = _tracks(shown)
@@ -152,7 +158,12 @@ def _seen(layer: Layer, image: Sequence[int]) -> tuple[float, float, float, floa
     high, wide = (
         _SIDE * min(side, whole) / whole for side, whole in zip(sides, image[-2:], strict=True)
     )
-    return round((_SIDE - wide) / 2, 1), round((_SIDE - high) / 2, 1), round(wide, 1), round(high, 1)
+    return (
+        round((_SIDE - wide) / 2, 1),
+        round((_SIDE - high) / 2, 1),
+        round(wide, 1),
+        round(high, 1),
+    )
 
 
 def _straight(blocks: list[Block], image: str) -> Iterator[Edge]:

@@ -40,6 +40,8 @@ def page(template: str, *, script: str = "", **values: Any) -> bytes:  # noqa: A
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     policy += f"; script-src 'sha256-{digest}'" * bool(script)
     made = _ENVIRONMENT.get_template(template).render(
-        policy=policy, script=Markup(code), **values  # noqa: S704 - a file of ours
+        policy=policy,
+        script=Markup(code),  # noqa: S704 - a file of ours
+        **values,
     )
     return made.encode("utf-8", "replace")

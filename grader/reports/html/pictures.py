@@ -22,7 +22,9 @@ def picture(image: npt.NDArray[np.uint8]) -> str:
     colour = 0 if pixels.ndim == 2 else 2  # grey, or red, green and blue
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # each without a filter
-    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows, 9)) + _chunk(b"IEND", b"")
+    chunks = (
+        _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows, 9)) + _chunk(b"IEND", b"")
+    )
     return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunks).decode()
 
 

@@ -10,20 +10,21 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _COLOURS = {
     name: f"#0{number:x}0a0b"
     for number, name in enumerate(("ink", "muted", "line", "accent", "second", "good", "bad"), 1)
 }
 _INK, _MUTED, _LINE, _ACCENT, _SECOND, _GOOD, _BAD = _COLOURS.values()
-_SETTINGS = {
-    "svg.fonttype": "none", "font.size": 9.0, "axes.linewidth": 0.8,
+_SETTINGS: dict[Any, Any] = {  # matplotlib's type has a literal for each of its 300 names
+    "svg.fonttype": "none", "font.size": 9.5, "axes.linewidth": 0.8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": _LINE,
     "axes.labelcolor": _MUTED, "axes.titlecolor": _INK, "axes.titlesize": 10.0,
     "axes.titleweight": "bold", "axes.titlelocation": "left", "text.color": _INK,
@@ -33,6 +34,7 @@ _SETTINGS = {
     "legend.frameon": False, "legend.fontsize": 9.0, "legend.handlelength": 1.4,
 }  # fmt: skip
 _MARKED = 40  # points from which on a line has no dots
+_TICKS = (90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.6, 0.3, 0.1, 0.03, 0.01)  # per cent wrong
 _LEAST = 0.01  # per cent wrong: one image of MNIST's, where a logarithm needs more than none
 
 
@@ -67,11 +69,7 @@ def accuracies(
         _epochs(axes, "accuracy", max(map(len, [train, *tests])))
         axes.set_yscale("log")
         axes.invert_yaxis()
-        low, high = sorted(axes.get_ylim())
-        ticks = [t for t in (90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.6, 0.3, 0.1, 0.03, 0.01)
-                 if low <= t <= high]  # fmt: skip
-        axes.set_yticks(ticks, [f"{100 - tick:g}%" for tick in ticks])
-        axes.minorticks_off()
+        _as_accuracies(axes.yaxis, axes.get_ylim())
         axes.legend()
 
     return _plot(draw, "Accuracy", "Accuracy after each epoch; the table has the figures")
@@ -88,15 +86,17 @@ def rates(epochs: Sequence[float], values: Sequence[float]) -> Markup:
         dots = "o" if len(values) == 1 else ""
         axes.plot(epochs, values, color=_SECOND, marker=dots, markersize=4)
         _epochs(axes, "rate", max(1, math.ceil(max(epochs))))
-        axes.set_ylim(bottom=0, top=1.08 * max(max(values), 1e-9))
+        axes.set_ylim(bottom=0, top=1.08 * max(*values, 1e-9))
 
-    return _plot(draw, "Learning rate", f"Learning rate, between {min(values):g} and {max(values):g}")
+    return _plot(
+        draw, "Learning rate", f"Learning rate, between {min(values):g} and {max(values):g}"
+    )
 
 
 def certainty(
     judged: float, interval: tuple[float, float], limit: float, runs: Sequence[float]
 ) -> Markup:
-    """Plot an accuracy, its 95 % interval, the accuracies of its runs, and the limit, in per cent."""
+    """Plot an accuracy with its 95 % interval, its runs, and the limit, all in per cent."""
 
     def draw(axes: Axes) -> None:
         low, high = interval
@@ -139,26 +139,96 @@ def fields(names: Sequence[str], sizes: Sequence[int], subject: int, image: int)
         shown = names if len(names) <= 12 else [""] * len(names)
         axes.set_xticks(list(places), list(shown), rotation=40, ha="right", rotation_mode="anchor")
         axes.set(ylim=(0, 1.15 * image), ylabel="pixels")
-        axes.grid(visible=False, axis="x")
+        axes.grid(visible=False)
 
     words = ", ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True))
     return _plot(draw, "", f"Receptive fields in pixels: {words[:1000]}", height=2.6)
 
 
-def histogram(values: Sequence[float], title: str, unit: str, limit: float | None = None) -> Markup:
-    """Plot how many submissions have which value."""
+def scores(values: Sequence[float], most: float) -> Markup:
+    """Plot how many submissions have how many points, of `most`."""
 
     def draw(axes: Axes) -> None:
-        axes.hist(values, bins=min(12, max(4, len(values) // 2)), color=_ACCENT, alpha=0.8, rwidth=0.92)
-        if limit is not None:
-            axes.axvline(limit, color=_GOOD, linestyle="--", linewidth=1.2, label=f"asked for: {limit:g}")
-            axes.legend()
-        axes.set(xlabel=unit, ylabel="submissions")
-        axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.grid(visible=False, axis="x")
+        _bars(axes, values, [most * n / 20 for n in range(21)])
+        axes.set(xlabel="points", xlim=(-0.01 * most, 1.01 * most))
 
-    words = f"{title}: {len(values)} submissions, from {min(values):g} to {max(values):g} {unit}"
-    return _plot(draw, title, words)
+    words = f"Scores of {len(values)} submissions, from {min(values):g} to {max(values):g}"
+    return _plot(draw, "Scores", words)
+
+
+def spread(accuracies: Sequence[float], limit: float) -> Markup:
+    """Plot how many submissions reached which accuracy, in per cent; scaled as `accuracies`."""
+
+    def draw(axes: Axes) -> None:
+        wrong = _wrong(accuracies)
+        low, high = math.log10(min(wrong) / 1.3), math.log10(max(wrong) * 1.3)
+        _bars(axes, wrong, [10 ** (low + (high - low) * n / 16) for n in range(17)])
+        if limit < 100:
+            asked = f"asked for: {limit:g}%"
+            axes.axvline(100 - limit, color=_GOOD, linestyle="--", linewidth=1.2, label=asked)
+            axes.legend()
+        axes.set(xscale="log", xlabel="accuracy")
+        _as_accuracies(axes.xaxis, axes.get_xlim())
+        axes.invert_xaxis()
+
+    low, high = min(accuracies), max(accuracies)
+    words = f"Accuracies of {len(accuracies)} submissions, from {low:.2f}% to {high:.2f}%"
+    return _plot(draw, "Accuracies", words)
+
+
+def _bars(axes: Axes, values: Sequence[float], bins: Sequence[float]) -> None:
+    axes.hist(values, bins=bins, color=_ACCENT, alpha=0.8, rwidth=0.9)
+    axes.set_ylabel("submissions")
+    axes.locator_params(axis="y", integer=True, nbins=6)
+    axes.grid(visible=False, axis="x")
+
+
+def _as_accuracies(axis: Axis, limits: tuple[float, float]) -> None:
+    """Let an axis of per cent that are wrong show the accuracies."""
+    low, high = sorted(limits)
+    ticks = [tick for tick in _TICKS if low <= tick <= high]
+    axis.set_ticks(ticks, [f"{100 - tick:g}%" for tick in ticks])
+    axis.minorticks_off()
+
+
+def trade_off(
+    parameters: Sequence[int], accuracies: Sequence[float], front: Sequence[int],
+    limits: tuple[int, float],
+) -> Markup:  # fmt: skip
+    """Plot accuracy against parameters; `front` are places of those that none is better than."""
+
+    def draw(axes: Axes) -> None:
+        least, asked = limits
+        axes.axvline(least, color=_LINE, linestyle="--", linewidth=1.2)
+        axes.axhline(100 - asked, color=_LINE, linestyle="--", linewidth=1.2)
+        axes.scatter(parameters, _wrong(accuracies), s=22, color=_ACCENT, alpha=0.6, linewidths=0)
+        best = sorted((parameters[place], _wrong(accuracies)[place]) for place in front)
+        if best:
+            sizes, wrong = zip(*best, strict=True)
+            axes.step(sizes, wrong, where="post", color=_GOOD, linewidth=1.4)
+            axes.scatter(sizes, wrong, s=30, color=_GOOD, linewidths=0)
+        axes.set(xscale="log", xlabel="accuracy")
+        _as_accuracies(axes.xaxis, axes.get_xlim())
+        axes.invert_xaxis()
+
+    low, high = min(accuracies), max(accuracies)
+    words = f"Accuracies of {len(accuracies)} submissions, from {low:.2f}% to {high:.2f}%"
+    return _plot(draw, "Accuracies", words)
+
+
+def _bars(axes: Axes, values: Sequence[float], bins: Sequence[float]) -> None:
+    axes.hist(values, bins=bins, color=_ACCENT, alpha=0.8, rwidth=0.9)
+    axes.set_ylabel("submissions")
+    axes.locator_params(axis="y", integer=True, nbins=6)
+    axes.grid(visible=False, axis="x")
+
+
+def _as_accuracies(axis: Axis, limits: tuple[float, float]) -> None:
+    """Let an axis of per cent that are wrong show the accuracies."""
+    low, high = sorted(limits)
+    ticks = [tick for tick in _TICKS if low <= tick <= high]
+    axis.set_ticks(ticks, [f"{100 - tick:g}%" for tick in ticks])
+    axis.minorticks_off()
 
 
 def trade_off(
@@ -178,10 +248,7 @@ def trade_off(
             axes.scatter(*zip(*best, strict=True), s=30, color=_GOOD, linewidths=0)
         axes.set(xscale="log", yscale="log", xlabel="parameters")
         axes.invert_yaxis()
-        low, high = sorted(axes.get_ylim())
-        ticks = [t for t in (90, 50, 20, 10, 5, 2, 1, 0.6, 0.3, 0.1) if low <= t <= high]
-        axes.set_yticks(ticks, [f"{100 - tick:g}%" for tick in ticks])
-        axes.minorticks_off()
+        _as_accuracies(axes.yaxis, axes.get_ylim())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
     words = f"Accuracy and parameters of {len(parameters)} submissions; the table has the figures"

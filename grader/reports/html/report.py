@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 from markupsafe import Markup
 
-from grader.answers import answers_of, test_images
+from grader.answers import answers_of, images_of_test
 from grader.escape import escaped
-from grader.record import Check, Facts, Record
+from grader.record import Accuracy, Check, Facts, Record
 from grader.reports import told
 from grader.reports.advice import advice
 from grader.reports.given import Graded, Results
@@ -26,6 +26,7 @@ from grader.reports.terminal import accuracy_lines, score_line
 from grader.rubric import Limits, Rubric
 
 _DIGITS = 60  # wrong answers that are shown
+_PAIRS = 8  # of classes that are taken for each other
 _POINTS = 400  # of a plot
 _LIMIT_AT = 75  # per cent of a gauge's width at which its limit stands
 
@@ -78,6 +79,7 @@ class Mistakes:
     wrong: int
     digits: Sequence[Digit]
     confusion: Sequence[Sequence[int]]
+    pairs: Sequence[tuple[str, str, int]]
     largest: int
     others: bool
 
@@ -95,8 +97,9 @@ def render(graded: Graded, results: Results) -> bytes:
     mistakes = _mistakes(graded, results)
     return page(
         "report.html", record=record, rubric=rubric, tone=tone, word=word, failed=failed,
-        score=score_line(record), said=_sentence(record, failed), details=told.details,
-        untold=told.untold(record), gauges=_gauges(record, rubric), network=_network(record, rubric),
+        score=score_line(record) if tone == "open" else "", said=_sentence(record, failed),
+        details=told.details, untold=told.untold(record),
+        gauges=_gauges(record, rubric), network=_network(record, rubric),
         training=_training(record, graded.folder, rubric), certainty=_certainty(record, rubric),
         mistakes=mistakes if isinstance(mistakes, Mistakes) else None,
         why_no_mistakes=mistakes if isinstance(mistakes, str) else "",
@@ -129,11 +132,13 @@ def _gauges(record: Record, rubric: Rubric) -> list[Gauge]:
     limits, made = rubric.limits, []
     outcomes = {check.id: check.outcome for check in record.checks}
     if record.accuracy is not None and "test_accuracy" in outcomes:
-        made.append(_accuracy_gauge(record, limits, outcomes["test_accuracy"]))
+        made.append(_accuracy_gauge(record.accuracy, limits, outcomes["test_accuracy"]))
+    parameters = record.model.parameters if record.model else None
+    epochs = record.recipe.epochs if record.recipe else None
     for name, title, value, limit in (
-        ("parameter_count", "Parameters", record.model and record.model.parameters, limits.parameters),
-        ("epoch_budget", "Epochs", record.recipe and record.recipe.epochs, limits.epochs),
-    ):  # fmt: skip
+        ("parameter_count", "Parameters", parameters, limits.parameters),
+        ("epoch_budget", "Epochs", epochs, limits.epochs),
+    ):
         if value is not None and name in outcomes:
             made.append(Gauge(
                 title, f"{value:,}", f"fewer than {limit:,}", _share(value, limit), outcomes[name]
@@ -141,14 +146,11 @@ def _gauges(record: Record, rubric: Rubric) -> list[Gauge]:
     return made
 
 
-def _accuracy_gauge(record: Record, limits: Limits, outcome: str) -> Gauge:
-    accuracy = record.accuracy
-    assert accuracy is not None
+def _accuracy_gauge(accuracy: Accuracy, limits: Limits, outcome: str) -> Gauge:
     most = accuracy.tested * (1 - limits.accuracy / 100)
-    words = f"at least {limits.asked}%: {int(most + 1e-6):,} wrong of {accuracy.tested:,}"
-    value = f"{accuracy.judged:.2f}%"
+    words = f"{accuracy.errors:,} wrong of {accuracy.tested:,}; at most {int(most + 1e-6):,}"
     return Gauge(
-        "Test accuracy", value, f"{accuracy.errors:,} wrong; {words}",
+        "Test accuracy", f"{accuracy.judged:.2f}%", f"{words} for {limits.asked}%",
         _share(accuracy.errors, most), outcome,
     )  # fmt: skip
 
@@ -273,15 +275,25 @@ def _mistakes(graded: Graded, results: Results) -> Mistakes | str:
     found = answers_of((graded.record, graded.folder), others, rubric, results.data_dir)
     if isinstance(found, str):
         return escaped(found)
-    images, classes = test_images(rubric.data, results.data_dir), rubric.data.classes
+    images, classes = images_of_test(rubric.data, results.data_dir), rubric.data.classes
+    names = [*classes, "no class"]
     digits = [
         Digit(
-            picture(images[wrong.number]), wrong.number, classes[wrong.label],
-            classes[wrong.answer] if 0 <= wrong.answer < len(classes) else "no class", wrong.sure,
+            picture(images[wrong.number]), wrong.number, names[wrong.label],
+            names[wrong.answer if 0 <= wrong.answer < len(classes) else -1], wrong.sure,
         )
         for wrong in found.wrong[:_DIGITS]
     ]  # fmt: skip
+    misses = [
+        (names[label], names[answer], count)
+        for label, row in enumerate(found.confusion)
+        for answer, count in enumerate(row)
+        if count and answer != label
+    ]
+    misses.sort(key=lambda each: -each[2])
     others_ = any(row[-1] for row in found.confusion)
-    confusion = [row if others_ else row[:-1] for row in found.confusion]
-    misses = [n for label, row in enumerate(confusion) for at, n in enumerate(row) if at != label]
-    return Mistakes(found.tested, len(found.wrong), digits, confusion, max([1, *misses]), others_)
+    return Mistakes(
+        found.tested, len(found.wrong), digits,
+        [row if others_ else row[:-1] for row in found.confusion], misses[:_PAIRS],
+        misses[0][2] if misses else 1, others_,
+    )  # fmt: skip
