@@ -208,6 +208,10 @@ class Grading:
         """Judge what is known of a submission."""
         return self.graded[key].judge(requirement)
 
+    def record(self, key: str) -> Record:
+        """Return what is known of a submission."""
+        return self.graded[key].run.record
+
     def _describe(self) -> None:
         runs = [graded.run for graded in self._selected if not graded.run.is_described]
         with progress.describing(len(runs), quiet=self.quiet) as show:
