@@ -143,8 +143,9 @@ class Grading:
             write_readably(sys.stdout)
             files.verify(rubric.data, option("data_dir"))
             wanted = Wanted(
-                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir")
-            )
+                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir"),
+                option("roster"), option("column") or "", option("times"),
+            )  # fmt: skip
             wanted.check()
             if option("scheduler"):
                 cluster.check(option("scheduler"), dict(option("resources") or ()))

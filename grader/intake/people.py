@@ -68,9 +68,10 @@ class Matcher:
 
     def _by_person(self, entry: Entry, person: Person) -> set[int]:
         for system, key in (("canvas", "user"), ("moodle", "participant")):
-            if entry.system == system and (
-                found := self._ids.get((system, entry.ids.get(key, "")))
-            ):
+            found = self._ids.get((system, entry.ids.get(key, "")), set())
+            if system == "moodle":  # the number of a team may be that of somebody else
+                found = {at for at in found if self._agrees(at, person.name)}
+            if entry.system == system and found:
                 return found
         number = person.id or (entry.ids.get("user", "") if entry.system == "canvas" else "")
         by_id = self._ids.get(("", number.casefold()), set())

@@ -51,8 +51,18 @@ class Format:
         return files
 
 
+def _class(name: str, about: str) -> Format:
+    return Format("class", f"grader.reports.{name}", about)
+
+
+def _submission(name: str, about: str) -> Format:
+    return Format("submission", f"grader.reports.{name}", about)
+
+
 FORMATS: Mapping[str, Format] = {
-    "gradescope": Format(
-        "submission", "grader.reports.gradescope", "results.json of a Gradescope autograder"
-    ),
+    "canvas": _class("canvas", "grades and feedback for Canvas; --roster is its gradebook"),
+    "moodle": _class("moodle", "grades and feedback for Moodle; --roster is its worksheet"),
+    "brightspace": _class("brightspace", "grades for Brightspace; --roster is its export"),
+    "blackboard": _class("blackboard", "grades for Blackboard; --roster is its download"),
+    "gradescope": _submission("gradescope", "results.json of a Gradescope autograder"),
 }
