@@ -63,12 +63,12 @@ class Wanted:
     def _of(self, graded: Sequence[Graded]) -> Results:
         """Match the submissions to people, as their intake did, and to the rows of the roster."""
         book = None
-        if self.times is not None:
-            graded = _timed(graded, self.times)
         if self.roster is not None:
             graded, people = _matched(graded, self.roster)
             delimiter, rows = read_table(self.roster)
             book = Gradebook(self.roster, rows, delimiter, people, self.column)
+        if self.times is not None:  # in which people may be known by what the roster tells of them
+            graded = _timed(graded, self.times)
         return Results(tuple(graded), self.rubric, self.out, self.data_dir, book)
 
 

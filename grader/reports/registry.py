@@ -65,4 +65,7 @@ FORMATS: Mapping[str, Format] = {
     "brightspace": _class("brightspace", "grades for Brightspace; --roster is its export"),
     "blackboard": _class("blackboard", "grades for Blackboard; --roster is its download"),
     "gradescope": _submission("gradescope", "results.json of a Gradescope autograder"),
+    "prairielearn": _submission("prairielearn", "results.json of an external grader"),
+    "classroom50": _submission("classroom50", "result.json of an autograder of Classroom 50"),
+    "github": _submission("github", "a step summary and annotations for GitHub Actions"),
 }
