@@ -238,7 +238,7 @@ def report(arguments: Sequence[str]) -> int:
     parser = _Parser("grade report", description=report.__doc__)
     parser.add_argument("folder", metavar="DIR", type=path, help="what --out named, or one of it")
     for option in OPTIONS:
-        if option.name in ("--report", "--rubric", "--data-dir"):
+        if option.name in ("--report", "--rubric", "--data-dir", "--roster", "--column", "--times"):
             required = option.name == "--report"
             parser.add_argument(option.name, **option.arguments, required=required)
     values = parser.parse_args(arguments)
@@ -249,7 +249,10 @@ def report(arguments: Sequence[str]) -> int:
 
     try:
         rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
-        wanted = Wanted(tuple(values.report), rubric, values.folder, values.data_dir)
+        wanted = Wanted(
+            tuple(values.report), rubric, values.folder, values.data_dir, values.roster,
+            values.column or "", values.times,
+        )  # fmt: skip
         for written in wanted.write(found(values.folder)):
             print(safe(str(written)))
     except GradingError as error:

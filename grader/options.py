@@ -147,4 +147,13 @@ OPTIONS = (
         help="also write the results as another system reads them: " + ", ".join(FORMATS)
         + " (docs/reports.md); several are possible",
     ),
+    _option(
+        "--column", metavar="TITLE", type=_something,
+        help="column of the roster, a gradebook, that a report fills with grades",
+    ),
+    _option(
+        "--times", metavar="FILE", type=path,
+        help="CSV with who handed in when, for a rubric's late rules: columns as in a roster, and "
+        "submitted",
+    ),
 )  # fmt: skip

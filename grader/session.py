@@ -143,8 +143,9 @@ class Grading:
             write_readably(sys.stdout)
             files.verify(rubric.data, option("data_dir"))
             wanted = Wanted(
-                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir")
-            )
+                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir"),
+                option("roster"), option("column") or "", option("times"),
+            )  # fmt: skip
             wanted.check()
             if option("scheduler"):
                 cluster.check(option("scheduler"), dict(option("resources") or ()))
@@ -207,6 +208,10 @@ class Grading:
     def judge(self, requirement: Requirement, key: str) -> Check:
         """Judge what is known of a submission."""
         return self.graded[key].judge(requirement)
+
+    def record(self, key: str) -> Record:
+        """Return what is known of a submission."""
+        return self.graded[key].run.record
 
     def _describe(self) -> None:
         runs = [graded.run for graded in self._selected if not graded.run.is_described]

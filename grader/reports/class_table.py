@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 
@@ -14,6 +12,7 @@ from rich.text import Text
 
 from grader.escape import escaped, safe
 from grader.record import Record
+from grader.reports import cells
 from grader.reports.text import Item, rendered
 
 _LISTED = 20  # things passed over that are named
@@ -52,15 +51,13 @@ def remarks(notes: Sequence[str], passed_over: Sequence[str], width: int, *, col
 def as_csv(records: Sequence[Record]) -> bytes:
     """Return the table as CSV in UTF-8, with every check in a column of its own."""
     checks = list(dict.fromkeys(check.id for record in records for check in record.checks))
-    file = io.StringIO()
-    table = csv.writer(file)
-    table.writerow([
+    rows: list[list[object]] = [[
         "submission", "file", "score", "of", "status", "accuracy", "errors", "parameters", "epochs",
         "level", *checks, "problem", "sha256", "plan",
-    ])  # fmt: skip
+    ]]  # fmt: skip
     for record in records:
         outcomes = {check.id: check.outcome for check in record.checks}
-        table.writerow(map(_harmless, [
+        rows.append([
             name_of(record), record.submission.name,
             "" if record.score is None else f"{record.score:g}", f"{record.max_score:g}",
             record.status, f"{record.accuracy.judged:.4f}" if record.accuracy else "",
@@ -70,8 +67,8 @@ def as_csv(records: Sequence[Record]) -> bytes:
             *(outcomes.get(check, "") for check in checks),
             record.problem.message if record.problem else "", record.submission.sha256,
             record.content_sha256,
-        ]))  # fmt: skip
-    return file.getvalue().encode()
+        ])  # fmt: skip
+    return cells.as_csv(map(cells.harmless, row) for row in rows)
 
 
 def name_of(record: Record) -> str:
@@ -100,9 +97,3 @@ def why_of(record: Record) -> str:
     if record.problem is not None:
         return record.problem.message
     return ", ".join(check.title for check in record.checks if check.outcome != "passed")
-
-
-def _harmless(cell: object) -> str:
-    """Return a cell that no spreadsheet takes for a formula (owasp.org, CSV Injection)."""
-    text = str(cell)
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

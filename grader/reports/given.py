@@ -20,14 +20,18 @@ class Graded:
     record: Record
     folder: Path
 
+    @property
+    def key(self) -> str:
+        """What names it: its key in the class, or its own name."""
+        return self.record.submission.key or self.record.submission.name
+
 
 @dataclass(frozen=True)
 class Results:
     """A class, or one submission alone; `folder` is what `--out` named.
 
     `data_dir` is where the data set lies, None for its usual place. `gradebook` is the list of the
-    class as a system exported it, None without `--roster`. `missing` are people on it of whom there
-    is no submission.
+    class as a system exported it, None without `--roster`; its rows know whose submission is whose.
     """
 
     graded: tuple[Graded, ...]
@@ -35,4 +39,9 @@ class Results:
     folder: Path
     data_dir: Path | None = None
     gradebook: Gradebook | None = None
-    missing: tuple[Person, ...] = ()
+
+    @property
+    def missing(self) -> tuple[Person, ...]:
+        """People on the list of the class of whom there is no submission."""
+        rows = self.gradebook.people if self.gradebook else ()
+        return tuple(row.person for row in rows if not row.graded)

@@ -52,10 +52,7 @@ def _summary(record: Record) -> list[str]:
     lines = told.lines(problem) if problem is not None else []
     if record.status == "partial":
         lines.append("only some checks were made: this is not the whole score")
-    if record.accuracy is not None:
-        low, high = record.accuracy.interval
-        accuracy = f"accuracy {record.accuracy.judged:.2f}%, 95% interval {low:.2f} to {high:.2f}%"
-        lines.append(accuracy)
+    lines += told.accuracy(record)
     return lines + [f"note: {note}" for note in record.notes]
 
 

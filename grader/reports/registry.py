@@ -51,15 +51,24 @@ class Format:
         return files
 
 
+def _class(name: str, about: str) -> Format:
+    return Format("class", f"grader.reports.{name}", about)
+
+
+def _submission(name: str, about: str) -> Format:
+    return Format("submission", f"grader.reports.{name}", about)
+
+
 FORMATS: Mapping[str, Format] = {
-    "html": Format("submission", "grader.reports.html.report", "a page with everything there is"),
-    "dashboard": Format(
-        "class", "grader.reports.html.dashboard", "a page of the class, and `html` of each"
-    ),
-    "anonymous": Format(
-        "class", "grader.reports.html.anonymous", "the page of the class without names"
-    ),
-    "gradescope": Format(
-        "submission", "grader.reports.gradescope", "results.json of a Gradescope autograder"
-    ),
+    "html": _submission("html.report", "a page with all there is to know, for a browser"),
+    "dashboard": _class("html.dashboard", "a page of the class, and the page of each"),
+    "anonymous": _class("html.anonymous", "the page of the class, without names"),
+    "canvas": _class("canvas", "grades and feedback for Canvas; --roster is its gradebook"),
+    "moodle": _class("moodle", "grades and feedback for Moodle; --roster is its worksheet"),
+    "brightspace": _class("brightspace", "grades for Brightspace; --roster is its export"),
+    "blackboard": _class("blackboard", "grades for Blackboard; --roster is its download"),
+    "gradescope": _submission("gradescope", "results.json of a Gradescope autograder"),
+    "prairielearn": _submission("prairielearn", "results.json of an external grader"),
+    "classroom50": _submission("classroom50", "result.json of an autograder of Classroom 50"),
+    "github": _submission("github", "a step summary and annotations for GitHub Actions"),
 }

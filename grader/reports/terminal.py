@@ -11,7 +11,7 @@ from rich.text import Text
 
 from grader.escape import escaped
 from grader.record import Accuracy, Check, Facts, Problem, Record, TrainingRun
-from grader.reports import layers
+from grader.reports import layers, told
 from grader.reports.advice import advice
 from grader.reports.text import Item, rendered
 from grader.rubric import Limits, Rubric
@@ -53,11 +53,8 @@ def _notes(record: Record) -> Iterator[RenderableType]:
 
 def _results(record: Record, rubric: Rubric) -> list[RenderableType]:
     parts: list[RenderableType] = [Item("Results for", record.submission.name), _table(record)]
-    failed = [check for check in record.checks if check.outcome == "failed"]
-    parts += [part for check in failed for part in _failure(check)]
-    problem = record.problem
-    if problem is not None and problem.message not in [check.message for check in failed]:
-        parts += _problem(problem)
+    for failure in told.failures(record):
+        parts += _failure(failure) if isinstance(failure, Check) else _problem(failure)
     if record.accuracy is not None:
         parts += [Item(*line) for line in accuracy_lines(record.accuracy, rubric.limits)]
     parts.append(Text(score_line(record), style="bold"))
@@ -109,11 +106,9 @@ def _problem(problem: Problem) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _details(told: Check | Problem) -> Iterator[RenderableType]:
-    shown = {"expected:": told.expected, "found:": told.found, "where:": told.where}
-    for label, text in (shown | {"try:": told.help}).items():
-        if text and text != told.message:
-            yield Item(f"  {label}", text, indent=12)
+def _details(failure: Check | Problem) -> Iterator[RenderableType]:
+    for label, text in told.details(failure):
+        yield Item(f"  {label}:", text, indent=12)
 
 
 def score_line(record: Record) -> str:

@@ -19,11 +19,27 @@ def lines(told: Check | Problem) -> list[str]:
     return message + [f"{label}: {text}" for label, text in details(told)]
 
 
+def accuracy(record: Record) -> list[str]:
+    """Return a line on the accuracy and how sure it is, or nothing where there is none."""
+    if record.accuracy is None:
+        return []
+    low, high = record.accuracy.interval
+    judged = f"accuracy {record.accuracy.judged:.2f}%, 95% interval {low:.2f} to {high:.2f}%"
+    return [f"{judged} ({len(record.accuracy.runs)} runs)" if record.accuracy.runs[1:] else judged]
+
+
 def untold(record: Record) -> Problem | None:
     """Return the problem of a record, where no check that failed says it."""
     told = [check.message for check in record.checks if check.outcome == "failed"]
     problem = record.problem
     return problem if problem is not None and problem.message not in told else None
+
+
+def failures(record: Record) -> list[Check | Problem]:
+    """Return what is to be mended: checks that failed, then what no check says."""
+    failed: list[Check | Problem] = [c for c in record.checks if c.outcome == "failed"]
+    problem = untold(record)
+    return failed if problem is None else [*failed, problem]
 
 
 def why_unscored(record: Record) -> str:

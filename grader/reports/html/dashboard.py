@@ -123,7 +123,8 @@ def _row(record: Record, name: str, link: str) -> Row:
     failed = ", ".join(check.title for check in record.checks if check.outcome != "passed")
     return Row(
         name, link, people if link else "", end_of(record), score_of(record), record.score,
-        record.accuracy.judged if record.accuracy else None, record.model.parameters if record.model else None,
+        record.accuracy.judged if record.accuracy else None,
+        record.model.parameters if record.model else None,
         record.recipe.epochs if record.recipe else None,
         [(check.title, check.outcome) for check in record.checks],
         why_of(record) if link else failed,

@@ -207,45 +207,6 @@ def trade_off(
             sizes, wrong = zip(*best, strict=True)
             axes.step(sizes, wrong, where="post", color=_GOOD, linewidth=1.4)
             axes.scatter(sizes, wrong, s=30, color=_GOOD, linewidths=0)
-        axes.set(xscale="log", xlabel="accuracy")
-        _as_accuracies(axes.xaxis, axes.get_xlim())
-        axes.invert_xaxis()
-
-    low, high = min(accuracies), max(accuracies)
-    words = f"Accuracies of {len(accuracies)} submissions, from {low:.2f}% to {high:.2f}%"
-    return _plot(draw, "Accuracies", words)
-
-
-def _bars(axes: Axes, values: Sequence[float], bins: Sequence[float]) -> None:
-    axes.hist(values, bins=bins, color=_ACCENT, alpha=0.8, rwidth=0.9)
-    axes.set_ylabel("submissions")
-    axes.locator_params(axis="y", integer=True, nbins=6)
-    axes.grid(visible=False, axis="x")
-
-
-def _as_accuracies(axis: Axis, limits: tuple[float, float]) -> None:
-    """Let an axis of per cent that are wrong show the accuracies."""
-    low, high = sorted(limits)
-    ticks = [tick for tick in _TICKS if low <= tick <= high]
-    axis.set_ticks(ticks, [f"{100 - tick:g}%" for tick in ticks])
-    axis.minorticks_off()
-
-
-def trade_off(
-    parameters: Sequence[int], accuracies: Sequence[float], front: Sequence[int],
-    limits: tuple[int, float],
-) -> Markup:  # fmt: skip
-    """Plot accuracy against parameters; `front` are places of those that none is better than."""
-
-    def draw(axes: Axes) -> None:
-        least, asked = limits
-        axes.axvline(least, color=_LINE, linestyle="--", linewidth=1.2)
-        axes.axhline(100 - asked, color=_LINE, linestyle="--", linewidth=1.2)
-        axes.scatter(parameters, _wrong(accuracies), s=22, color=_ACCENT, alpha=0.6, linewidths=0)
-        best = sorted((parameters[place], _wrong(accuracies)[place]) for place in front)
-        if best:
-            axes.step(*zip(*best, strict=True), where="post", color=_GOOD, linewidth=1.4)
-            axes.scatter(*zip(*best, strict=True), s=30, color=_GOOD, linewidths=0)
         axes.set(xscale="log", yscale="log", xlabel="parameters")
         axes.invert_yaxis()
         _as_accuracies(axes.yaxis, axes.get_ylim())
