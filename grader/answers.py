@@ -119,6 +119,7 @@ def _question(record: Record, folder: Path) -> Question:
     return Question(
         str(place / "plan.json"), str(place / _WEIGHTS), record.training.seed,
         record.model.output == "probabilities",
+        record.accuracy.runs[0].mask if record.accuracy and record.accuracy.runs else None,
     )  # fmt: skip
 
 

@@ -70,10 +70,20 @@ def train(runs: Sequence[Run], place: Place, on_event: OnEvent) -> None:
 
     See `describe` for faults.
     """
+    while work := _next(runs):
+        _carry_out(work, place, on_event)
+
+
+def _next(runs: Sequence[Run]) -> list[_Work]:
     work: list[_Work] = []
     for run in runs:
         with _faults_kept(run):
-            work += [(task, run, number) for number, task in enumerate(run.tasks(), start=1)]
+            if run.fault is None:
+                work += [(task, run, number) for number, task in run.tasks().items()]
+    return work
+
+
+def _carry_out(work: list[_Work], place: Place, on_event: OnEvent) -> None:
     first, again = _apart(work, at_all=place.scheduler is not None)
 
     def note(work: list[_Work], news: pool.News, index: int) -> None:

@@ -30,7 +30,7 @@ DESCRIBED = ".described.json"
 """The record of a class run as it stood before the training, from which another one may go on."""
 ANSWERS = "answers.json"
 """What the weights answer to the test images, as reports found out."""
-_WRITTEN = ("plan.json", "weights*.safetensors", DESCRIBED, ANSWERS)
+_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED, ANSWERS)
 
 
 class _Whose(msgspec.Struct):

@@ -30,7 +30,7 @@ ALLOWED = {
     # Measuring runs the networks that the training runs, and takes its first step.
     "measure": {"measure", "training", "plan", "datasets", "errors", "process", "scratch"},
     "datasets": {"datasets", "errors"},
-    "checks": {"checks", "record", "rubric"},
+    "checks": {"checks", "record", "rubric", "statistics"},
     "similarity": {"similarity", "submission", "errors", "escape"},
     # What networks answer is found out by a process of its own.
     "reports": {
@@ -40,8 +40,9 @@ ALLOWED = {
         "record",
         "rubric",
         "events",
-        "similarity.findings",
         "answers",
+        "leaderboard",
+        "similarity.findings",
     },
 }
 

@@ -43,7 +43,7 @@ def test_several_runs_are_summed_up() -> None:
 
     assert "mean of 3 runs 99.520%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
     assert "errors of each run (seed): 44 (1), 48 (2), 52 (3)" in text
-    assert "passes: 3 of 3; the chance that one run passes is 94%" in text
+    assert "passes: 3 of 3; the chance that one run passes is 98%" in text
     assert "if the true mean is 99.40%, a mean this high has p = 0.018" in text
     assert "errors of each run" not in summary(50)
 
@@ -187,7 +187,8 @@ def test_what_failed_and_the_score_stand_last() -> None:
     places = [shown.index(line) for line in order]
 
     assert places == sorted(places)
-    assert shown[-2].startswith("accuracy: 99.50%")
+    assert shown[-3].startswith("accuracy: 99.50%")
+    assert shown[-2].startswith("another seed: would pass with a chance of about 91%")
     assert shown[-1].startswith("score: 0 of 100 points")
 
 

@@ -164,6 +164,8 @@ def accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, st
         limits.accuracy
     )
     yield "accuracy:", f"{judged}, 95% interval {low:.2f} to {high:.2f}%{noise}"
+    if len(runs) == 1 and accuracy.odds:
+        yield "another seed:", f"would pass with a chance of about {accuracy.odds}"
     if len(runs) > 1:
         yield "errors of each run (seed):", ", ".join(map(_run, runs))
     if accuracy.p_value is not None:

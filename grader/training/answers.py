@@ -18,6 +18,7 @@ import msgspec
 from grader import events
 from grader.datasets import files
 from grader.datasets.known import Dataset
+from grader.datasets.mask import Mask
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.process import private_stdout
@@ -33,12 +34,14 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Paths of a plan and of weights for it, and the seed of the training that left them.
 
     `probabilities` says that the network's outputs are some; else they are logits, or logarithms.
+    Under the `mask`, if there is one, it was trained, and is asked.
     """
 
     plan: str
     weights: str
     seed: int
     probabilities: bool
+    mask: Mask | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,15 +70,14 @@ def _reply(question: Question, data: files.Images) -> Reply:
     plan = msgspec.json.decode(Path(question.plan).read_bytes(), type=schema.Plan)
     state = load(Path(question.weights).read_bytes())
     try:
-        found = answers(plan, state, data, question.seed, probabilities=question.probabilities)
+        found = answers(plan, state, data, question)
     except SubmissionError as error:
         return Reply(why=f"{error.message}: {error.found}")
     return Reply(found)
 
 
 def answers(
-    plan: schema.Plan, state: Mapping[str, torch.Tensor], data: files.Images, seed: int, *,
-    probabilities: bool,
+    plan: schema.Plan, state: Mapping[str, torch.Tensor], data: files.Images, question: Question
 ) -> events.Answers:  # fmt: skip
     """Run all test images through the evaluation graph with the weights `state`, by their names.
 
@@ -84,26 +86,28 @@ def answers(
     """
     import torch
 
-    from grader.training.augment import augment
     from grader.training.loop import TEST_BATCH, Run
 
     images, labels = data.train_images[:_SOME], data.train_labels[:_SOME]
-    some = replace(data, train_images=images, train_labels=labels)
-    run = Run(plan, seed, some, lambda event: None)
+    few = replace(data, train_images=images, train_labels=labels).masked(question.mask)
+    run = Run(plan, question.seed, few, lambda event: None)
     run.network.load(state)
     run.start(0)  # it settles by what the network is computed, as the training did
     run.network.eval()
     transforms = plan.recipe.test_transform
     with torch.no_grad():
         scores = torch.cat([
-            run.network(augment(images, transforms, run.augmentation)).float().cpu()
+            run.network(run.prepared(images, transforms)).float().cpu()
             for images in torch.split(run.test_images, TEST_BATCH)
         ])  # fmt: skip
+    if question.mask is not None:  # the column of class k is `classes[k]`
+        masked = question.mask.classes
+        scores = scores[:, [*masked, *range(len(masked), scores.shape[1])]]
     known = scores.isfinite().all(1)
     scores = scores.nan_to_num()
-    sure = scores if probabilities else torch.softmax(scores, 1)
+    sure = scores if question.probabilities else torch.softmax(scores, 1)
     given = torch.where(known, scores.argmax(1), -1)
-    labels, classes = run.test_labels.cpu(), run.classes
+    labels, classes = torch.from_numpy(data.test_labels.astype("int64")), run.classes
     columns = torch.where((given < 0) | (given >= classes), classes, given)
     counts = torch.bincount(labels * (classes + 1) + columns, minlength=classes * (classes + 1))
     wrong = [

@@ -27,7 +27,6 @@ from grader.plan.assemble import request_defaults
 from grader.sandbox.trainee import Frame, Trainee, junk
 from grader.submission.program import Program
 from grader.supervise import Own
-from grader.training.augment import augment
 from grader.training.loop import OnEvent, Result, Run, Tally
 from grader.training.returned import State, read_weights, room
 from grader.training.yardstick import Yardstick
@@ -85,7 +84,7 @@ def restated_errors(run: Run, initial: State) -> int:
     with torch.no_grad():
         for some in chosen:
             transform = run.plan.recipe.train_transform
-            run.network(augment(run.images[some], transform, run.augmentation))
+            run.network(run.prepared(run.images[some], transform))
     for name, rate in rates.items():
         left = (1 - rate) ** len(chosen)  # of the initial value
         first = initial[name].to(run.device)
