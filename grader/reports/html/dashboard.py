@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from grader.answers import answers_of, images_of_test
 from grader.errors import UsageFault
 from grader.escape import escaped
 from grader.events import Answers
+from grader.leaderboard import Place, leaderboard, pseudonym
 from grader.record import Record
 from grader.reports.class_table import end_of, name_of, score_of, why_of
 from grader.reports.given import Graded, Results
@@ -88,28 +88,28 @@ def files(results: Results) -> Files:
 def render(results: Results, *, anonymous: bool = False) -> bytes:
     """Return the dashboard; where it is `anonymous`, no name, path or message stands in it."""
     records = [escaped(each.record) for each in results.graded]
-    named: Callable[[Record], str] = pseudonym if anonymous else name_of
+    names = {  # by keys, which are no secret here alone
+        name_of(record): pseudonym(each.record) if anonymous else name_of(record)
+        for record, each in zip(records, results.graded, strict=True)
+    }
     rows = [
-        _row(record, named(record), "" if anonymous else _place(each, results))
+        _row(record, names[name_of(record)], "" if anonymous else _place(each, results))
         for record, each in zip(records, results.graded, strict=True)
     ]  # fmt: skip
     if anonymous:  # the order of names tells names
         rows.sort(key=lambda row: row.name)
+    leaders = leaderboard(records)
     asked = [each for each in map(_answers(results), results.graded) if each is not None]
     return page(
         "dashboard.html", script="table.js", rubric=results.rubric, rows=rows,
         anonymous=anonymous, ends=Counter(row.end for row in rows),
         titles=list(dict.fromkeys(title for row in rows for title, _ in row.checks)),
-        plots=_plots(rows, results), failing=_failing(records), hard=_hardest(asked, results),
-        answering=len(asked), groups=_groups(records, results, named),
+        plots=_plots(records, leaders, results), failing=_failing(records),
+        hard=_hardest(asked, results), answering=len(asked),
+        groups=_groups(records, results, names),
+        leaders=[(place, names[place.name]) for place in leaders],
         missing=len(results.missing),
     )  # fmt: skip
-
-
-def pseudonym(record: Record) -> str:
-    """Return a name that tells nobody whose a submission is."""
-    content = f"{record.submission.sha256} {name_of(record)}"
-    return hashlib.sha256(content.encode()).hexdigest()[:6]
 
 
 def _place(graded: Graded, results: Results) -> str:
@@ -131,16 +131,23 @@ def _row(record: Record, name: str, link: str) -> Row:
     )  # fmt: skip
 
 
-def _plots(rows: Sequence[Row], results: Results) -> list[Markup]:
+def _plots(records: Sequence[Record], leaders: Sequence[Place], results: Results) -> list[Markup]:
+    """Return what two submissions or more can be plotted of."""
     limits = results.rubric.limits
-    scores = [row.points for row in rows if row.points is not None]
-    trained = [row for row in rows if row.accuracy is not None]
-    made = []
-    if len(scores) > 1:
-        made.append(plots.scores(scores, results.rubric.max_score))
-    if len(trained) > 1:
-        accuracies = [row.accuracy for row in trained if row.accuracy is not None]
+    scores = [record.score for record in records if record.score is not None]
+    made = [plots.scores(scores, results.rubric.max_score)] if len(scores) > 1 else []
+    known = [
+        (record, record.model.parameters, record.accuracy.judged)
+        for record in records
+        if record.model is not None and record.accuracy is not None
+    ]
+    if len(known) > 1:
+        tried, sizes, accuracies = zip(*known, strict=True)
+        front = [place.name for place in leaders if place.front]
+        best = [at for at, record in enumerate(tried) if name_of(record) in front]
         made.append(plots.spread(accuracies, limits.accuracy))
+        limit = (limits.parameters, limits.accuracy)
+        made.append(plots.trade_off(sizes, accuracies, best, limit))
     return made
 
 
@@ -196,11 +203,8 @@ def _hardest(answers: Sequence[Answers], results: Results) -> list[Hard]:
     ]  # fmt: skip
 
 
-def _groups(
-    records: Sequence[Record], results: Results, named: Callable[[Record], str]
-) -> list[Group]:
+def _groups(records: Sequence[Record], results: Results, names: Mapping[str, str]) -> list[Group]:
     """Return what is known of work that is alike: by networks, and by code if that was compared."""
-    names = {name_of(record): named(record) for record in records}
     findings = _findings(results.folder / SIMILAR)
     made = []
     if findings is None:
