@@ -16,7 +16,6 @@ import msgspec
 
 from grader import process, scratch
 from grader.datasets.files import images_of_test
-from grader.errors import GraderFault
 from grader.events import Answers
 from grader.files import write_atomically
 from grader.record import Record
@@ -53,9 +52,9 @@ def answers_of(
     """
     known = _known(*network, rubric)
     if known is None:
-        _ask(
-            [each for each in (network, *others) if _known(*each, rubric) is None], rubric, data_dir
-        )
+        each = {folder: record for record, folder in (*others, network)}
+        asked = [(record, at) for at, record in each.items() if _known(record, at, rubric) is None]
+        _ask(asked, rubric, data_dir)
         known = _known(*network, rubric)
     assert known is not None  # there are answers now, or a reason for none
     return known
@@ -165,8 +164,6 @@ def _in_one_process(
             return
         if replied < len(questions):
             said = (child.stderr.strip().splitlines() or ["nothing was printed"])[-1]
-            raise GraderFault(
-                "the answering process died", expected="an answer to each question",
-                found=f"status {child.returncode}: {said[:500]}", where="grader.training.answers",
-                help="run it again; if it happens again, report the last line",
-            )  # fmt: skip
+            yield Reply(
+                why=f"the process that asked it ended with {child.returncode}: {said[:300]}"
+            )

@@ -24,7 +24,7 @@ _COLOURS = {
 }
 _INK, _MUTED, _LINE, _ACCENT, _SECOND, _GOOD, _BAD = _COLOURS.values()
 _SETTINGS: dict[Any, Any] = {  # matplotlib's type has a literal for each of its 300 names
-    "svg.fonttype": "none", "font.size": 9.5, "axes.linewidth": 0.8,
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5, "axes.linewidth": 0.8,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": _LINE,
     "axes.labelcolor": _MUTED, "axes.titlecolor": _INK, "axes.titlesize": 10.0,
     "axes.titleweight": "bold", "axes.titlelocation": "left", "text.color": _INK,
@@ -35,6 +35,7 @@ _SETTINGS: dict[Any, Any] = {  # matplotlib's type has a literal for each of its
 }  # fmt: skip
 _MARKED = 40  # points from which on a line has no dots
 _TICKS = (90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.6, 0.3, 0.1, 0.03, 0.01)  # per cent wrong
+_NAME = 14  # characters of a layer's name
 _LEAST = 0.01  # per cent wrong: one image of MNIST's, where a logarithm needs more than none
 
 
@@ -123,7 +124,11 @@ def certainty(
 
 
 def fields(names: Sequence[str], sizes: Sequence[int], subject: int, image: int) -> Markup:
-    """Plot the receptive field of each layer in pixels, and how wide what an image shows is."""
+    """Plot the receptive field of each layer in pixels, and how wide what an image shows is.
+
+    Names are a submission's: of their characters only those of words are drawn.
+    """
+    labels = [re.sub(r"[^\w.]", "_", name[-_NAME:], flags=re.ASCII) for name in names]
 
     def draw(axes: Axes) -> None:
         places = range(len(sizes))
@@ -136,7 +141,7 @@ def fields(names: Sequence[str], sizes: Sequence[int], subject: int, image: int)
             )  # fmt: skip
             if subject == image:
                 break
-        shown = names if len(names) <= 12 else [""] * len(names)
+        shown = labels if len(labels) <= 12 else [""] * len(labels)
         axes.set_xticks(list(places), list(shown), rotation=40, ha="right", rotation_mode="anchor")
         axes.set(ylim=(0, 1.15 * image), ylabel="pixels")
         axes.grid(visible=False)
@@ -210,10 +215,13 @@ def trade_off(
         axes.set(xscale="log", yscale="log", xlabel="parameters")
         axes.invert_yaxis()
         _as_accuracies(axes.yaxis, axes.get_ylim())
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        low, high = axes.get_xlim()
+        ticks = [n * 10**e for e in range(9) for n in (1, 2, 5) if low <= n * 10**e <= high]
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
 
     words = f"Accuracy and parameters of {len(parameters)} submissions; the table has the figures"
-    return _plot(draw, "Accuracy and size", words, height=2.8)
+    return _plot(draw, "Accuracy and size", words)
 
 
 def _line(axes: Axes, values: Sequence[float], colour: str, label: str) -> None:
@@ -260,7 +268,9 @@ def _as_element(file: str, words: str) -> Markup:
     svg = re.sub(r"font: ((?:\w+ )*[\d.]+px) [^;\"]*", r"font: \1 var(--sans)", svg)
     svg = svg.replace("xlink:href", "href")
     used = set(re.findall(r"#([\w-]+)", svg))
-    svg = re.sub(r' id="([\w-]+)"', lambda m: m[0] if m[1] in used else "", svg)
+    svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", svg)
     label = f'role="img" aria-label="{escape(words)}"'
-    svg = re.sub(r"^<svg [^>]*(viewBox=\"[^\"]*\")[^>]*>", rf'<svg class="plot" \1 {label}>', svg)
+    head, _, rest = svg.partition(">")
+    box = re.findall(r'viewBox="[^"]*"', head)[0]
+    svg = f'<svg class="plot" {box} {label}>{rest}'
     return Markup(svg)  # noqa: S704 - drawn by matplotlib, which escapes texts

@@ -204,7 +204,7 @@ def _fields(facts: Facts, rubric: Rubric) -> Markup | None:
     if not shown:
         return None
     sizes = [max(layer.receptive_field or (0,)) for layer in shown]
-    names = [layer.name[-14:] for layer in shown]
+    names = [layer.name for layer in shown]
     return plots.fields(names, sizes, rubric.data.subject, rubric.data.size)
 
 
