@@ -350,7 +350,13 @@ class Grading:
         elif judged:
             record = self._one.run.record
             terminalreporter.write_line(
-                terminal.render(record, self.rubric, width=width, color=color, brief=self.quiet)
+                terminal.render(
+                    record,
+                    self.rubric,
+                    width=width,
+                    color=color,
+                    verbosity=self.config.get_verbosity(),
+                )
             )
         for graded in judged:
             if graded.unsaved:

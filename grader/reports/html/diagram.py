@@ -113,6 +113,11 @@ class Diagram:
     block_width: int = _WIDTH
     side: int = _SIDE
 
+    @property
+    def unused(self) -> bool:
+        """Whether a block is drawn that moves no score."""
+        return not all(block.on_path for block in self.blocks)
+
 
 def diagram(facts: Facts, image: Sequence[int]) -> Diagram:
     """Lay out the layers below each other; `image` is the shape [C, H, W] of what comes in."""

@@ -20,10 +20,11 @@
 
   const sort = (head, place) => {
     const numbers = head.dataset.sort === "number";
-    const up = head.getAttribute("aria-sort") !== (numbers ? "descending" : "ascending");
-    const sign = up === numbers ? -1 : 1; // numbers begin with the largest, words with the first
-    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+    const [usual, other] = numbers ? ["descending", "ascending"] : ["ascending", "descending"];
+    const order = head.getAttribute("aria-sort") === usual ? other : usual;
+    const sign = order === "ascending" ? 1 : -1;
+    for (const each of table.tHead.rows[0].cells) each.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", order);
     const value = (row) => row.cells[place].dataset.value;
     const compare = numbers ? (a, b) => a - b : (a, b) => a.localeCompare(b, undefined, { numeric: true });
     body.append(...rows.sort((one, other) => {
