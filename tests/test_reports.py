@@ -180,7 +180,7 @@ def test_what_failed_and_the_score_stand_last() -> None:
     """Below the table stand what failed and what to try, then the accuracy, then the score."""
     failed = check("failed", found="none", message="forward uses no dropout", help="add nn.Dropout")
     shown = summary(50, checks=[failed], notes=["a note"], status="complete").splitlines()
-    order = ["note: a note", "Dropout acts failed: forward uses no dropout", "  expected: dropout"]
+    order = ["note: a note", "failed: Dropout acts: forward uses no dropout", "  expected: dropout"]
     order += ["  found:    none", "  try:      add nn.Dropout"]
     places = [shown.index(line) for line in order]
 

@@ -100,7 +100,7 @@ def _differences(facts: Facts | None) -> Iterator[RenderableType]:
 
 def _failure(check: Check) -> Iterator[RenderableType]:
     """Tell what is wrong, and what to do."""
-    yield Item(f"{check.title} failed:", check.message, style="red")
+    yield Item("failed:", f"{check.title}: {check.message}", style="red")
     yield from _details(check)
     yield Text()
 
