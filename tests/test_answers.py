@@ -95,6 +95,7 @@ def test_without_its_weights_a_network_is_not_asked(tmp_path: Path, plan: schema
     """Each reason is told: nothing trained, no end, files missing or changed, other data."""
     record, folder = stored(tmp_path, plan, b"weights")
     other = msgspec.structs.replace(record.data, sha256="", title="Fashion-MNIST")
+    assert record.training is not None
     cut = msgspec.structs.replace(record.training, finished=False)
 
     def why(one: Record) -> str:

@@ -6,11 +6,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
 import pytest
 
 from grader.reports.html import anonymous, dashboard
 from tests.pages import answers, graded, results
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Request
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe-core-python is missing")
@@ -24,6 +28,7 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 NAMES = ["index.html", "anonymous.html", "ada/reports/report.html", "eve/reports/report.html"]
+Scheme = Literal["light", "dark"]
 WIDTHS = (360, 800, 1600)
 
 
@@ -45,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
+def browser() -> Iterator[Browser]:
     """Start one browser for all tests."""
     with playwright.sync_playwright() as started:
         running = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -55,13 +60,13 @@ def browser() -> Iterator[playwright.Browser]:
 
 @contextmanager
 def opened(
-    browser: playwright.Browser, path: Path, scheme: str = "light", *, scripts: bool = True
-) -> Iterator[tuple[playwright.Page, list[str]]]:
+    browser: Browser, path: Path, scheme: Scheme = "light", *, scripts: bool = True
+) -> Iterator[tuple[Page, list[str]]]:
     """Open a page; the list holds what the browser complained of, and what it asked others for."""
     context = browser.new_context(color_scheme=scheme, java_script_enabled=scripts)
     page, told = context.new_page(), list[str]()
 
-    def asked(request: playwright.Request) -> None:
+    def asked(request: Request) -> None:
         if request.url != path.as_uri() and not request.url.startswith("data:"):
             told.append(request.url)
 
@@ -75,7 +80,7 @@ def opened(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_fits_every_screen_and_asks_for_nothing(
-    browser: playwright.Browser, folder: Path, name: str
+    browser: Browser, folder: Path, name: str
 ) -> None:
     """No complaint, no request, nothing beside the edge from a phone to a wide screen."""
     with opened(browser, folder / name) as (page, told):
@@ -89,17 +94,17 @@ def test_a_page_fits_every_screen_and_asks_for_nothing(
 
 
 @pytest.mark.parametrize("name", NAMES[::2])
-def test_a_page_can_be_read_by_all(browser: playwright.Browser, folder: Path, name: str) -> None:
+def test_a_page_can_be_read_by_all(browser: Browser, folder: Path, name: str) -> None:
     """Of labels, order, keyboards and contrast, in both schemes, axe finds nothing amiss."""
-    contrast = {"runOnly": ["color-contrast"]}
-    for scheme, options in (("light", None), ("dark", contrast)):
+    for scheme in get_args(Scheme):
         with opened(browser, folder / name, scheme) as (page, _):
-            found = axe.Axe().run(page, options=options)["violations"]
+            only = {"runOnly": ["color-contrast"]} if scheme == "dark" else None
+            found = axe.Axe().run(page, options=only)["violations"]
 
             assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
 
 
-def test_the_table_sorts_and_filters(browser: playwright.Browser, folder: Path) -> None:
+def test_the_table_sorts_and_filters(browser: Browser, folder: Path) -> None:
     """By a click or a key on a heading, unknown values last; by words, and by outcome."""
     with opened(browser, folder / "index.html") as (page, told):
         names = page.locator("#class tbody tr:visible th a")
@@ -121,7 +126,7 @@ def test_the_table_sorts_and_filters(browser: playwright.Browser, folder: Path) 
         assert told == []
 
 
-def test_without_scripts_the_table_is_there(browser: playwright.Browser, folder: Path) -> None:
+def test_without_scripts_the_table_is_there(browser: Browser, folder: Path) -> None:
     """Whoever runs no scripts sees all submissions, and no tools that do nothing."""
     with opened(browser, folder / "index.html", scripts=False) as (page, _):
         assert page.locator("#class tbody tr").count() == 3
@@ -129,7 +134,7 @@ def test_without_scripts_the_table_is_there(browser: playwright.Browser, folder:
         assert page.locator("#class button").count() == 0
 
 
-def test_a_page_prints(browser: playwright.Browser, folder: Path) -> None:
+def test_a_page_prints(browser: Browser, folder: Path) -> None:
     """As a PDF of a few pages, in light colours whatever the screen has."""
     with opened(browser, folder / NAMES[2], "dark") as (page, _):
         pdf = page.pdf(format="A4")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from grader import rubric as rubrics
-from grader.record import Fact, Problem, RecipeSummary, Record, SetAside, Submission
+from grader.plan.schema import Fact
+from grader.record import Problem, RecipeSummary, Record, SetAside, Submission
 from grader.reports.given import Graded
 from grader.reports.html import anonymous, dashboard, plots, report
 from grader.reports.html.diagram import diagram

@@ -78,12 +78,35 @@ def _reply(question: Question, data: files.Images) -> Reply:
 
 def answers(
     plan: schema.Plan, state: Mapping[str, torch.Tensor], data: files.Images, question: Question
-) -> events.Answers:  # fmt: skip
+) -> events.Answers:
     """Run all test images through the evaluation graph with the weights `state`, by their names.
 
     Wrong answers come in the order of how sure the network was of them, the surest first. Raises
     SubmissionError where the network cannot be run.
     """
+    import torch
+
+    scores, classes = _scores(plan, state, data, question), len(data.dataset.classes)
+    known = scores.isfinite().all(1)
+    scores = scores.nan_to_num()
+    sure = scores if question.probabilities else torch.softmax(scores, 1)
+    given = torch.where(known, scores.argmax(1), -1)
+    labels = torch.from_numpy(data.test_labels.astype("int64"))
+    columns = torch.where((given < 0) | (given >= classes), classes, given)
+    counts = torch.bincount(labels * (classes + 1) + columns, minlength=classes * (classes + 1))
+    wrong = []
+    for number in torch.nonzero(given != labels).flatten().tolist():
+        label, answer = int(labels[number]), int(given[number])
+        chances = [round(float(sure[number, each]), 4) for each in (max(answer, 0), label)]
+        wrong.append(events.Wrong(number, label, answer, *chances))
+    wrong.sort(key=lambda each: (-each.sure, each.number))
+    return events.Answers(len(labels), counts.view(classes, classes + 1).tolist(), wrong)
+
+
+def _scores(
+    plan: schema.Plan, state: Mapping[str, torch.Tensor], data: files.Images, question: Question
+) -> torch.Tensor:
+    """Return the scores [N, outputs] of all test images, classes in their usual order."""
     import torch
 
     from grader.training.loop import TEST_BATCH, Run
@@ -97,28 +120,13 @@ def answers(
     transforms = plan.recipe.test_transform
     with torch.no_grad():
         scores = torch.cat([
-            run.network(run.prepared(images, transforms)).float().cpu()
-            for images in torch.split(run.test_images, TEST_BATCH)
+            run.network(run.prepared(some, transforms)).float().cpu()
+            for some in torch.split(run.test_images, TEST_BATCH)
         ])  # fmt: skip
-    if question.mask is not None:  # the column of class k is `classes[k]`
-        masked = question.mask.classes
-        scores = scores[:, [*masked, *range(len(masked), scores.shape[1])]]
-    known = scores.isfinite().all(1)
-    scores = scores.nan_to_num()
-    sure = scores if question.probabilities else torch.softmax(scores, 1)
-    given = torch.where(known, scores.argmax(1), -1)
-    labels, classes = torch.from_numpy(data.test_labels.astype("int64")), run.classes
-    columns = torch.where((given < 0) | (given >= classes), classes, given)
-    counts = torch.bincount(labels * (classes + 1) + columns, minlength=classes * (classes + 1))
-    wrong = [
-        events.Wrong(
-            number, label := int(labels[number]), answer := int(given[number]),
-            round(float(sure[number, max(answer, 0)]), 4), round(float(sure[number, label]), 4),
-        )
-        for number in torch.nonzero(given != labels).flatten().tolist()
-    ]  # fmt: skip
-    wrong.sort(key=lambda each: (-each.sure, each.number))
-    return events.Answers(len(labels), counts.view(classes, classes + 1).tolist(), wrong)
+    if question.mask is None:
+        return scores
+    masked = question.mask.classes  # the column of class k is `masked[k]`
+    return scores[:, [*masked, *range(len(masked), scores.shape[1])]]
 
 
 if __name__ == "__main__":
