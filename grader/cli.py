@@ -37,6 +37,7 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade class DIR                       a folder of submissions, or a download of them
   grade regrade DIR --rubric FILE       new verdicts from kept results, in seconds
   grade report DIR --report NAME        kept results, as other systems read them
+  grade gradescope-bundle OUT.zip       an autograder for Gradescope
   grade similar DIR                     what the submissions of a class share
   grade store list                      results of trainings that are kept
   grade compare A B                     two submissions beside each other
@@ -88,6 +89,7 @@ def run(arguments: list[str]) -> int:
         "class": grade_class,
         "compare": compare,
         "doctor": doctor,
+        "gradescope-bundle": gradescope_bundle,
         "regrade": regrade,
         "report": report,
         "similar": similar,
@@ -258,6 +260,29 @@ def report(arguments: Sequence[str]) -> int:
     except GradingError as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
+    return 0
+
+
+def gradescope_bundle(arguments: Sequence[str]) -> int:
+    """Write an autograder for Gradescope, with the results that are there (docs/gradescope.md)."""
+    parser = _Parser("grade gradescope-bundle", description=gradescope_bundle.__doc__)
+    parser.add_argument("out", metavar="OUT.zip", type=path)
+    parser.add_argument("--grades", metavar="DIR", type=path, help="results of the class, if any")
+    parser.add_argument("--rubric", metavar="FILE", type=path, help="default: the grader's own")
+    values = parser.parse_args(arguments)
+    from grader import rubric as rubrics
+    from grader.bundle import bundle
+    from grader.errors import GradingError, UsageFault
+    from grader.files import write_atomically
+
+    source = values.rubric or rubrics.DEFAULT
+    try:
+        content, known = bundle(rubrics.load(source), source, values.grades)
+        write_atomically(values.out, content)
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
+    print(f"{values.out}: {len(content) / 1e6:.1f} MB, with the results of {known} submissions")
     return 0
 
 

@@ -32,7 +32,16 @@ ALLOWED = {
     "datasets": {"datasets", "errors"},
     "checks": {"checks", "record", "rubric"},
     "similarity": {"similarity", "submission", "errors", "escape"},
-    "reports": {"reports", "errors", "escape", "record", "rubric", "events", "similarity.findings"},
+    "reports": {
+        "reports",
+        "errors",
+        "escape",
+        "record",
+        "rubric",
+        "events",
+        "similarity.findings",
+        "sandbox.protections",
+    },
 }
 
 

@@ -30,6 +30,7 @@ def files(graded: Graded, results: Results) -> Files:
         "leaderboard": list(_leaderboard(record)),
         "extra_data": {
             "status": record.status, "level": record.level, "official": record.official,
+            "protection": told.protection(record),
             "sandbox": msgspec.to_builtins(record.sandbox), "sha256": record.submission.sha256,
             "content_sha256": record.content_sha256,
         },
