@@ -52,7 +52,8 @@ def _summary(record: Record) -> list[str]:
     problem = told.untold(record)
     lines = told.lines(problem) if problem is not None else []
     if record.status == "partial":
-        lines.append("only some checks were made: this is not the whole score")
+        made = sum(check.max_points for check in record.checks)
+        lines.append(f"only checks worth {made:g} of {record.max_score:g} points were made so far")
     lines += told.accuracy(record)
     return lines + [f"note: {note}" for note in record.notes]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from grader.record import Check, Problem, Record
-from grader.sandbox import protections
+from grader.sandbox.protections import ALL, NAMESPACES
 
 
 def details(told: Check | Problem) -> Iterator[tuple[str, str]]:
@@ -50,12 +50,12 @@ def protection(record: Record) -> str:
     files and network from it. Empty where nothing of the submission was run.
     """
     present = {*record.sandbox.present}
-    lacking = {each.name for each in protections.ALL if each.required} - present
+    lacking = {each.name for each in ALL if each.required} - present
     if not present:
         return ""
     if not lacking:
         return "full"
-    return "container" if lacking <= {*protections.NAMESPACES} else "none"
+    return "container" if lacking <= {*NAMESPACES} else "none"
 
 
 def why_unscored(record: Record) -> str:
