@@ -38,6 +38,8 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade regrade DIR --rubric FILE       new verdicts from kept results, in seconds
   grade report DIR --report NAME        kept results, as other systems read them
   grade gradescope-bundle OUT.zip       an autograder for Gradescope
+  grade init rubric.toml                a rubric to change, with a schema for editors
+  grade check-rubric rubric.toml        does the reference solution meet it?
   grade similar DIR                     what the submissions of a class share
   grade store list                      results of trainings that are kept
   grade compare A B                     two submissions beside each other
@@ -86,10 +88,12 @@ def run(arguments: list[str]) -> int:
     write_readably(sys.stdout)
     write_readably(sys.stderr)
     commands = {
+        "check-rubric": check_rubric,
         "class": grade_class,
         "compare": compare,
         "doctor": doctor,
         "gradescope-bundle": gradescope_bundle,
+        "init": init,
         "regrade": regrade,
         "report": report,
         "similar": similar,
@@ -261,6 +265,61 @@ def report(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
     return 0
+
+
+def init(arguments: Sequence[str]) -> int:
+    """Write a rubric with comments, to change, and beside it a JSON schema for editors."""
+    parser = _Parser("grade init", description=init.__doc__)
+    parser.add_argument("file", metavar="FILE", type=path, help="as in rubric.toml; a new one")
+    file = parser.parse_args(arguments).file
+    import msgspec
+
+    from grader import rubric as rubrics
+    from grader.errors import GradingError
+    from grader.files import write_atomically
+
+    if file.exists():
+        parser.error(f"expected the name of a new file; {file} is there already")
+    schema = file.with_suffix(".schema.json")
+    text = f"#:schema ./{schema.name}\n{rubrics.DEFAULT.read_text(encoding='utf-8')}"
+    try:
+        write_atomically(schema, msgspec.json.format(msgspec.json.encode(rubrics.schema())))
+        write_atomically(file, text.encode())
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _FAULT
+    print(f"{file} and {schema} written\n  next: grade check-rubric {file}")
+    return 0
+
+
+def check_rubric(arguments: Sequence[str]) -> int:
+    """Read a rubric, and grade the reference solution by it; without training, unless asked to."""
+    parser = _Parser("grade check-rubric", description=check_rubric.__doc__)
+    parser.add_argument("file", metavar="FILE", type=path)
+    parser.add_argument("--train", action="store_true", help="train it too, in minutes")
+    values = parser.parse_args(arguments)
+    from grader import rubric as rubrics
+    from grader.errors import GradingError
+    from grader.scratch import folder
+
+    try:
+        rubric = rubrics.load(values.file)
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR
+    limits = rubric.limits
+    if limits.trained_parameters < limits.parameters - 1:
+        print(
+            f"note: networks of more than {limits.trained_parameters:,} parameters are not trained"
+        )
+    quick = [] if values.train else ["--quick"]
+    with folder("grader-rubric-") as out:
+        command = [str(PACKAGE.parent / "reference_solution"), f"--rubric={values.file}"]
+        status = grade([*command, f"--out={out}", *quick])
+    words = {0: "meets", 1: "does not meet"}.get(status, "could not be held to")
+    part = "" if values.train else " (but for the training: --train)"
+    print(f"the reference solution {words} this rubric of {rubric.max_score:g} points{part}")
+    return status
 
 
 def gradescope_bundle(arguments: Sequence[str]) -> int:
