@@ -150,6 +150,17 @@ def sha256_of(rubric: Rubric) -> str:
     return hashlib.sha256(msgspec.json.encode(judged)).hexdigest()
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a rubric file, for editors; `load` checks more than it can say."""
+    made = msgspec.json.schema(Rubric)
+    fields = made["$defs"]["Rubric"]["properties"]
+    points = fields["points"].pop("additionalProperties")
+    checks = dict.fromkeys(load().points, points)
+    fields["points"] |= {"properties": checks, "additionalProperties": False}
+    fields["dataset"]["enum"] = [*KNOWN]
+    return made
+
+
 def load(path: Path = DEFAULT) -> Rubric:
     """Read a rubric; UsageFault says the line and the reason when it is wrong."""
     try:

@@ -43,6 +43,7 @@ ALLOWED = {
         "answers",
         "leaderboard",
         "similarity.findings",
+        "sandbox.protections",
     },
 }
 

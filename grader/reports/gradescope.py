@@ -30,6 +30,7 @@ def files(graded: Graded, results: Results) -> Files:
         "leaderboard": list(_leaderboard(record)),
         "extra_data": {
             "status": record.status, "level": record.level, "official": record.official,
+            "protection": told.protection(record),
             "sandbox": msgspec.to_builtins(record.sandbox), "sha256": record.submission.sha256,
             "content_sha256": record.content_sha256,
         },
@@ -51,7 +52,8 @@ def _summary(record: Record) -> list[str]:
     problem = told.untold(record)
     lines = told.lines(problem) if problem is not None else []
     if record.status == "partial":
-        lines.append("only some checks were made: this is not the whole score")
+        made = sum(check.max_points for check in record.checks)
+        lines.append(f"only checks worth {made:g} of {record.max_score:g} points were made so far")
     lines += told.accuracy(record)
     return lines + [f"note: {note}" for note in record.notes]
 

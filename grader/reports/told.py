@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from grader.record import Check, Problem, Record
+from grader.sandbox.protections import ALL, NAMESPACES
 
 
 def details(told: Check | Problem) -> Iterator[tuple[str, str]]:
@@ -40,6 +41,21 @@ def failures(record: Record) -> list[Check | Problem]:
     failed: list[Check | Problem] = [c for c in record.checks if c.outcome == "failed"]
     problem = untold(record)
     return failed if problem is None else [*failed, problem]
+
+
+def protection(record: Record) -> str:
+    """Return how far the submission was kept apart: `full`, `container` or `none`.
+
+    `container`: all but what namespaces give, so that the container around the grader is what keeps
+    files and network from it. Empty where nothing of the submission was run.
+    """
+    present = {*record.sandbox.present}
+    lacking = {each.name for each in ALL if each.required} - present
+    if not present:
+        return ""
+    if not lacking:
+        return "full"
+    return "container" if lacking <= {*NAMESPACES} else "none"
 
 
 def why_unscored(record: Record) -> str:
