@@ -4,9 +4,12 @@ import base64
 import io
 import re
 from collections import Counter
+from dataclasses import replace
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +23,7 @@ from grader.reports.given import Graded
 from grader.reports.html import anonymous, dashboard, plots, report
 from grader.reports.html.diagram import diagram
 from grader.reports.html.pictures import picture
+from grader.rubric import Late
 from tests.making import check, facts, record
 from tests.pages import LAYERS, answers, graded, layer, results
 
@@ -121,6 +125,31 @@ def test_why_there_are_no_answers_is_told(tmp_path: Path) -> None:
     text = report.files(made, results(tmp_path, made))["report.html"].decode()
 
     assert "Not known: plan.json is no longer beside the record." in text
+
+
+def test_a_verdict_is_told_by_its_kind(tmp_path: Path) -> None:
+    """All passed, some failed, some not judged, none without a score: each has its own words."""
+    for words, outcomes, more in (
+        ("Passed Every check passed.", ["passed"], {}),
+        ("Not passed yet 1 of 2 checks failed: Dropout acts.", ["failed", "not_judged"], {}),
+        ("Not judged in full Not judged: Dropout acts.", ["passed", "not_judged"], {}),
+        ("No score: the grader failed", ["not_judged"], {"score": None}),
+    ):
+        one = record(checks=[check(each) for each in outcomes], status="complete", **more)
+
+        assert words in " ".join(Tags(shown(one, tmp_path)).text.split())
+
+
+def test_what_lateness_costs_is_told(tmp_path: Path) -> None:
+    """The grade that is handed on stands beside the score where the rubric takes points off."""
+    handed_in = Submission("net.py", "net.py", "", submitted="2026-01-02T12:00:00")
+    one = record(submission=handed_in, checks=[check()], status="complete", score=90.0)
+    late = Late(points_a_day=5, deadline=datetime(2026, 1, 1))
+    made = Graded(one, tmp_path)
+    class_ = replace(results(tmp_path, made), rubric=msgspec.structs.replace(RUBRIC, late=late))
+    text = " ".join(Tags(report.render(made, class_).decode()).text.split())
+
+    assert "Grade: 80 of 100 points; 2 days late: 10 points taken off." in text
 
 
 def hostile(text: str) -> Record:

@@ -16,6 +16,7 @@ from grader.record import Accuracy, Check, Facts, Record
 from grader.reports import told
 from grader.reports.advice import advice
 from grader.reports.given import Graded, Results
+from grader.reports.grades import grade
 from grader.reports.html import plots
 from grader.reports.html.diagram import diagram
 from grader.reports.html.page import page
@@ -95,9 +96,12 @@ def render(graded: Graded, results: Results) -> bytes:
     tone, word = _verdict(record)
     failed = [check for check in record.checks if check.outcome == "failed"]
     mistakes = _mistakes(graded, results)
+    handed_on = grade(graded.record, rubric)
     return page(
         "report.html", record=record, rubric=rubric, tone=tone, word=word, failed=failed,
-        score=score_line(record) if tone == "open" else "", said=_sentence(record, failed),
+        score=score_line(record) if tone == "open" else "",
+        late=handed_on if rubric.late and handed_on.points is not None else None,
+        said=_sentence(record, failed),
         details=told.details, untold=told.untold(record),
         gauges=_gauges(record, rubric), network=_network(record, rubric),
         training=_training(record, graded.folder, rubric), certainty=_certainty(record, rubric),
@@ -113,7 +117,8 @@ def _verdict(record: Record) -> tuple[str, str]:
         return "open", "Not a whole verdict" if record.status == "partial" else f"No score: {why}"
     if all(check.outcome == "passed" for check in record.checks):
         return "passed", "Passed"
-    return "failed", "Not passed yet"
+    failed = any(check.outcome == "failed" for check in record.checks)
+    return ("failed", "Not passed yet") if failed else ("open", "Not judged in full")
 
 
 def _sentence(record: Record, failed: Sequence[Check]) -> str:
@@ -124,7 +129,7 @@ def _sentence(record: Record, failed: Sequence[Check]) -> str:
     open_ = [check.title for check in record.checks if check.outcome == "not_judged"]
     if open_:
         return f"Not judged: {', '.join(open_)}."
-    return f"All {len(record.checks)} checks passed." if record.checks else "No check was made."
+    return "Every check passed." if record.checks else "No check was made."
 
 
 def _gauges(record: Record, rubric: Rubric) -> list[Gauge]:
