@@ -36,6 +36,10 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade net.py --runs 5                 five seeds: mean, spread, chance of a pass
   grade class DIR                       a folder of submissions, or a download of them
   grade regrade DIR --rubric FILE       new verdicts from kept results, in seconds
+  grade report DIR --report NAME        kept results, as other systems read them
+  grade gradescope-bundle OUT.zip       an autograder for Gradescope
+  grade init rubric.toml                a rubric to change, with a schema for editors
+  grade check-rubric rubric.toml        does the reference solution meet it?
   grade similar DIR                     what the submissions of a class share
   grade store list                      results of trainings that are kept
   grade leaderboard DIR                 who is best, as far as noise lets one say
@@ -92,10 +96,14 @@ def run(arguments: list[str]) -> int:
 
     commands = {
         **evidence.COMMANDS,
+        "check-rubric": check_rubric,
         "class": grade_class,
         "compare": compare,
         "doctor": doctor,
+        "gradescope-bundle": gradescope_bundle,
+        "init": init,
         "regrade": regrade,
+        "report": report,
         "similar": similar,
         "store": store,
     }
@@ -184,7 +192,8 @@ def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
         return []
     if value is True:
         return [option.name]
-    return [f"{option.name}={value.absolute() if isinstance(value, Path) else value}"]
+    each = value if isinstance(value, list) else [value]
+    return [f"{option.name}={v.absolute() if isinstance(v, Path) else v}" for v in each]
 
 
 def _grade_parser() -> Parser:
@@ -238,6 +247,112 @@ def regrade(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
     print(render(changes))
+    return 0
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Write the results in a folder as other systems read them; nothing is graded or run."""
+    parser = Parser("grade report", description=report.__doc__)
+    parser.add_argument("folder", metavar="DIR", type=path, help="what --out named, or one of it")
+    for option in OPTIONS:
+        if option.name in ("--report", "--rubric", "--data-dir", "--roster", "--column", "--times"):
+            required = option.name == "--report"
+            parser.add_argument(option.name, **option.arguments, required=required)
+    values = parser.parse_args(arguments)
+    from grader import rubric as rubrics
+    from grader.errors import GradingError, UsageFault
+    from grader.escape import safe
+    from grader.reporting import Wanted, found
+
+    try:
+        rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
+        wanted = Wanted(
+            tuple(values.report), rubric, values.folder, values.data_dir, values.roster,
+            values.column or "", values.times,
+        )  # fmt: skip
+        for written in wanted.write(found(values.folder)):
+            print(safe(str(written)))
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
+    return 0
+
+
+def init(arguments: Sequence[str]) -> int:
+    """Write a rubric with comments, to change, and beside it a JSON schema for editors."""
+    parser = Parser("grade init", description=init.__doc__)
+    parser.add_argument("file", metavar="FILE", type=path, help="as in rubric.toml; a new one")
+    file = parser.parse_args(arguments).file
+    import msgspec
+
+    from grader import rubric as rubrics
+    from grader.errors import GradingError
+    from grader.files import write_atomically
+
+    if file.exists():
+        parser.error(f"expected the name of a new file; {file} is there already")
+    schema = file.with_suffix(".schema.json")
+    text = f"#:schema ./{schema.name}\n{rubrics.DEFAULT.read_text(encoding='utf-8')}"
+    try:
+        write_atomically(schema, msgspec.json.format(msgspec.json.encode(rubrics.schema())))
+        write_atomically(file, text.encode())
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _FAULT
+    print(f"{file} and {schema} written\n  next: grade check-rubric {file}")
+    return 0
+
+
+def check_rubric(arguments: Sequence[str]) -> int:
+    """Read a rubric, and grade the reference solution by it; without training, unless asked to."""
+    parser = Parser("grade check-rubric", description=check_rubric.__doc__)
+    parser.add_argument("file", metavar="FILE", type=path)
+    parser.add_argument("--train", action="store_true", help="train it too, in minutes")
+    values = parser.parse_args(arguments)
+    from grader import rubric as rubrics
+    from grader.errors import GradingError
+    from grader.scratch import folder
+
+    try:
+        rubric = rubrics.load(values.file)
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR
+    limits = rubric.limits
+    if limits.trained_parameters < limits.parameters - 1:
+        print(
+            f"note: networks of more than {limits.trained_parameters:,} parameters are not trained"
+        )
+    quick = [] if values.train else ["--quick"]
+    with folder("grader-rubric-") as out:
+        command = [str(PACKAGE.parent / "reference_solution"), f"--rubric={values.file}"]
+        status = grade([*command, f"--out={out}", *quick])
+    words = {0: "meets", 1: "does not meet"}.get(status, "could not be held to")
+    part = "" if values.train else " (but for the training: --train)"
+    print(f"the reference solution {words} this rubric of {rubric.max_score:g} points{part}")
+    return status
+
+
+def gradescope_bundle(arguments: Sequence[str]) -> int:
+    """Write an autograder for Gradescope, with the results that are there (docs/gradescope.md)."""
+    parser = Parser("grade gradescope-bundle", description=gradescope_bundle.__doc__)
+    parser.add_argument("out", metavar="OUT.zip", type=path)
+    parser.add_argument("--grades", metavar="DIR", type=path, help="results of the class, if any")
+    parser.add_argument("--rubric", metavar="FILE", type=path, help="default: the grader's own")
+    values = parser.parse_args(arguments)
+    from grader import rubric as rubrics
+    from grader.bundle import bundle
+    from grader.errors import GradingError, UsageFault
+    from grader.files import write_atomically
+
+    source = values.rubric or rubrics.DEFAULT
+    try:
+        content, known = bundle(rubrics.load(source), source, values.grades)
+        write_atomically(values.out, content)
+    except GradingError as error:
+        print(error, file=sys.stderr)
+        return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
+    print(f"{values.out}: {len(content) / 1e6:.1f} MB, with the results of {known} submissions")
     return 0
 
 

@@ -14,7 +14,8 @@ from grader.checks.verdict import Requirement
 from grader.errors import GraderFault
 from grader.escape import escaped, safe
 from grader.guard import CHECKS, SELECTED
-from grader.record import Check
+from grader.record import Check, Record
+from grader.reports import junit
 from grader.submissions import INTAKE
 
 
@@ -26,6 +27,9 @@ class Grading(Protocol):
 
     def judge(self, requirement: Requirement, key: str) -> Check:
         """Judge a check and note the verdict."""
+
+    def record(self, key: str) -> Record:
+        """Return what is known of a submission."""
 
 
 GRADING = pytest.StashKey[Grading]()
@@ -54,7 +58,9 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Judge; raise or skip as pytest expects it."""
-        check = escaped(self.config.stash[GRADING].judge(self.requirement, self.key))
+        grading = self.config.stash[GRADING]
+        check = escaped(grading.judge(self.requirement, self.key))
+        self.user_properties += junit.properties(check, grading.record(self.key))
         if check.outcome == "failed":
             raise CheckFailed(_told(check))
         if check.outcome == "not_judged":

@@ -38,9 +38,14 @@ class Place:
     @property
     def pseudonym(self) -> str:
         """A name that its author can work out, and nobody who does not have the submission."""
-        submission = self.record.submission
-        content = f"{submission.sha256} {self.name}".encode()
-        return hashlib.sha256(content).hexdigest()[:6]
+        return pseudonym(self.record)
+
+
+def pseudonym(record: Record) -> str:
+    """Return the pseudonym of a submission, whether or not it has a place."""
+    submission = record.submission
+    content = f"{submission.sha256} {submission.key or submission.name}"
+    return hashlib.sha256(content.encode()).hexdigest()[:6]
 
 
 def leaderboard(records: Sequence[Record]) -> list[Place]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from grader.reports.registry import FORMATS
+
 DEFAULT_OUT = "grades"
 
 
@@ -145,5 +147,19 @@ OPTIONS = (
         "--salt", metavar="FILE", type=path,
         help="the course's secret, made by `grade salt`: seeds and masks follow from it, so that "
         "nobody can choose them (default: the file `salt` beside the rubric, if there is one)",
+    ),
+    _option(
+        "--report", metavar="NAME", action="append", choices=tuple(FORMATS),
+        help="also write the results as another system reads them: " + ", ".join(FORMATS)
+        + " (docs/reports.md); several are possible",
+    ),
+    _option(
+        "--column", metavar="TITLE", type=_something,
+        help="column of the roster, a gradebook, that a report fills with grades",
+    ),
+    _option(
+        "--times", metavar="FILE", type=path,
+        help="CSV with who handed in when, for a rubric's late rules: columns as in a roster, and "
+        "submitted",
     ),
 )  # fmt: skip

@@ -21,13 +21,16 @@ from grader import record as records
 from grader.errors import GraderFault
 from grader.files import UNREADABLE, unwritten
 from grader.record import Record, Submission
+from grader.reports.registry import FOLDER
 from grader.submission import bounds
 
 PARTIAL = "partial"
 _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
 DESCRIBED = ".described.json"
 """The record of a class run as it stood before the training, from which another one may go on."""
-_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED)
+ANSWERS = "answers.json"
+"""What the weights answer to the test images, as reports found out."""
+_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED, ANSWERS)
 
 
 class _Whose(msgspec.Struct):
@@ -119,7 +122,8 @@ def _replaced(folder: Path, record: Record) -> Path:
     for pattern in _WRITTEN:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    for below in (PARTIAL, FOLDER):
+        shutil.rmtree(folder / below, ignore_errors=True)
     return folder
 
 

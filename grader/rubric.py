@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -94,6 +95,20 @@ class Memory(Struct, frozen=True):
     train: Count
 
 
+class Late(Struct, frozen=True):
+    """What handing in late costs, off the score that is handed on; records do not know of it.
+
+    `points_a_day` are taken off for each day begun after the deadline, `most` at the most; nothing
+    within the first `grace_minutes`. A deadline of a person's own, on the roster, comes before
+    `deadline`.
+    """
+
+    points_a_day: Points
+    deadline: datetime | None = None
+    grace_minutes: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    most: Points | None = None
+
+
 class Rubric(Struct, frozen=True):
     """A rubric file, validated.
 
@@ -107,6 +122,7 @@ class Rubric(Struct, frozen=True):
     seconds: Bounds
     megabytes: Memory
     dataset: str = MNIST.name
+    late: Late | None = None
 
     @property
     def data(self) -> Dataset:
@@ -126,8 +142,23 @@ def by_evidence(rubric: Rubric) -> Rubric:
 
 
 def sha256_of(rubric: Rubric) -> str:
-    """Return a digest of what a rubric says, however it is written."""
-    return hashlib.sha256(msgspec.json.encode(rubric)).hexdigest()
+    """Return a digest of what a rubric says of verdicts, however it is written.
+
+    What is taken off for lateness changes none.
+    """
+    judged = msgspec.structs.replace(rubric, late=None)
+    return hashlib.sha256(msgspec.json.encode(judged)).hexdigest()
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a rubric file, for editors; `load` checks more than it can say."""
+    made = msgspec.json.schema(Rubric)
+    fields = made["$defs"]["Rubric"]["properties"]
+    points = fields["points"].pop("additionalProperties")
+    checks = dict.fromkeys(load().points, points)
+    fields["points"] |= {"properties": checks, "additionalProperties": False}
+    fields["dataset"]["enum"] = [*KNOWN]
+    return made
 
 
 def load(path: Path = DEFAULT) -> Rubric:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from grader.files import write_atomically
 from grader.interruptions import INTERRUPTIONS
 from grader.items import CheckItem
 from grader.record import Check, Record
+from grader.reporting import Wanted
 from grader.reports import class_table, progress, terminal
+from grader.reports.given import Graded as Result
 from grader.request import Request
-from grader.rubric import Rubric
 from grader.run import Run
 from grader.salt import Salt
 from grader.sandbox import doctor
@@ -133,10 +134,11 @@ class Graded:
 class Grading:
     """Registered as a plugin for one run; knows each submission by its key, a single one by ""."""
 
-    def __init__(self, config: pytest.Config, graded: dict[str, Graded], rubric: Rubric) -> None:
+    def __init__(self, config: pytest.Config, graded: dict[str, Graded], wanted: Wanted) -> None:
         self.config = config
         self.graded = graded
-        self.rubric = rubric
+        self.wanted = wanted
+        self.rubric = wanted.rubric
         self.quiet = config.get_verbosity() < 0
         self._done: set[str] = set()
 
@@ -151,6 +153,11 @@ class Grading:
             secret = _salt(option("salt"), option("rubric"), option("seed"))
             write_readably(sys.stdout)
             files.verify(rubric.data, option("data_dir"))
+            wanted = Wanted(
+                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir"),
+                option("roster"), option("column") or "", option("times"),
+            )  # fmt: skip
+            wanted.check()
             if option("scheduler"):
                 cluster.check(option("scheduler"), dict(option("resources") or ()))
             if option("official"):
@@ -167,7 +174,7 @@ class Grading:
             }  # fmt: skip
         except GraderFault as fault:
             raise pytest.UsageError(str(fault)) from None
-        grading = cls(config, graded, rubric)
+        grading = cls(config, graded, wanted)
         config.stash[INTERRUPTIONS].note = grading.note_stop
         return grading
 
@@ -212,6 +219,10 @@ class Grading:
     def judge(self, requirement: Requirement, key: str) -> Check:
         """Judge what is known of a submission."""
         return self.graded[key].judge(requirement)
+
+    def record(self, key: str) -> Record:
+        """Return what is known of a submission."""
+        return self.graded[key].run.record
 
     def _describe(self) -> None:
         runs = [graded.run for graded in self._selected if not graded.run.is_described]
@@ -339,7 +350,13 @@ class Grading:
         elif judged:
             record = self._one.run.record
             terminalreporter.write_line(
-                terminal.render(record, self.rubric, width=width, color=color, brief=self.quiet)
+                terminal.render(
+                    record,
+                    self.rubric,
+                    width=width,
+                    color=color,
+                    verbosity=self.config.get_verbosity(),
+                )
             )
         for graded in judged:
             if graded.unsaved:
@@ -347,6 +364,16 @@ class Grading:
             elif not self.quiet and not self.is_class:
                 path = graded.run.begin() / "record.json"
                 terminalreporter.write_line(f"record: {safe(str(path))}")
+        for line in self._reported([graded for graded in judged if graded.unsaved is None]):
+            terminalreporter.write_line(line)
+
+    def _reported(self, saved: list[Graded]) -> Iterator[str]:
+        """Write the results in other formats, and say where they are."""
+        try:
+            for path in self.wanted.write([Result(g.run.record, g.run.begin()) for g in saved]):
+                yield f"report: {safe(str(path))}"
+        except GraderFault as fault:
+            yield str(fault)
 
     def _remarks(self, width: int, *, color: bool) -> str:
         intake = self.config.stash[INTAKE]

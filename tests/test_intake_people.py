@@ -126,6 +126,18 @@ def test_a_number_of_one_system_is_not_that_of_another(tmp_path: Path) -> None:
     assert of(CLASS[5], intake).person.id == "99"
 
 
+def test_the_number_of_a_team_of_moodles_is_not_that_of_a_participant(tmp_path: Path) -> None:
+    """A worksheet lists people: whoever has the team's number there is somebody else."""
+    team = {"Team Rocket_12_assignsubmission_file/net.py": NET,
+            "Ada Lovelace_13_assignsubmission_file/net.py": NET}  # fmt: skip
+    (tmp_path / "roster.csv").write_bytes(as_csv(ROSTERS["moodle"](CLASS)))
+    intake = gather([], in_zip(tmp_path / "in.zip", team), tmp_path / "roster.csv")
+    people = {entry.ids["participant"]: entry.person for entry in intake.entries}
+
+    assert people["13"].email == "ada2@example.org"
+    assert people["12"].email == ""
+
+
 def test_a_text_of_blackboard_that_names_somebody_else_is_not_believed(tmp_path: Path) -> None:
     """The name of a file is Blackboard's."""
     start = "Project 1_bcopy_attempt_2024-12-05-11-49-00"

@@ -1,13 +1,21 @@
 """The rubric file: read strictly, refused with line and reason."""
 
+import json
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 
-from grader import rubric
+from grader import cli, rubric
 from grader.checks import CHECKS, judge
 from grader.errors import UsageFault
+from tests import schemas
+from tests.grading import REPO
 from tests.making import record
 
 
@@ -154,3 +162,72 @@ def test_more_passes_than_runs_are_refused() -> None:
         limits.runs_asked_for(1)
 
     assert limits.runs_asked_for(None) == 5
+
+
+# Schemas and commands
+
+
+def test_the_schema_for_editors_takes_what_the_grader_takes(tmp_path: Path) -> None:
+    """Every rubric that comes with it, also with late rules; and refuses a check that is none."""
+    late = "[late]\npoints_a_day = 10\ndeadline = 2026-12-01 18:00:00\nmost = 50\n"
+    rubrics = [
+        *rubric.DEFAULT.parent.glob("*.toml"),
+        changed(tmp_path, "[points]", late + "[points]"),
+    ]
+    values = [tomllib.loads(path.read_text(encoding="utf-8")) for path in rubrics]
+    for value in values:
+        schemas.check(json.loads(json.dumps(value, default=str)), rubric.schema())
+    values[0]["points"]["beauty"] = 10
+
+    with pytest.raises(jsonschema.ValidationError):
+        schemas.check(values[0], rubric.schema())
+
+
+def test_late_rules_change_no_verdict(tmp_path: Path) -> None:
+    """Records of both rubrics are of the same rules: nothing is graded again."""
+    path = changed(tmp_path, "[points]", "[late]\npoints_a_day = 10\n[points]")
+
+    assert rubric.load(path).late is not None
+    assert rubric.sha256_of(rubric.load(path)) == rubric.sha256_of(rubric.load())
+
+
+def test_a_new_rubric_is_the_default_one_with_a_schema(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`grade init` writes both, and never over what is there."""
+    file = tmp_path / "mine.toml"
+    assert cli.run(["init", str(file)]) == 0
+    (schema,) = re.findall(r"^#:schema \./(\S+)$", file.read_text(encoding="utf-8"), re.M)
+
+    assert rubric.load(file) == rubric.load()
+    assert json.loads((tmp_path / schema).read_bytes()) == rubric.schema()
+    assert cli.run(["init", str(file)]) == 4
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_a_rubric_that_is_refused_is_not_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`grade check-rubric` says the line; exit status 4."""
+    path = changed(tmp_path, "loads = 5", "loads = -5")
+
+    assert cli.run(["check-rubric", str(path)]) == 4
+    assert "points.loads" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "status", "words"), [("20_000", 0, "meets"), ("10_000", 1, "does not meet")]
+)
+def test_the_reference_solution_is_held_to_a_rubric(
+    tmp_path: Path, limit: str, status: int, words: str
+) -> None:
+    """`grade check-rubric` says whether it meets it, as the exit status does."""
+    path = changed(tmp_path, "parameters = 20_000 ", f"parameters = {limit} ")
+    ended = subprocess.run(
+        [sys.executable, "-m", "grader.cli", "check-rubric", str(path)], cwd=REPO,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == status, ended.stdout + ended.stderr
+    assert f"the reference solution {words} this rubric of 100 points" in ended.stdout

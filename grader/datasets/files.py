@@ -111,6 +111,13 @@ def some(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Images:
     return _images(dataset, (_array(_start(folder, file, dataset), file) for file in firsts))
 
 
+def images_of_test(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Bytes:
+    """Read and check the test images alone, and raise what `load` would raise."""
+    folder = _folder(dataset, data_dir)
+    file = _files(dataset)[2]
+    return _array(_read(folder, file, dataset), file)
+
+
 def verify(dataset: Dataset = MNIST, data_dir: Path | None = None) -> None:
     """Check what `load` would read (a quarter of a second), and raise what it would raise."""
     folder = _folder(dataset, data_dir)

@@ -68,10 +68,11 @@ class Matcher:
 
     def _by_person(self, entry: Entry, person: Person) -> set[int]:
         for system, key in (("canvas", "user"), ("moodle", "participant")):
-            if entry.system == system and (
-                found := self._ids.get((system, entry.ids.get(key, "")))
-            ):
-                return found
+            numbered = self._ids.get((system, entry.ids.get(key, "")), set())
+            if system == "moodle":  # the number of a team may be that of somebody else
+                numbered = {at for at in numbered if self._agrees(at, person.name)}
+            if entry.system == system and numbered:
+                return numbered
         number = person.id or (entry.ids.get("user", "") if entry.system == "canvas" else "")
         by_id = self._ids.get(("", number.casefold()), set())
         if agreeing := {at for at in by_id if self._agrees(at, person.name)}:

@@ -24,7 +24,7 @@ _MOST = 64 * 2**20  # bytes
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "id": ("sisuserid", "studentid", "studentnumber", "studentidnumber", "sid", "orgdefinedid",
            "idnumber", "matriculationnumber", "matrikelnummer", "id"),
-    "participant": ("identifier", "participant"),
+    "participant": ("identifier", "participant", "identifiant", "identificador", "identificatore"),
     "login": ("login", "loginid", "sisloginid", "username", "user", "netid", "account"),
     "email": ("email", "emailaddress", "mail"),
     "name": ("name", "fullname", "student", "studentname", "displayname",
@@ -33,6 +33,7 @@ _HEADERS: Mapping[str, tuple[str, ...]] = {
     "last": ("lastname", "last", "surname", "familyname"),
     "section": ("section", "sections", "group", "class", "tutorial"),
     "deadline": ("deadline", "duedate", "due", "extension"),
+    "submitted": ("submitted", "submittedat", "submissiontime", "handedin"),
 }  # fmt: skip
 _IDENTITY = ("id", "participant", "login", "email", "name", "last")
 _EXPECTED = "a first row with a header such as id, login, email, name, or first name and last name"
@@ -41,11 +42,16 @@ _NO_PERSON = ("pointspossible", "manualposting")  # rows that Canvas puts below 
 
 @dataclass(frozen=True)
 class Row:
-    """A person on the roster, and their ids by what gave them: `canvas`, `moodle`, or any other."""
+    """A person on the roster, and their ids by what gave them: `canvas`, `moodle`, or any other.
+
+    `number` is that of the row in the file, from 1. `submitted` is when they handed in, where the
+    file says so, in ISO 8601.
+    """
 
     person: Person
     number: int
     ids: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    submitted: str = ""
 
 
 def read_roster(path: Path) -> list[Row]:
@@ -66,6 +72,13 @@ def read_roster(path: Path) -> list[Row]:
     if not found:
         raise _wrong(path, 2, "", "nobody", "a row for each person", "check the file")
     return _once(path, found)
+
+
+def read_table(path: Path) -> tuple[str, list[list[str]]]:
+    """Return a roster's delimiter, and its rows as they are. Raises UsageFault."""
+    text = _text(path)
+    delimiter, _ = _best_delimiter(path, text)
+    return delimiter, list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
 
 
 def _text(path: Path) -> str:
@@ -136,15 +149,19 @@ def _row(
     if folded(name) in _NO_PERSON:
         return Row(Person(), number)
     ids = {(_namespace(header, at), value.casefold()) for at, value in all_of("id")}
-    ids |= {
-        ("moodle", digits) for _, value in all_of("participant") if (digits := _last_number(value))
+    # Moodle's column has another name in each language; in German it is ID: `Teilnehmer/in 12`.
+    participants = all_of("participant") + [each for each in all_of("id") if " " in each[1]]
+    ids |= {("moodle", digits) for _, value in participants if (digits := _last_number(value))}
+    times = {
+        kind: _time(path, number, header, *found)
+        for kind in ("deadline", "submitted")
+        if (found := next(iter(all_of(kind)), None))
     }
-    deadline = next(((at, value) for at, value in all_of("deadline")), None)
     person = Person(
         first_of("id"), name, first_of("login"), first_of("section"), first_of("email"),
-        _deadline(path, number, header, *deadline) if deadline else "",
+        times.get("deadline", ""),
     )  # fmt: skip
-    return Row(person, number, frozenset(ids))
+    return Row(person, number, frozenset(ids), times.get("submitted", ""))
 
 
 def _namespace(header: Sequence[str], column: int) -> str:
@@ -159,7 +176,7 @@ def _last_number(text: str) -> str:
     return text[len(text.rstrip("0123456789")) :]
 
 
-def _deadline(path: Path, number: int, header: Sequence[str], column: int, text: str) -> str:
+def _time(path: Path, number: int, header: Sequence[str], column: int, text: str) -> str:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:

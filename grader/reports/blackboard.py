@@ -1,0 +1,34 @@
+"""Blackboard: a file to upload to the grade centre, by user names and the numbers of columns."""
+
+from __future__ import annotations
+
+import re
+
+from grader.errors import UsageFault
+from grader.reports import gradebook
+from grader.reports.given import Results
+from grader.reports.gradebook import Gradebook, Layout
+from grader.reports.registry import Files
+
+_GRADE = re.compile(r".+ ?\|\d+")
+_POINTS = re.compile(r"Total Pts: (?:up to )?(\d+(?:[.,]\d+)?)")
+
+
+def files(results: Results) -> Files:
+    """Return the grades, and remarks. Raises UsageFault."""
+    book = gradebook.of(results, "Blackboard")
+    grades, remarks = gradebook.filled(results, book, _layout(book))
+    return {"blackboard-grades.csv": grades, "blackboard-remarks.csv": gradebook.as_csv(remarks)}
+
+
+def _layout(book: Gradebook) -> Layout:
+    users = book.columns("Username")
+    if not users:
+        raise UsageFault(
+            "this is no list of Blackboard's", expected="a column Username",
+            found=", ".join(book.header)[:300], where=str(book.path),
+            help="download grades in Blackboard, and give the file as the roster",
+        )  # fmt: skip
+    target = book.target(_GRADE, "Project 1 [Total Pts: 10 Score] |12345")
+    points = _POINTS.search(book.header[target])
+    return Layout(users, target, possible=gradebook.number(points[1]) if points else None)

@@ -1,0 +1,40 @@
+"""Brightspace: a CSV of grades to import, with the columns as they stand in its own export."""
+
+from __future__ import annotations
+
+import re
+
+from grader.errors import UsageFault
+from grader.reports import gradebook
+from grader.reports.given import Results
+from grader.reports.gradebook import Gradebook, Layout
+from grader.reports.registry import Files
+
+_KEYS = ("OrgDefinedId", "Username")
+_GRADE = re.compile(r".+ Points Grade( <.*>)?")
+_POINTS = re.compile(r"MaxPoints:(\d+(?:\.\d+)?)")
+_END = "End-of-Line Indicator"
+
+
+def files(results: Results) -> Files:
+    """Return the grades, and remarks. Raises UsageFault."""
+    book = gradebook.of(results, "Brightspace")
+    grades, remarks = gradebook.filled(results, book, _layout(book))
+    return {
+        "brightspace-grades.csv": grades, "brightspace-remarks.csv": gradebook.as_csv(remarks),
+    }  # fmt: skip
+
+
+def _layout(book: Gradebook) -> Layout:
+    keys = book.columns(*_KEYS)
+    if not keys:
+        raise UsageFault(
+            "this is no list of Brightspace's", expected="a column OrgDefinedId or Username",
+            found=", ".join(book.header)[:300], where=str(book.path),
+            help="export grades in Brightspace, with both keys, and give the file as the roster",
+        )  # fmt: skip
+    target = book.target(_GRADE, "Project 1 Points Grade")
+    points = _POINTS.search(book.header[target])
+    return Layout(
+        keys, target, possible=float(points[1]) if points else None, after=book.columns(_END)
+    )

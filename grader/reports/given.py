@@ -1,0 +1,47 @@
+"""What a format is given: see `grader.reports.registry`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.record import Person, Record
+from grader.reports.gradebook import Gradebook
+from grader.rubric import Rubric
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A submission: its record, and the folder in which it, `plan.json` and the weights lie.
+
+    Beyond the record nothing need be there: a submission may have failed before.
+    """
+
+    record: Record
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """What names it: its key in the class, or its own name."""
+        return self.record.submission.key or self.record.submission.name
+
+
+@dataclass(frozen=True)
+class Results:
+    """A class, or one submission alone; `folder` is what `--out` named.
+
+    `data_dir` is where the data set lies, None for its usual place. `gradebook` is the list of the
+    class as a system exported it, None without `--roster`; its rows know whose submission is whose.
+    """
+
+    graded: tuple[Graded, ...]
+    rubric: Rubric
+    folder: Path
+    data_dir: Path | None = None
+    gradebook: Gradebook | None = None
+
+    @property
+    def missing(self) -> tuple[Person, ...]:
+        """People on the list of the class of whom there is no submission."""
+        rows = self.gradebook.people if self.gradebook else ()
+        return tuple(row.person for row in rows if not row.graded)
