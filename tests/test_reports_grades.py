@@ -138,6 +138,18 @@ def test_times_come_from_a_file_where_the_download_has_none(tmp_path: Path) -> N
     assert "2 days late: 20 points taken off" in written["canvas-remarks.csv"].decode()
 
 
+def test_extensions_may_stand_beside_the_times(tmp_path: Path) -> None:
+    """A system's list has no column for them."""
+    (tmp_path / "times.csv").write_bytes(
+        b"name,submitted,deadline\r\nAda,2026-12-02 13:00,2026-12-02 12:00\r\n"
+    )
+    late = replace(rubrics.load(), late=Late(10, NOON))
+    wanted = Wanted(("gradescope",), late, tmp_path, times=tmp_path / "times.csv")
+    (one,) = wanted._of([Graded(handed_in(""), tmp_path / "ada")]).graded
+
+    assert grade(one.record, late).remark == "1 day late: 10 points taken off"
+
+
 def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
     """With the file, the row and the column."""
     (tmp_path / "times.csv").write_bytes(b"login,submitted\r\nada,yesterday\r\n")
