@@ -90,7 +90,7 @@ def found(folder: Path) -> list[Graded]:
 
 def _timed(graded: Sequence[Graded], path: Path) -> list[Graded]:
     """Return the submissions with times and deadlines of a CSV; of a group the last ones count."""
-    matcher = Matcher(read_roster(path))
+    matcher = Matcher(read_roster(path, times=True))
 
     def timed(each: Graded) -> Graded:
         entry, places = matcher.matched(*_entry(each.record))
