@@ -80,9 +80,10 @@ def _refuse_broken(unit: Unit) -> None:
 
 def _settled(unit: Unit) -> tuple[list[Stmt], list[SetAside]]:
     """Leave out cells that were never run, unless only they define a name."""
-    ran = {name for s in unit.statements if s.ran for name in s.names.binds}
-    kept = [s for s in unit.statements if s.ran or s.names.binds - ran]
-    left = [s for s in unit.statements if not (s.ran or s.names.binds - ran)]
+    own = [s for s in unit.statements if s.runs != "imported"]
+    ran = {name for s in own if s.ran for name in s.names.binds}
+    kept = [s for s in own if s.ran or s.names.binds - ran]
+    left = [s for s in own if not (s.ran or s.names.binds - ran)]
     return kept, [SetAside(s.brief, s.where, "its cell was never run") for s in left]
 
 
@@ -96,7 +97,7 @@ def _imported(library: Library, statements: list[Stmt]) -> list[Module]:
         if unit is None:
             continue
         _refuse_broken(unit)
-        kept = [s for s in unit.statements if not s.guarded]
+        kept = [s for s in unit.statements if s.runs != "entry"]
         found[name] = Module(name, [s.statement() for s in kept], library.is_package(name))
         todo += [n for s in kept for n in _names(library, name, s.node)]
     return list(found.values())

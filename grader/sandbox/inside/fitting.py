@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from data import Loader
+from modules import Quiet
 from torch import nn
 
 Json = dict[str, Any]
@@ -47,6 +48,10 @@ class LightningModule(nn.Module):
         """Do nothing."""
 
     log_dict = log
+
+    def training_step_end(self, result: Any) -> Any:
+        """Give back what `training_step` returned."""
+        return result
 
     @property
     def device(self) -> torch.device:
@@ -101,6 +106,12 @@ class Trainer:
 
     add_argparse_args = LightningDataModule.add_argparse_args
 
+    def __getattr__(self, name: str) -> Any:
+        """Say no to whatever else it is asked: `use_ddp`, `fast_dev_run`, `is_global_zero`."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Quiet(f"Trainer.{name}")
+
     @classmethod
     def from_argparse_args(cls, args: object, **options: Any) -> Any:
         """Make one with the options of the command line that it takes."""
@@ -130,7 +141,7 @@ class Trainer:
                 _move(schedulers, "epoch")
 
     def _step(self, model: Any, optimizer: Any, batch: Any, index: int) -> None:
-        result = model.training_step(batch, index)
+        result = model.training_step_end(model.training_step(batch, index))
         loss = result["loss"] if isinstance(result, dict) else result
         if loss is None:
             return

@@ -277,7 +277,8 @@ class Observed:
         scheduler = self._again(made, optimizer)
         epochs = self.found.get("epochs") or self.defaults["epochs"]
         trained = min(epochs, self.defaults["max_epochs"])
-        return Simulation(optimizer, scheduler, by_batch).run(trained, self._steps())
+        early = made.moves[:1] == ["early"]
+        return Simulation(optimizer, scheduler, by_batch, early).run(trained, self._steps())
 
     def _again(self, made: Made, optimizer: Any) -> Any:
         """Make a scheduler once more, for another optimiser."""
@@ -337,7 +338,7 @@ def _optimizer_of(made: Made) -> Any:
 
 
 def _by_batch(made: Made) -> bool:
-    return isinstance(made.thing, BY_BATCH) if not made.moves else made.moves[0] == "batch"
+    return isinstance(made.thing, BY_BATCH) if not made.moves else made.moves[0] != "pass"
 
 
 def _as_made(optimizer: Any, made: Made | None) -> Any:

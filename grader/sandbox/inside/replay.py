@@ -19,6 +19,7 @@ from trained import Training
 
 Json = dict[str, Any]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+_EVALUATING = "the model is in evaluation mode: model.train() is missing"
 
 
 class Penalty(Exception):
@@ -119,6 +120,7 @@ class _Replayed:
 def not_plain(training: Training, loss: Loss | None) -> str:
     """Say what a training does that a plain loop of its recipe would not; "" if it is plain."""
     batches = training.batches
+    evaluated = [batch for batch in batches if not batch.was_training]
     if not training.optimizers:
         return "no optimiser is ever stepped"
     if len(training.optimizers) > 1:
@@ -128,9 +130,7 @@ def not_plain(training: Training, loss: Loss | None) -> str:
             len(batch.steps) != 1 or batch.backwards != 1 for batch in training.drawn
         ),
         "it clips gradients": any(batch.clipped for batch in batches),
-        "the model is in evaluation mode: model.train() is missing": not all(
-            batch.was_training for batch in batches
-        ),
+        _EVALUATING: bool(evaluated) and not any(b.before for b in evaluated),
         "its loss is more than a function of scores and labels": loss is None,
     }
     found = [sign for sign, holds in signs.items() if holds]
@@ -151,7 +151,9 @@ def not_plain(training: Training, loss: Loss | None) -> str:
 def _what_differs(
     training: Training, batch: Batch, before: State, after: dict[str, torch.Tensor], loss: Loss
 ) -> str:
-    """Say why a step is none of a plain loop: gradients that are kept are a common slip."""
+    """Say why a step is none of a plain loop: two slips are common."""
+    if not batch.was_training:
+        return _EVALUATING
     if _same(after, _step(training, batch, before, loss, clear=False)):
         return "it keeps the gradients of earlier batches: optimizer.zero_grad() is missing"
     return "a step changes the weights in another way than a plain one"

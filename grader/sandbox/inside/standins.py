@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ import clicked
 import engines
 import fitting
 import frames
+import lost
 import torch
 from modules import Finder, Placeholder, Quiet
 
@@ -48,10 +50,10 @@ class Bar:
 
 
 _QUIET = {
-    "IPython", "click", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib",
-    "mlflow", "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard",
-    "tensorboardX", "torchinfo", "torchmetrics", "torchsummary", "torchviz", "tqdm", "visdom",
-    "wandb", *engines.NAMES, *fitting.NAMES,
+    "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "google", "livelossplot",
+    "matplotlib", "mlflow", "neptune", "pandas", "plotly", "pylab", "requests", "seaborn",
+    "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics", "torchsummary",
+    "torchviz", "tqdm", "visdom", "wandb", *engines.NAMES, *fitting.NAMES,
 }  # fmt: skip
 
 
@@ -73,8 +75,10 @@ def _fill(module: types.ModuleType) -> None:
         clicked.fill(module)
     elif package in ("pandas", "sklearn"):
         frames.fill(module)
-    elif package == "easydict":
-        vars(module)["EasyDict"] = fitting.Kept
+    elif package in ("easydict", "addict"):
+        vars(module)["EasyDict" if package == "easydict" else "Dict"] = fitting.Kept
+    elif package == "requests":
+        vars(module)["get"] = lost.fetched
     elif module.__name__ == "wandb":
         configured = partial(_configured, module)
         vars(module).update({"config": fitting.Kept(), "init": configured})
@@ -103,9 +107,7 @@ def be_quiet() -> None:
 
 def _save(save: Callable[..., None]) -> Callable[..., None]:
     def saved(*args: Any, **options: Any) -> None:
-        try:
+        with contextlib.suppress(Exception):  # of a drive that is not there, or what has no name
             save(*args, **options)
-        except (OSError, RuntimeError):
-            return  # a folder of another machine, such as a mounted drive
 
     return saved
