@@ -37,7 +37,7 @@ def install() -> None:
     np.loadtxt, np.genfromtxt = _known(np.loadtxt), _known(np.genfromtxt)
     gzip.open = _known(gzip.open)
     torch.load = _load(torch.load)
-    Placeholder.known = staticmethod(_of_keras)
+    Placeholder.known = staticmethod(_of_packages)
     urllib.request.urlopen = _sent(urllib.request.urlopen)
     urllib.request.urlretrieve = _kept(urllib.request.urlretrieve)
     for name in ("exists", "isfile"):
@@ -58,10 +58,14 @@ def _known(function: Callable[..., Any]) -> Callable[..., Any]:
     return known
 
 
-def _of_keras(name: str) -> Any:
-    """Give the data set as Keras hands it to whoever trains on it with PyTorch."""
-    asks = re.search(r"keras\.datasets\.\w*mnist\.load_data$", name)
-    return (_half("train"), _half("test")) if asks else None
+def _of_packages(name: str) -> Any:
+    """Give the data set as Keras and python-mnist hand it to whoever trains with PyTorch."""
+    if re.search(r"keras\.datasets\.\w*mnist\.load_data$", name):
+        return _half("train"), _half("test")
+    if half := re.fullmatch(r"mnist\.MNIST\.load_(train|test)ing", name):
+        images, labels = _half(half[1])
+        return images.reshape(len(images), -1), labels
+    return None
 
 
 def _sent(urlopen: Callable[..., Any]) -> Callable[..., Any]:

@@ -197,7 +197,7 @@ class Submission:
         self.starred: tuple[str, str] | None = None  # a missing module that gives its names
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
-        self.attempted: Callable[[], Callable[[BaseException], bool]] = lambda: lambda error: False
+        self.attempted: Callable[[], Callable[[BaseException, bool], bool]] = _only_supplied
         """Is asked ahead of a statement for what tells, by its error, to run it once more."""
         self._missing: set[str] = set()  # packages that turned out to be missing
         known = self._missing.__contains__
@@ -226,22 +226,22 @@ class Submission:
             self._execute(statement, module)
         except self._ends:
             raise
-        except NameError as error:
-            made = None
-            if error.name and error.name not in vars(module):  # or it would run without end
-                made = self.given(error.name)
-            if made is None or error.name is None:
-                starred, where = self.starred or ("", "")
-                lost = MissingPackage(f"{starred}.{error.name}", where) if starred else None
-                self.failures.append(Failure(lost or error))
-            else:  # a snippet that leaves out its data
-                vars(module)[error.name] = made
-                self._run(statement, module)
         except BaseException as error:  # even SystemExit ends a cell alone
-            if once_more(error):
+            if once_more(error, self._supplied(error, module)):
                 self._run(statement, module)
-            else:
-                self.failures.append(Failure(error))
+                return
+            starred, where = self.starred or ("", "")
+            lost = isinstance(error, NameError) and starred
+            told = MissingPackage(f"{starred}.{error.name}", where) if lost else error
+            self.failures.append(Failure(told))
+
+    def _supplied(self, error: BaseException, module: types.ModuleType) -> bool:
+        """Make what a name stands for that a snippet leaves out; tell whether that could be."""
+        name = error.name if isinstance(error, NameError) else None
+        made = self.given(name) if name and name not in vars(module) else None
+        if made is not None:
+            vars(module)[name] = made
+        return made is not None
 
     def _execute(self, statement: Json, module: types.ModuleType) -> None:
         file = statement["file"]
@@ -265,12 +265,16 @@ class Submission:
         is_package = name not in self.modules or self.modules[name]["package"]
         module.__package__ = name if is_package else name.rpartition(".")[0]
         module.__file__ = name.replace(".", "/") + ".py"
-        own = {
-            "__import__": self.import_,
-            "len": _length,
-            "input": _no_input,
-            TURNS: _same,
-        } | self.builtins
+        own = (
+            {
+                "__import__": self.import_,
+                "len": _length,
+                "input": _no_input,
+                TURNS: _same,
+            }
+            | _OF_PYTHON_2
+            | self.builtins
+        )
         vars(module)["__builtins__"] = {**vars(builtins), **own}
         if name == ENTRY:
             module.__name__ = "__main__"
@@ -291,6 +295,9 @@ class Submission:
     ) -> types.ModuleType:
         """Do what `__import__` does, also where keywords are used: see Python's documentation."""
         absolute = _absolute(name, globals or {}, level)
+        if level and not absolute:  # of the entry, beside which its modules lie
+            found = [item for item in fromlist or () if item in self.names]
+            return types.SimpleNamespace(**{item: self.load(item) for item in found})  # type: ignore[return-value]
         if absolute.partition(".")[0] not in self.names:
             return self._installed(name, globals, locals, fromlist, level)
         module = self.load(absolute)
@@ -385,12 +392,19 @@ def _value(source: str) -> str:
     return text or source.partition("\n")[0]
 
 
+def _only_supplied() -> Callable[[BaseException, bool], bool]:
+    return lambda error, supplied: supplied
+
+
 def _same(things: Any, *_: object) -> Any:
     return things
 
 
 def _no_input(*_: object) -> str:
     return ""
+
+
+_OF_PYTHON_2: Json = {"xrange": range, "long": int, "unicode": str, "raw_input": _no_input}
 
 
 def _length(thing: Any) -> Any:

@@ -50,7 +50,7 @@ class Bar:
 
 
 _QUIET = {
-    "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "google", "livelossplot",
+    "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "fire", "google", "livelossplot",
     "matplotlib", "mlflow", "neptune", "pandas", "plotly", "pylab", "requests", "seaborn",
     "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics", "torchsummary",
     "torchviz", "tqdm", "visdom", "wandb", *engines.NAMES, *fitting.NAMES,
@@ -73,6 +73,8 @@ def _fill(module: types.ModuleType) -> None:
         engines.fill(module)
     elif package == "click":
         clicked.fill(module)
+    elif package == "fire":
+        vars(module)["Fire"] = clicked.fire
     elif package in ("pandas", "sklearn"):
         frames.fill(module)
     elif package in ("easydict", "addict"):

@@ -128,22 +128,24 @@ class Watch:
             return things  # what a network computes is left alone
         return self.slices.turns(things, _place_of(frame))
 
-    def attempted(self) -> Callable[[BaseException], bool]:
-        """Return what tells, by the error of the statement ahead, to run it with whole batches.
+    def attempted(self) -> Callable[[BaseException, bool], bool]:
+        """Return what tells, by the error of the statement ahead, to run it once more.
 
-        It is, where it failed within a batch that is smaller than its loader says.
+        It is, where what it lacked is `supplied`, or where it failed within a batch that is smaller
+        than its loader says: with whole batches then.
         """
         begun = len(self.passes)
 
-        def once_more(error: BaseException) -> bool:
+        def once_more(error: BaseException, supplied: bool) -> bool:
             latest = self.passes[-1].loader if self.passes[begun:] else None
             size = getattr(latest, "batch_size", None) or 0
             inside = self.now is not None and isinstance(error, _OF_SIZES)
-            if not inside or Loader.most != TINY or not TINY < size <= _WHOLE:
-                return False
-            Loader.most, self.now = _WHOLE, None
-            del self.passes[begun:]
-            return True
+            larger = inside and Loader.most == TINY and TINY < size <= _WHOLE
+            if larger:
+                Loader.most, self.now = _WHOLE, None
+            if larger or supplied:
+                del self.passes[begun:]
+            return larger or supplied
 
         return once_more
 
@@ -171,6 +173,7 @@ class Watch:
                 batch.after = weights_of(batch.model)
         if batch.loss is None:
             batch.calls.clear()
+            batch.outputs.clear()
 
     def ended(self) -> None:
         """Note no more of the last batch: what follows is the grader's own."""
@@ -329,7 +332,8 @@ class Watch:
         self._inside = max(0, self._inside - 1)
         if self._depth:
             self._depth -= 1
-            if not self._depth and self.now is not None and torch.is_grad_enabled():
+            looked_for = self.now is not None and self.now.loss is None
+            if not self._depth and self.now is not None and looked_for and torch.is_grad_enabled():
                 self.now.outputs.append(result)
                 self.now.derived |= {id(leaf) for leaf in tree_leaves(result)}
 
