@@ -230,15 +230,17 @@ class Submission:
             if once_more(error, self._supplied(error, module)):
                 self._run(statement, module)
                 return
-            starred, where = self.starred or ("", "")
-            lost = isinstance(error, NameError) and starred
-            told = MissingPackage(f"{starred}.{error.name}", where) if lost else error
-            self.failures.append(Failure(told))
+            if isinstance(error, NameError) and self.starred:
+                starred, where = self.starred
+                error = MissingPackage(f"{starred}.{error.name}", where)
+            self.failures.append(Failure(error))
 
     def _supplied(self, error: BaseException, module: types.ModuleType) -> bool:
         """Make what a name stands for that a snippet leaves out; tell whether that could be."""
         name = error.name if isinstance(error, NameError) else None
-        made = self.given(name) if name and name not in vars(module) else None
+        if not name or name in vars(module):  # or it would run without end
+            return False
+        made = self.given(name)
         if made is not None:
             vars(module)[name] = made
         return made is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -61,7 +62,8 @@ def _leads(batch: Batch, output: torch.Tensor | None) -> bool:
 def _target(content: Any) -> torch.Tensor | None:
     """Return the labels of a batch."""
     tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
-    return next((t for t in tensors[1:] if not t.is_floating_point()), None)
+    ordered = [*tensors[1:], *tensors[:1]]  # labels most often come second
+    return next((t for t in ordered if not t.is_floating_point()), None)
 
 
 def _slice(
@@ -173,27 +175,27 @@ def _step(
     torch.set_rng_state(before.random[0])
     random.setstate(before.random[1])
     np.random.set_state(before.random[2])
-    images, labels = _images(batch.content), _target(batch.content)
+    images, labels = images_of(batch.content), _target(batch.content)
     assert labels is not None
     model.train()
     if not clear:
         for name, parameter in nn.Module.named_parameters(model):
             parameter.grad = before.gradients.get(name)
-    output = _pick_output(called(model, images))
+    output = _pick_output(model(_as_given(images, batch.shape)))
     loss(output, labels).backward()  # type: ignore[no-untyped-call] # of PyTorch's own
     twin.step()
     return weights_of(model)
 
 
-def called(model: nn.Module, images: torch.Tensor) -> Any:
-    """Call a model with images, or with rows of 784 numbers if it wants those."""
-    try:
-        return model(images)
-    except RuntimeError:
-        return model(images.flatten(1))
+def _as_given(images: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return images in the shape in which the model was given them: rows, or more channels."""
+    if math.prod(images.shape[1:]) == math.prod(shape):
+        return images.reshape(len(images), *shape)
+    return images.expand(len(images), *shape) if images.dim() == len(shape) + 1 else images
 
 
-def _images(content: Any) -> torch.Tensor:
+def images_of(content: Any) -> torch.Tensor:
+    """Return the images of a batch; StopIteration if it has none."""
     tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
     return next(t for t in tensors if t.is_floating_point())
 

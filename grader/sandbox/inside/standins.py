@@ -50,10 +50,10 @@ class Bar:
 
 
 _QUIET = {
-    "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "fire", "google", "livelossplot",
-    "matplotlib", "mlflow", "neptune", "pandas", "plotly", "pylab", "requests", "seaborn",
-    "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics", "torchsummary",
-    "torchviz", "tqdm", "visdom", "wandb", *engines.NAMES, *fitting.NAMES,
+    "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "fire", "google",
+    "livelossplot", "matplotlib", "mlflow", "neptune", "pandas", "plotly", "pylab", "requests",
+    "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
+    "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *engines.NAMES, *fitting.NAMES,
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from data import TINY, Loader
 from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
-from slices import Slices
+from slices import Sliced, Slices
 from tensors import held, owners, weights_of
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -37,6 +37,7 @@ _MOST_CALLS = 500  # that are kept of one batch
 _KEPT = 40  # batches of which all is kept
 _WHOLE = 1_024  # images of the largest batch that is handed out whole
 _OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
+_GRADIENT = torch.Tensor.grad.__get__  # type: ignore[attr-defined] # which `zero_grad` asks for
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
 
 
@@ -137,7 +138,8 @@ class Watch:
         begun = len(self.passes)
 
         def once_more(error: BaseException, supplied: bool) -> bool:
-            latest = self.passes[-1].loader if self.passes[begun:] else None
+            held = [p.loader for p in self.passes[begun:] if not isinstance(p.loader, Sliced)]
+            latest = held[-1] if held else None
             size = getattr(latest, "batch_size", None) or 0
             inside = self.now is not None and isinstance(error, _OF_SIZES)
             larger = inside and Loader.most == TINY and TINY < size <= _WHOLE
@@ -151,16 +153,21 @@ class Watch:
 
     def begin(self, content: Any) -> Batch:
         """Begin a batch."""
-        batch = self.now = Batch(content)
-        if self._source is not None or not torch.is_grad_enabled():
-            return batch
-        if self.optimizers and self._kept < _KEPT:
-            optimizer = self.optimizers[-1].thing
-            model = self.model_of(optimizer)
-            if model is not None and _numbers(model) <= _MOST_NUMBERS:
-                self._kept += 1
-                batch.before = state_of(model, optimizer)
+        batch = Batch(content)
+        if self._source is None and torch.is_grad_enabled():
+            self._keep(batch)
+        self.now = batch  # whose calls are noted from now on
         return batch
+
+    def _keep(self, batch: Batch) -> None:
+        """Keep the state ahead of a batch, as long as there is room."""
+        if not self.optimizers or self._kept >= _KEPT:
+            return
+        optimizer = self.optimizers[-1].thing
+        model = self.model_of(optimizer)
+        if model is not None and _numbers(model) <= _MOST_NUMBERS:
+            self._kept += 1
+            batch.before = state_of(model, optimizer)
 
     def end(self, batch: Batch) -> None:
         """End a batch."""
@@ -346,7 +353,8 @@ class Watch:
         now = self.now
         if now is None or self._depth or now.loss is not None or len(now.calls) >= _MOST_CALLS:
             return
-        if torch.is_grad_enabled():
+        made = any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(result))
+        if made and torch.is_grad_enabled() and function != _GRADIENT:
             now.calls.append(Call(function, args, options, result, self._place()))
             if any(id(leaf) in now.derived for leaf in tree_leaves((args, options))):
                 now.derived |= {id(leaf) for leaf in tree_leaves(result)}
