@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
+import configured
 import fitting
 import lost
 import patches
@@ -153,6 +154,7 @@ def run(
     sys.argv = patches.CommandLine(words, submission.expects_errors)
     patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _left_out
+    configured.IMPORT[:] = [submission.import_]
     submission.builtins |= {"open": lost.opened, TURNS: watch.turning}
     lost.install()
     stand_in_for_own()

@@ -20,14 +20,8 @@ Json = dict[str, Any]
 NAMES = ("pytorch_lightning", "lightning", "lightning_fabric")
 
 
-class LightningModule(nn.Module):
-    """A module that says how it is trained."""
-
-    def __init__(self, *args: object, **options: object) -> None:
-        """Take any arguments, as the real one does."""
-        super().__init__()
-        self.trainer: Any = None
-        self.current_epoch = self.global_step = 0
+class _Remembering:
+    """Keeps what it was made with."""
 
     @property
     def hparams(self) -> Any:
@@ -43,6 +37,16 @@ class LightningModule(nn.Module):
         frame = inspect.currentframe()
         names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
         self.hparams.update({k: v for k, v in names.items() if k not in ("self", "__class__")})
+
+
+class LightningModule(_Remembering, nn.Module):
+    """A module that says how it is trained."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        """Take any arguments, as the real one does."""
+        super().__init__()
+        self.trainer: Any = None
+        self.current_epoch = self.global_step = 0
 
     def log(self, *args: object, **options: object) -> None:
         """Do nothing."""
@@ -72,7 +76,7 @@ class Kept(dict[str, Any]):
             raise AttributeError(name) from None
 
 
-class LightningDataModule:
+class LightningDataModule(_Remembering):
     """Says where the data comes from."""
 
     def __init__(self, *args: object, **options: object) -> None: ...

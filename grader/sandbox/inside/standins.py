@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Self
 
 import clicked
+import configured
 import engines
 import fitting
 import frames
@@ -53,7 +54,8 @@ _QUIET = {
     "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "fire", "google",
     "livelossplot", "matplotlib", "mlflow", "neptune", "pandas", "plotly", "pylab", "requests",
     "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
-    "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *engines.NAMES, *fitting.NAMES,
+    "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *configured.NAMES, *engines.NAMES,
+    *fitting.NAMES,
 }  # fmt: skip
 
 
@@ -73,6 +75,8 @@ def _fill(module: types.ModuleType) -> None:
         engines.fill(module)
     elif package == "click":
         clicked.fill(module)
+    elif package in configured.NAMES:
+        configured.fill(module)
     elif package == "fire":
         vars(module)["Fire"] = clicked.fire
     elif package in ("pandas", "sklearn"):
@@ -82,8 +86,7 @@ def _fill(module: types.ModuleType) -> None:
     elif package == "requests":
         vars(module)["get"] = lost.fetched
     elif module.__name__ == "wandb":
-        configured = partial(_configured, module)
-        vars(module).update({"config": fitting.Kept(), "init": configured})
+        vars(module).update({"config": fitting.Kept(), "init": partial(_configured, module)})
 
 
 def _configured(wandb: types.ModuleType, *args: object, **options: Any) -> Quiet:
