@@ -37,7 +37,7 @@ _MOST_CALLS = 500  # that are kept of one batch
 _KEPT = 40  # batches of which all is kept
 _WHOLE = 1_024  # images of the largest batch that is handed out whole
 _OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
-_GRADIENT = torch.Tensor.grad.__get__  # type: ignore[attr-defined] # which `zero_grad` asks for
+_GRADIENT = torch.Tensor.grad.__get__  # type: ignore[union-attr] # which `zero_grad` asks for
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
 
 
