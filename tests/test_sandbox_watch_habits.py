@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.plan.schema import Description
+from grader.plan.schema import Description, Normalize
 from grader.submission import read_program
 from tests.describing import described_here
 from tests.reading import HEAD, TRAIN, net, refusal, script, write
@@ -144,7 +144,7 @@ def test_data_of_elsewhere_in_the_range_that_it_has(
         images, steps = "images = (x.reshape(-1, 1, 28, 28) / 255).astype('float32')", None
     found = tensors(tmp_path, given + images)
     assert found.train_transform is not None
-    told = [[s.mean[0], s.std[0]] for s in found.train_transform if hasattr(s, "mean")]
+    told = [[s.mean[0], s.std[0]] for s in found.train_transform if isinstance(s, Normalize)]
     assert told == ([] if steps is None else [pytest.approx(steps, abs=1e-5)])
     assert found.epochs == 5
 

@@ -146,8 +146,7 @@ def run(
     submission = Submission(program["modules"], ends=(TooSlow,))
     watch = Watch(files, submission.loops, source)
     watch.own = submission.names
-    if source is None:
-        submission.attempted = watch.attempted
+    submission.attempted = watch.attempted
     watch.install()
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
     words = [*sys.argv[:1], *patches.command_line(texts)]
