@@ -142,7 +142,9 @@ class Watch:
             latest = held[-1] if held else None
             size = getattr(latest, "batch_size", None) or 0
             inside = self.now is not None and isinstance(error, _OF_SIZES)
-            larger = self._source is None and inside and Loader.most == TINY and TINY < size <= _WHOLE
+            larger = (
+                self._source is None and inside and Loader.most == TINY and TINY < size <= _WHOLE
+            )
             if larger:
                 Loader.most, self.now = _WHOLE, None
             if larger or supplied:
