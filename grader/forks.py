@@ -32,8 +32,9 @@ MOST = 1 << 17
 READY = b"ready"
 _WAIT = 0.1  # seconds between two looks at whether a server is still wanted
 
-Kind = Literal["box", "trusted"]
+Kind = Literal["reading", "box", "trusted"]
 SERVED: dict[str, Kind] = {
+    "grader.submission.apart": "reading",
     "grader.sandbox.launch": "box",
     "grader.measure.process": "trusted",
     "grader.training.worker": "trusted",

@@ -10,8 +10,8 @@ new process, random states of its own, and nothing of its siblings. What it shar
 what the kernel does not draw again without an `exec`: where things are in memory, the canary of the
 stack, and the seed of hashes. `docs/threat-model.md` says what that means.
 
-There is one server for boxes, which knows nothing of data and networks, and one for what is
-trusted. What is done in a box to keep a submission in it is the same in a child as everywhere
+There is one server for readers, one for boxes, which knows nothing of data and networks, and one
+for what is trusted. What is done in a box to keep a submission in it is the same in a child as everywhere
 (`sandbox.launch`); only what would then be executed is loaded already.
 """
 
@@ -52,7 +52,7 @@ _ALL = os.sysconf("SC_OPEN_MAX")
 
 def main(kind: Kind, connection: socket.socket) -> NoReturn:
     """Load, and then serve until whoever asks is gone."""
-    _load_for_boxes() if kind == "box" else _load_for_the_trusted()
+    {"reading": _load_readers, "box": _load_boxes, "trusted": _load_the_trusted}[kind]()
     mains = {
         name: importlib.import_module(name).main for name, whose in SERVED.items() if whose == kind
     }
@@ -61,7 +61,11 @@ def main(kind: Kind, connection: socket.socket) -> NoReturn:
     _Children(connection, mains).serve()
 
 
-def _load_for_boxes() -> None:
+def _load_readers() -> None:
+    importlib.import_module("grader.submission.reader")
+
+
+def _load_boxes() -> None:
     """Load what is in the box, and have its launcher go on with that instead of executing it."""
     from grader.sandbox import launch
 
@@ -80,7 +84,7 @@ def _load_for_boxes() -> None:
     launch.become = become
 
 
-def _load_for_the_trusted() -> None:
+def _load_the_trusted() -> None:
     from grader.training.tuning import tune
 
     tune()

@@ -46,7 +46,7 @@ def describe(runs: Sequence[Run], jobs: int, on_described: OnDescribed) -> None:
             return run
 
         try:
-            with process.loaded(*(["box", "trusted"] if len(runs) > 1 else [])):
+            with process.loaded(*(["reading", "box", "trusted"] if len(runs) > 1 else [])):
                 for future in _as_they_end([executor.submit(one, run) for run in runs]):
                     on_described(future.result())
         finally:

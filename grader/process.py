@@ -273,10 +273,11 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 @contextlib.contextmanager
 def child(
-    command: Sequence[str], *, env: dict[str, str], cwd: Path, memory: int, output: int
-) -> Iterator[Child]:
+    command: Sequence[str], *, env: dict[str, str], cwd: Path, memory: int, output: int,
+    fed: bool = False,
+) -> Iterator[Child]:  # fmt: skip
     """Run a command for as long as the block lasts; nothing of it is left afterwards."""
-    running = Child(command, env=env, cwd=cwd, memory=memory, output=output)
+    running = Child(command, env=env, cwd=cwd, memory=memory, output=output, fed=fed)
     try:
         yield running
     finally:
