@@ -33,6 +33,7 @@ READY = b"ready"
 _WAIT = 0.1  # seconds between two looks at whether a server is still wanted
 
 Kind = Literal["reading", "box", "trusted"]
+KINDS: tuple[Kind, ...] = ("reading", "box", "trusted")
 SERVED: dict[str, Kind] = {
     "grader.submission.apart": "reading",
     "grader.sandbox.launch": "box",

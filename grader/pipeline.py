@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from grader import cluster, pool, process, steps
+from grader import cluster, forks, pool, process, steps
 from grader.errors import stopped_by
 from grader.events import AnyEvent, Failed
 from grader.measure.asking import Measurer
@@ -46,7 +46,7 @@ def describe(runs: Sequence[Run], jobs: int, on_described: OnDescribed) -> None:
             return run
 
         try:
-            with process.loaded(*(["reading", "box", "trusted"] if len(runs) > 1 else [])):
+            with process.loaded(*(forks.KINDS if len(runs) > 1 else ())):
                 for future in _as_they_end([executor.submit(one, run) for run in runs]):
                     on_described(future.result())
         finally:
