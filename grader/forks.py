@@ -133,7 +133,7 @@ class Server:
             if fed:
                 given, stdin = _pipe(theirs, ours)
             else:
-                given, stdin = theirs.enter_context(open(os.devnull, "rb")), None
+                given, stdin = theirs.enter_context(Path(os.devnull).open("rb")), None
             sent = [stream.fileno() for stream in (given, out, err, told)]
             with self._lock:
                 self._be_ready()
@@ -179,8 +179,12 @@ def serving(kinds: Sequence[Kind], environment: dict[str, str]) -> Iterator[None
     with ExitStack() as ending:
         for kind in mine:
             _servers[kind] = Server(kind, environment)
-            ending.callback(lambda kind=kind: _servers.pop(kind).close())
+            ending.callback(_end, kind)
         yield
+
+
+def _end(kind: Kind) -> None:
+    _servers.pop(kind).close()
 
 
 def start(

@@ -11,7 +11,7 @@ what the kernel does not draw again without an `exec`: where things are in memor
 stack, and the seed of hashes. `docs/threat-model.md` says what that means.
 
 There is one server for readers, one for boxes, which knows nothing of data and networks, and one
-for what is trusted. What is done in a box to keep a submission in it is the same in a child as everywhere
+for what is trusted. What keeps a submission in its box is done by the same code as everywhere
 (`sandbox.launch`); only what would then be executed is loaded already.
 """
 
@@ -99,7 +99,7 @@ def _try_to_fork() -> None:
     ended = os.pidfd_open(number)
     os.waitid(os.P_PIDFD, ended, os.WEXITED)
     os.close(ended)
-    if (threads := len(os.listdir("/proc/self/task"))) != 1:
+    if (threads := len([*Path("/proc/self/task").iterdir()])) != 1:
         raise RuntimeError(f"{threads} threads")
 
 
@@ -209,7 +209,8 @@ def _look_new(inside: ModuleType, environment: dict[str, str]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "grader"]:
         del sys.modules[name]
     inside.__name__, sys.modules["__main__"] = "__main__", inside
-    sys.setrecursionlimit(sys.getrecursionlimit() + len(inspect.stack(0)) - 2)
+    below = len(inspect.stack(0)) - 4  # calls more than there are of a new Python's own
+    sys.setrecursionlimit(sys.getrecursionlimit() + below)
 
 
 def _take(received: Sequence[int], numbers: Sequence[int]) -> None:

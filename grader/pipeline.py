@@ -46,7 +46,7 @@ def describe(runs: Sequence[Run], jobs: int, on_described: OnDescribed) -> None:
             return run
 
         try:
-            with process.loaded(*(forks.KINDS if len(runs) > 1 else ())):
+            with process.loaded(*forks.KINDS) if len(runs) > 1 else contextlib.nullcontext():
                 for future in _as_they_end([executor.submit(one, run) for run in runs]):
                     on_described(future.result())
         finally:
@@ -97,7 +97,7 @@ def train(runs: Sequence[Run], place: Place, on_event: OnEvent) -> None:
         here = again if place.scheduler is not None else first + again
         if here:
             tasks = [task for task, _, _ in here]
-            with process.loaded(*(["trusted"] if len(tasks) > 1 else [])):
+            with process.loaded("trusted") if len(tasks) > 1 else contextlib.nullcontext():
                 pool.carry_out(tasks, place.jobs, partial(note, here))
 
 
