@@ -71,7 +71,8 @@ def likely_spread(errors: Sequence[int], most: float) -> tuple[float, int]:
 
     What runs of other networks spread, at a limit of `most` errors, pooled with what these do.
     """
-    known, own, mean = _VARIANCE * max(most, 1), len(errors) - 1, fmean(errors)
+    known, own = _VARIANCE * max(most, 1), max(len(errors) - 1, 0)
+    mean = fmean(errors) if errors else 0.0
     pooled = _KNOWN * known + sum((each - mean) ** 2 for each in errors)
     return math.sqrt(pooled / (_KNOWN + own)), _KNOWN + own
 
