@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         graded(
             out, "eve", score=None, accuracy=None, training=None, notes=[LONG],
             model=facts(class_name=LONG, layers=[layer(LONG, "convolution", where=LONG)]),
-            recipe=RecipeSummary(1, 1, [Fact(LONG, LONG, LONG)]), environment={"system": LONG},
+            recipe=RecipeSummary(1, 1, [Fact(LONG, LONG, LONG)]), environment={LONG: LONG},
             set_aside=[SetAside(LONG, LONG, LONG)],
             checks=[check("failed", title=LONG[:60], found=LONG, where=LONG, help=LONG)],
         ),
