@@ -89,13 +89,14 @@ def found(folder: Path) -> list[Graded]:
 
 
 def _timed(graded: Sequence[Graded], path: Path) -> list[Graded]:
-    """Return the submissions with the times of a CSV; of a group the last one counts."""
-    matcher = Matcher(read_roster(path))
+    """Return the submissions with times and deadlines of a CSV; of a group the last ones count."""
+    matcher = Matcher(read_roster(path, times=True))
 
     def timed(each: Graded) -> Graded:
-        _, places = matcher.matched(*_entry(each.record))
+        entry, places = matcher.matched(*_entry(each.record))
+        people = [_person(person) for person in entry.people]  # with deadlines of their own
         when = max((matcher.rows[at].submitted for at in places), default="")
-        return _changed(each, submitted=when) if when else each
+        return _changed(each, people=people, submitted=when or each.record.submission.submitted)
 
     return list(map(timed, graded))
 

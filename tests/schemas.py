@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -134,3 +136,10 @@ def check(value: object, schema: Schema) -> None:
 def check_xml(text: str, schema: str) -> None:
     """Raise XMLSchemaValidationError where a document is not as the schema says."""
     xmlschema.XMLSchema(io.StringIO(schema)).validate(io.StringIO(text))
+
+
+def read(path: Path) -> Schema:
+    """Return the object in a JSON file."""
+    value = json.loads(path.read_bytes())
+    assert isinstance(value, dict)
+    return value

@@ -251,6 +251,24 @@ def test_moodle_finds_participants_in_the_names_of_feedback(tmp_path: Path) -> N
     assert {(len(part), *part[2:]) for part in parts} == {(4, "assignsubmission", "file")}
 
 
+def test_of_several_submissions_one_has_feedback(tmp_path: Path) -> None:
+    """An archive has every name once; the remarks name the other."""
+    made = graded(tmp_path, "moodle")
+    found = written(tmp_path, "moodle", [*made, made[0]], worksheet(ENGLISH))
+
+    assert len(importing.files(found["moodle-feedback.zip"])) == 4
+    assert "several" in found["moodle-remarks.csv"].decode()
+
+
+def test_comments_of_the_staff_stay_as_they_are(tmp_path: Path) -> None:
+    """What looks like a formula there would come back changed."""
+    exported = worksheet(ENGLISH)
+    exported[1][-1] = "- well done"
+    found = written(tmp_path, "moodle", graded(tmp_path, "moodle"), exported)
+
+    assert importing.table(found["moodle-grades.csv"])[1][-1] == "- well done"
+
+
 # Brightspace and Blackboard
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from grader import rubric as rubrics
 from grader.errors import UsageFault
+from grader.intake.roster import read_roster
 from grader.record import Person, Problem, Record, Submission
 from grader.reporting import Wanted
 from grader.reports.given import Graded
@@ -136,6 +137,28 @@ def test_times_come_from_a_file_where_the_download_has_none(tmp_path: Path) -> N
 
     assert table(written["canvas-grades.csv"])[-1][-1] == "60"
     assert "2 days late: 20 points taken off" in written["canvas-remarks.csv"].decode()
+
+
+def test_extensions_may_stand_beside_the_times(tmp_path: Path) -> None:
+    """A system's list has no column for them."""
+    (tmp_path / "times.csv").write_bytes(
+        b"name,submitted,deadline\r\nAda,2026-12-02 13:00,2026-12-02 12:00\r\n"
+    )
+    late = replace(rubrics.load(), late=Late(10, NOON))
+    wanted = Wanted(("gradescope",), late, tmp_path, times=tmp_path / "times.csv")
+    (one,) = wanted._of([Graded(handed_in(""), tmp_path / "ada")]).graded
+
+    assert grade(one.record, late).remark == "1 day late: 10 points taken off"
+
+
+def test_the_times_that_gradescope_exports_are_read(tmp_path: Path) -> None:
+    """With a blank before the offset; as a roster, the same file has no times."""
+    file = tmp_path / "times.csv"
+    file.write_bytes(b"Name,SID,Submission Time\r\nAda,7,2026-12-01 18:05:03 -0500\r\n")
+
+    assert read_roster(file, times=True)[0].submitted == "2026-12-01T18:05:03-05:00"
+    file.write_bytes(b"Name,SID,Submission Time\r\nAda,7,yesterday\r\n")
+    assert read_roster(file)[0].submitted == ""
 
 
 def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:

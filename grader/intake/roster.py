@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -54,8 +55,11 @@ class Row:
     submitted: str = ""
 
 
-def read_roster(path: Path) -> list[Row]:
-    """Read the people of a roster. Raises UsageFault, with the row and column at fault."""
+def read_roster(path: Path, *, times: bool = False) -> list[Row]:
+    """Read the people of a roster, with `times` also when they handed in.
+
+    Raises UsageFault, with the row and column at fault.
+    """
     text = _text(path)
     delimiter, columns = _best_delimiter(path, text)
     rows = _rows(path, text, delimiter)
@@ -66,7 +70,7 @@ def read_roster(path: Path) -> list[Row]:
             raise _wrong(path, number, "", f"{len(cells)} cells", f"{len(header)} as in the header",
                          "put quotes around a cell that holds the delimiter")  # fmt: skip
         full = [*cells, *[""] * (len(header) - len(cells))]
-        row = _row(path, number, header, columns, full)
+        row = _row(path, number, header, columns, full, times=times)
         if any((row.person.name, row.person.login, row.person.email, row.ids)):
             found.append(row)
     if not found:
@@ -134,7 +138,7 @@ def _columns(header: Sequence[str]) -> dict[str, list[int]]:
 
 def _row(
     path: Path, number: int, header: Sequence[str], columns: Mapping[str, Sequence[int]],
-    cells: Sequence[str],
+    cells: Sequence[str], *, times: bool,
 ) -> Row:  # fmt: skip
     def all_of(kind: str) -> list[tuple[int, str]]:
         # Brightspace writes `#` before what a spreadsheet would take for a number.
@@ -152,16 +156,16 @@ def _row(
     # Moodle's column has another name in each language; in German it is ID: `Teilnehmer/in 12`.
     participants = all_of("participant") + [each for each in all_of("id") if " " in each[1]]
     ids |= {("moodle", digits) for _, value in participants if (digits := _last_number(value))}
-    times = {
-        kind: _time(path, number, header, *found)
-        for kind in ("deadline", "submitted")
-        if (found := next(iter(all_of(kind)), None))
+    found = {
+        kind: _time(path, number, header, *each)
+        for kind in ("deadline", *(["submitted"] if times else []))
+        if (each := next(iter(all_of(kind)), None))
     }
     person = Person(
         first_of("id"), name, first_of("login"), first_of("section"), first_of("email"),
-        times.get("deadline", ""),
+        found.get("deadline", ""),
     )  # fmt: skip
-    return Row(person, number, frozenset(ids), times.get("submitted", ""))
+    return Row(person, number, frozenset(ids), found.get("submitted", ""))
 
 
 def _namespace(header: Sequence[str], column: int) -> str:
@@ -178,7 +182,7 @@ def _last_number(text: str) -> str:
 
 def _time(path: Path, number: int, header: Sequence[str], column: int, text: str) -> str:
     try:
-        when = datetime.fromisoformat(text)
+        when = datetime.fromisoformat(re.sub(r" (?=[+-]\d\d:?\d\d$)", "", text))
     except ValueError:
         raise _wrong(path, number, header[column], text, "a time such as 2026-12-01 18:00",
                      "write the year first; a date alone is its end") from None  # fmt: skip

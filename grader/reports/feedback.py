@@ -34,6 +34,9 @@ def zipped(results: Results, system: str, place: Place) -> tuple[bytes, list[Rem
                 left.append(("", graded.key, "no feedback: it has not the system's numbers"))
                 continue
             name, content = written(graded, results)
+            if start + name in archive.namelist():
+                left.append(("", graded.key, "no feedback: somebody handed in several times"))
+                continue
             entry = zipfile.ZipInfo(start + name, _WHEN)
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, content)

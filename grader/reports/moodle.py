@@ -41,7 +41,7 @@ def _layout(book: Gradebook) -> Layout:
     beside = [row[target + 1] for row in book.rows[book.top + 1 :] if len(row) > target + 1]
     possible = next((n for cell in beside if (n := gradebook.number(cell)) is not None), None)
     return Layout(
-        [], target, range(1, len(book.header)), possible=possible, whole=True,
+        [], target, range(1, target), possible=possible, whole=True,
         comma=any("," in cell for cell in beside),
     )  # fmt: skip
 
