@@ -12,7 +12,7 @@ from grader.datasets.known import MNIST, Dataset
 from grader.datasets.mask import Mask
 from grader.errors import NOT_SCORED, Fault, GraderFault
 from grader.events import Blank, EpochDone, Metered, Recalled
-from grader.files import write_atomically
+from grader.files import UNREADABLE, write_atomically
 from grader.plan.findings import Facts, Finding, Fixed, Layer
 from grader.plan.schema import Fact, Flaw
 from grader.statistics import chance, mean_interval, p_value, wilson
@@ -319,7 +319,7 @@ def load(path: Path) -> Record:
             if content.get("version") == 1:
                 return _of_version_1(content)
         return msgspec.convert(content, Record)
-    except (OSError, msgspec.MsgspecError) as error:
+    except UNREADABLE as error:
         raise GraderFault(
             "the record cannot be read", expected="a record.json, version 1 or 2",
             found=str(error), where=str(path), help="grade the submission again to make a new one",

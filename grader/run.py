@@ -27,7 +27,7 @@ from grader.errors import (
     stopped_by,
 )
 from grader.events import AnyEvent, Blank, EpochDone, Metered, Started, Taken
-from grader.files import write_atomically
+from grader.files import UNREADABLE, write_atomically
 from grader.intake import Entry
 from grader.measure.asking import Measurer
 from grader.plan.assemble import request_defaults
@@ -106,7 +106,7 @@ class Run:
         folder = results.find(out, self.record.submission)
         if folder is None or self.request.entry is None or self.request.rerun:
             return None
-        with contextlib.suppress(GraderFault, OSError, msgspec.MsgspecError):
+        with contextlib.suppress(GraderFault, *UNREADABLE):
             last = records.load(folder / "record.json")
             if last.inputs_sha256 != self.record.inputs_sha256:
                 return None

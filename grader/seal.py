@@ -21,7 +21,7 @@ from grader import rubric as rubrics
 from grader import store
 from grader.datasets.known import KNOWN
 from grader.errors import GraderFault, UsageFault
-from grader.files import write_atomically
+from grader.files import UNREADABLE, write_atomically
 from grader.record import Record
 from grader.rubric import Rubric
 from grader.salt import Salt
@@ -57,7 +57,7 @@ def changed(folder: Path, salt: Salt | None = None, rubric: Rubric | None = None
     except FileNotFoundError:
         yield f"{NAME} is missing: these results were never sealed, or the seal was removed"
         return
-    except (OSError, msgspec.MsgspecError) as error:
+    except UNREADABLE as error:
         yield f"{NAME} cannot be read: {error}"
         return
     now = _digests(folder)

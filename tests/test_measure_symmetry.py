@@ -18,7 +18,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: Net(lambda s, x: s.d(F.relu(s.b(s.c(x)))).mean((2, 3)),
                     c=conv(1, 8), b=nn.BatchNorm2d(8), d=conv(8, 10)), ALL),
     "dropout and pooling that fits": (
-        lambda: Net(lambda s, x: s.d(F.max_pool2d(F.dropout(s.c(x), 0.1, s.training), 2)).mean((2, 3)),
+        lambda: Net(
+            lambda s, x: s.d(F.max_pool2d(F.dropout(s.c(x), 0.1, s.training), 2)).mean((2, 3)),
                     c=nn.Conv2d(1, 8, 3, padding=1), d=conv(8, 10)), ALL),
     "kernels longer than wide": (
         lambda: Net(lambda s, x: s.c(x).relu().mean((2, 3)), c=nn.Conv2d(1, 10, (1, 5))),

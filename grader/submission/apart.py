@@ -104,7 +104,7 @@ def _fault(found: str) -> GraderFault:
 
 
 def _answer(data: bytes) -> Program:
-    with contextlib.suppress(msgspec.DecodeError):
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _PROGRAM.decode(data)
     told = _ERROR.decode(data)
     words = {"expected": told.expected, "found": told.found, "where": told.where}

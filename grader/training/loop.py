@@ -144,6 +144,10 @@ class Run:
         torch.default_generator.manual_seed(seeds[0])  # `torch.manual_seed` loads the compiler
         if self.device.type == "cuda":
             torch.cuda.manual_seed_all(seeds[0])
+            # As far as CUDA has algorithms that give the same bits each time (pytorch.org,
+            # Reproducibility); `tune` asks cuBLAS for the same.
+            torch.backends.cudnn.deterministic = True
+            torch.use_deterministic_algorithms(True, warn_only=True)
         initialise, augmentation, order = (torch.Generator().manual_seed(s) for s in seeds[1:])
         self.augmentation = Draw(augmentation, self.device)
         self.order = Draw(order, self.device)

@@ -21,6 +21,7 @@ from safetensors.torch import save
 from grader import events
 from grader.datasets.files import Images
 from grader.errors import SubmissionError
+from grader.files import UNREADABLE
 from grader.plan import schema
 from grader.plan.arguments import name_of, number, reference
 from grader.plan.assemble import request_defaults
@@ -199,7 +200,7 @@ class _Explained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _raised(frame: Frame) -> SubmissionError:
     try:
         told = msgspec.json.decode(frame.content, type=_Explained)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return junk(f"an invalid explanation: {error}"[:300])
     return SubmissionError(
         told.message[:2000], expected="a train() that runs to its end", found=told.kind[:300],
