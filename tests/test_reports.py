@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from grader import rubric
-from grader.events import AnyEvent, Diverged, Failed, Progress, Started
+from grader.events import AnyEvent, Diverged, Failed, Finished, Progress, Started, Taken
 from grader.record import SetAside, accuracy_of
 from grader.reports import progress, terminal
 from tests.making import accuracy, check, epoch, facts, record, run
@@ -163,6 +164,57 @@ def test_at_a_terminal_each_run_has_its_bar(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert "run 1/2  epoch  2/2" in screen.getvalue()
     assert "run 2/2  the training failed: the loss became nan" in screen.getvalue()
+
+
+CLASS: list[tuple[AnyEvent, str]] = [
+    (Taken("net.py", "today"), "kept"), (Started("cpu", 1, 2, 100, 7, {}), "kept"),
+    (epoch(2, 70), "kept"), (Finished(1, 1.0, 1, "00"), "kept"),
+    (Started("cpu", 1, 2, 100, 7, {}), "ada"),
+    (Started("cpu", 1, 2, 100, 7, {}), "bob"), (Progress(1, 10, 1000, 0.5, 0.1), "ada"),
+    (epoch(1, 100), "ada"), (Failed("it \x1b[2J crashed"), "bob"), (Failed("it crashed"), "bob"),
+]  # fmt: skip
+
+
+def test_a_class_has_a_line_for_each_training_that_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a terminal it tells how it ended, how many are in which state, and what is left."""
+    with progress.shown(9, brief=True) as show:
+        for event, name in CLASS:
+            show(event, name)
+    kept, bob = capsys.readouterr().out.strip().splitlines()
+
+    assert kept == "[1/9] kept  99.30%  0 training, 8 waiting, 1 done"
+    assert bob.startswith(r"[2/9] bob  the training failed: it \x1b[2J crashed  1 training, ")
+    assert "6 waiting, 1 done, 1 failed  about 0 s left" in bob
+
+
+def test_at_a_terminal_a_class_is_a_table_of_those_that_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line for each within 80 columns, however long its name is; what is over stands above."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    monkeypatch.setattr(progress, "_can_redraw", lambda _: True)
+    with progress.shown(9, brief=True) as show:
+        for event, name in [*CLASS, (Started("cpu", 1, 2, 100, 7, {}), "c" * 200)]:
+            show(event, name)
+        console.print(show._shown())  # type: ignore[attr-defined] # of the table alone
+    lines = screen.getvalue().splitlines()
+
+    assert "2 training, 5 waiting, 1 done, 1 failed" in screen.getvalue()
+    assert max(len(line) for line in lines if "ccc" in line) == 80
+    assert any(re.match(r"ada +2/2 +99.00% +━+", line) for line in lines)
+    assert "[1/9] kept  99.30%" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(7.4, "7 s"), (89.9, "90 s"), (600, "10 min"), (9000, "2.5 h")]
+)
+def test_what_is_left_is_said_in_words(seconds: float, words: str) -> None:
+    """Seconds, minutes or hours, as many as one cares for."""
+    assert progress._words(seconds) == words
 
 
 def test_what_ends_a_training_cannot_steer_the_terminal(
