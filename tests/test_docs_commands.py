@@ -105,7 +105,7 @@ def test_the_autograder_for_classroom50_leaves_a_result(
     for name, value in RUNNER.items():
         monkeypatch.setenv(name, value)
     code = block("reports.md", "Classroom 50", "python")
-    installs = re.compile(r"subprocess\.run\(\[sys\.executable, \"-m\", [^)]*install[^)]*\)\n")
+    installs = re.compile(r"^subprocess\.run\(.*install.*\)\n", re.M)
     assert len(installs.findall(code)) == 2
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "autograder.py").write_text(installs.sub("", code), encoding="utf-8")
