@@ -7,8 +7,6 @@ Writes `seeds` (a dot a seed, the mean and its 95 % interval, one row an experim
 `parameters` (mean accuracy over the number of parameters). An experiment is all runs of one plan
 judged on the test set; with `--held-out` those judged on held-out training images instead. No run
 is left out. The same log gives the same files, byte for byte.
-
-Needs matplotlib: pip install -e '.[plots]'
 """
 
 from __future__ import annotations

@@ -42,6 +42,11 @@ environment variable of the folder you are in, or of the submission, has a say.
   grade check-rubric rubric.toml        does the reference solution meet it?
   grade similar DIR                     what the submissions of a class share
   grade store list                      results of trainings that are kept
+  grade leaderboard DIR                 who is best, as far as noise lets one say
+  grade salt FILE                       a secret, for seeds that nobody can choose
+  grade verify DIR                      whether results are as they were
+  grade reproduce DIR                   train again what a record says, and compare
+  grade audit DIR                       the same, for a sample of a class
   grade compare A B                     two submissions beside each other
   grade doctor                          what protects this machine from submissions
 """
@@ -62,7 +67,7 @@ _FILES = (
 """Options of pytest's that name a file, which is meant to lie where the person is."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what was wrong and what to do, and ends with the exit status that pytest would give."""
 
     def error(self, message: str) -> NoReturn:
@@ -87,7 +92,10 @@ def run(arguments: list[str]) -> int:
 
     write_readably(sys.stdout)
     write_readably(sys.stderr)
+    from grader import evidence
+
     commands = {
+        **evidence.COMMANDS,
         "check-rubric": check_rubric,
         "class": grade_class,
         "compare": compare,
@@ -141,7 +149,7 @@ def grade_class(arguments: Sequence[str]) -> int:
     return _grade(parser, [f"--submissions={Path(arguments[0]).absolute()}"], arguments[1:])
 
 
-def _grade(parser: _Parser, named: list[str], rest: Sequence[str]) -> int:
+def _grade(parser: Parser, named: list[str], rest: Sequence[str]) -> int:
     try:
         values, others = parser.parse_known_args(rest)
     except argparse.ArgumentError as error:
@@ -188,8 +196,8 @@ def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
     return [f"{option.name}={v.absolute() if isinstance(v, Path) else v}" for v in each]
 
 
-def _grade_parser() -> _Parser:
-    parser = _Parser(
+def _grade_parser() -> Parser:
+    parser = Parser(
         "grade", usage=_USAGE, description=_ABOUT, epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         exit_on_error=False,
@@ -202,7 +210,7 @@ def _grade_parser() -> _Parser:
 
 def compare(arguments: Sequence[str]) -> int:
     """Show two submissions side by side, untrained unless their results are in `grades`."""
-    parser = _Parser("grade compare", description=compare.__doc__)
+    parser = Parser("grade compare", description=compare.__doc__)
     parser.add_argument("left", metavar="A", type=path)
     parser.add_argument("right", metavar="B", type=path)
     values = parser.parse_args(arguments)
@@ -219,19 +227,22 @@ def compare(arguments: Sequence[str]) -> int:
 
 def regrade(arguments: Sequence[str]) -> int:
     """Judge the records in a folder again by another rubric; nothing is read or trained."""
-    parser = _Parser("grade regrade", description=regrade.__doc__)
+    parser = Parser("grade regrade", description=regrade.__doc__)
     parser.add_argument("folder", metavar="DIR", type=path, help="what --out named")
     parser.add_argument("--rubric", metavar="FILE", type=path, help="default: the grader's own")
+    parser.add_argument("--salt", metavar="FILE", type=path, help="as for `grade`: seals with it")
     parser.add_argument("--lower", action="store_true", help="lower scores, too")
     values = parser.parse_args(arguments)
     from grader import rubric as rubrics
+    from grader import salt as salts
     from grader.errors import GradingError, UsageFault
     from grader.regrade import regraded
     from grader.reports.changes import render
 
     try:
         rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
-        changes = list(regraded(values.folder, rubric, lower=values.lower))
+        salt = salts.load(values.salt) if values.salt else None
+        changes = list(regraded(values.folder, rubric, salt, lower=values.lower))
     except GradingError as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR if isinstance(error, UsageFault) else _FAULT
@@ -241,7 +252,7 @@ def regrade(arguments: Sequence[str]) -> int:
 
 def report(arguments: Sequence[str]) -> int:
     """Write the results in a folder as other systems read them; nothing is graded or run."""
-    parser = _Parser("grade report", description=report.__doc__)
+    parser = Parser("grade report", description=report.__doc__)
     parser.add_argument("folder", metavar="DIR", type=path, help="what --out named, or one of it")
     for option in OPTIONS:
         if option.name in ("--report", "--rubric", "--data-dir", "--roster", "--column", "--times"):
@@ -269,7 +280,7 @@ def report(arguments: Sequence[str]) -> int:
 
 def init(arguments: Sequence[str]) -> int:
     """Write a rubric with comments, to change, and beside it a JSON schema for editors."""
-    parser = _Parser("grade init", description=init.__doc__)
+    parser = Parser("grade init", description=init.__doc__)
     parser.add_argument("file", metavar="FILE", type=path, help="as in rubric.toml; a new one")
     file = parser.parse_args(arguments).file
     import msgspec
@@ -294,7 +305,7 @@ def init(arguments: Sequence[str]) -> int:
 
 def check_rubric(arguments: Sequence[str]) -> int:
     """Read a rubric, and grade the reference solution by it; without training, unless asked to."""
-    parser = _Parser("grade check-rubric", description=check_rubric.__doc__)
+    parser = Parser("grade check-rubric", description=check_rubric.__doc__)
     parser.add_argument("file", metavar="FILE", type=path)
     parser.add_argument("--train", action="store_true", help="train it too, in minutes")
     values = parser.parse_args(arguments)
@@ -324,7 +335,7 @@ def check_rubric(arguments: Sequence[str]) -> int:
 
 def gradescope_bundle(arguments: Sequence[str]) -> int:
     """Write an autograder for Gradescope, with the results that are there (docs/gradescope.md)."""
-    parser = _Parser("grade gradescope-bundle", description=gradescope_bundle.__doc__)
+    parser = Parser("grade gradescope-bundle", description=gradescope_bundle.__doc__)
     parser.add_argument("out", metavar="OUT.zip", type=path)
     parser.add_argument("--grades", metavar="DIR", type=path, help="results of the class, if any")
     parser.add_argument("--rubric", metavar="FILE", type=path, help="default: the grader's own")
@@ -347,7 +358,7 @@ def gradescope_bundle(arguments: Sequence[str]) -> int:
 
 def similar(arguments: Sequence[str]) -> int:
     """Show what the submissions of a class share, as evidence; nothing of them is run."""
-    parser = _Parser("grade similar", description=similar.__doc__)
+    parser = Parser("grade similar", description=similar.__doc__)
     parser.add_argument("submissions", metavar="DIR_OR_ZIP", type=path, help="as for `grade class`")
     parser.add_argument("--roster", metavar="FILE", type=path, help="as for `grade`")
     parser.add_argument(
@@ -384,7 +395,7 @@ def similar(arguments: Sequence[str]) -> int:
 
 def store(arguments: Sequence[str]) -> int:
     """Look at the results of trainings that are kept, carry them elsewhere, or remove some."""
-    parser = _Parser("grade store", description=store.__doc__)
+    parser = Parser("grade store", description=store.__doc__)
     parser.add_argument("--store", metavar="DIR", type=path, help="as for `grade`")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="a line for each result")
@@ -422,7 +433,7 @@ def store(arguments: Sequence[str]) -> int:
 
 def doctor(arguments: Sequence[str]) -> int:
     """Print which protections this machine gives; exit with 0 if `--official` would run."""
-    _Parser("grade doctor", description=doctor.__doc__).parse_args(arguments)
+    Parser("grade doctor", description=doctor.__doc__).parse_args(arguments)
     import pytest
 
     from grader.errors import GradingError

@@ -27,6 +27,7 @@ import msgspec
 from grader import runs, store
 from grader.datasets import files
 from grader.datasets.known import MNIST, Dataset
+from grader.datasets.mask import Mask
 from grader.errors import GraderFault, GradingError, SubmissionError, UsageFault
 from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Failed, Finished, Progress
 from grader.files import write_atomically
@@ -58,6 +59,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     depends_on: dict[str, Any]
     dataset: Dataset = MNIST
     data_dir: str | None = None
+    mask: Mask | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,7 +137,7 @@ class _Running:
         name = f"train-{keeping.key}-{self.sent[number]}"
         order = Order(
             keeping.key, name, Path(job.plan).read_bytes(), job.seed, job.max_epochs, task.bounds,
-            keeping.about.depends_on, job.dataset, job.data_dir,
+            keeping.about.depends_on, job.dataset, job.data_dir, job.mask,
         )  # fmt: skip
 
         def hear(event: tuple[float, tuple[str, bytes]]) -> None:
@@ -229,7 +231,7 @@ def train_there(order: bytes) -> bytes:
 
         job = Job(
             str(home / "plan.json"), str(weights), asked.seed, data_dir, asked.max_epochs,
-            threads=1, checkpoint=str(state), dataset=asked.dataset,
+            threads=1, checkpoint=str(state), dataset=asked.dataset, mask=asked.mask,
         )  # fmt: skip
         stopped = None
         try:

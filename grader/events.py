@@ -161,6 +161,33 @@ AnyEvent = (
     | Failed
 )
 
+
+class Wrong(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A wrong answer to the test image `number`, counted from 0: its label, and the class given.
+
+    `sure` and `right` are the probabilities of the answer and of the label, from 0 to 1. The answer
+    is -1 where a score is no finite number, and may be no class where a network has more outputs.
+    """
+
+    number: int
+    label: int
+    answer: int
+    sure: float
+    right: float
+
+
+class Answers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the weights of a training answer to all test images.
+
+    `confusion` has a row for each label and a column for each answer; its last column counts
+    answers that are no class.
+    """
+
+    tested: int
+    confusion: list[list[int]]
+    wrong: list[Wrong]
+
+
 # Made here, by one thread: msgspec 0.22 crashes where two look at a type for the first time.
 EVENT = msgspec.json.Decoder(AnyEvent)
 """Reads an event, or several, from JSON; raises msgspec.MsgspecError."""

@@ -6,7 +6,12 @@ import os
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from grader.errors import GraderFault
+
+UNREADABLE = (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading JSON raises that may hold anything."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:

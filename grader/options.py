@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from grader.reports.registry import FORMATS
 
@@ -41,8 +41,8 @@ def _seed(text: str) -> int:
     return _between(0, 2**63 - 1, text)
 
 
-def _runs(text: str) -> int:
-    return _between(1, 1000, text)
+def _runs(text: str) -> int | Literal["auto"]:
+    return "auto" if text == "auto" else _between(1, 1000, text)
 
 
 def _jobs(text: str) -> int:
@@ -140,7 +140,13 @@ OPTIONS = (
     _option(
         "--runs", metavar="N", type=_runs,
         help="train from N seeds and judge their mean, or as many as the rubric says; as many at "
-        "once as there are cores (default: what the rubric says, which is 1)",
+        "once as there are cores; auto: until the runs decide (default: what the rubric says, "
+        "which is 1)",
+    ),
+    _option(
+        "--salt", metavar="FILE", type=path,
+        help="the course's secret, made by `grade salt`: seeds and masks follow from it, so that "
+        "nobody can choose them (default: the file `salt` beside the rubric, if there is one)",
     ),
     _option(
         "--report", metavar="NAME", action="append", choices=tuple(FORMATS),

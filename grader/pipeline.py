@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from grader import cluster, pool, steps
+from grader import cluster, forks, pool, process, steps
 from grader.errors import stopped_by
 from grader.events import AnyEvent, Failed
 from grader.measure.asking import Measurer
@@ -46,8 +46,9 @@ def describe(runs: Sequence[Run], jobs: int, on_described: OnDescribed) -> None:
             return run
 
         try:
-            for future in _as_they_end([executor.submit(one, run) for run in runs]):
-                on_described(future.result())
+            with process.loaded(*forks.KINDS) if len(runs) > 1 else contextlib.nullcontext():
+                for future in _as_they_end([executor.submit(one, run) for run in runs]):
+                    on_described(future.result())
         finally:
             stop.set()
             executor.shutdown(cancel_futures=True)
@@ -70,10 +71,20 @@ def train(runs: Sequence[Run], place: Place, on_event: OnEvent) -> None:
 
     See `describe` for faults.
     """
+    while work := _next(runs):
+        _carry_out(work, place, on_event)
+
+
+def _next(runs: Sequence[Run]) -> list[_Work]:
     work: list[_Work] = []
     for run in runs:
         with _faults_kept(run):
-            work += [(task, run, number) for number, task in enumerate(run.tasks(), start=1)]
+            if run.fault is None:
+                work += [(task, run, number) for number, task in run.tasks().items()]
+    return work
+
+
+def _carry_out(work: list[_Work], place: Place, on_event: OnEvent) -> None:
     first, again = _apart(work, at_all=place.scheduler is not None)
 
     def note(work: list[_Work], news: pool.News, index: int) -> None:
@@ -96,7 +107,8 @@ def train(runs: Sequence[Run], place: Place, on_event: OnEvent) -> None:
         here = again if place.scheduler is not None else first + again
         if here:
             tasks = [task for task, _, _ in here]
-            pool.carry_out(tasks, place.jobs, partial(note, here))
+            with process.loaded("trusted") if len(tasks) > 1 else contextlib.nullcontext():
+                pool.carry_out(tasks, place.jobs, partial(note, here))
 
 
 def _apart(work: list[_Work], *, at_all: bool) -> tuple[list[_Work], list[_Work]]:

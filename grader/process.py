@@ -20,10 +20,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import psutil
+
+from grader import forks
 
 _MARK = "GRADER_CHILD"
 _TICK = 0.1  # seconds between two looks at memory and deadline
@@ -80,11 +83,11 @@ class Child:
         self._outgoing: queue.Queue[bytes | None] = queue.Queue(maxsize=_UNREAD)
         self._looked = 0.0
         self.peak_memory = 0
-        self._process = subprocess.Popen(
+        env = env | {_MARK: self._mark}
+        self._process = forks.start(command, env, cwd, inherited, fed=fed) or subprocess.Popen(
             command, stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=env | {_MARK: self._mark}, cwd=cwd, start_new_session=True,
-            pass_fds=inherited,
+            env=env, cwd=cwd, start_new_session=True, pass_fds=inherited,
         )  # fmt: skip
         pumps = ((self._pump, self._process.stdout), (self._keep, self._process.stderr))
         self._threads = [threading.Thread(target=f, args=(s,), daemon=True) for f, s in pumps]
@@ -270,10 +273,11 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 @contextlib.contextmanager
 def child(
-    command: Sequence[str], *, env: dict[str, str], cwd: Path, memory: int, output: int
-) -> Iterator[Child]:
+    command: Sequence[str], *, env: dict[str, str], cwd: Path, memory: int, output: int,
+    fed: bool = False,
+) -> Iterator[Child]:  # fmt: skip
     """Run a command for as long as the block lasts; nothing of it is left afterwards."""
-    running = Child(command, env=env, cwd=cwd, memory=memory, output=output)
+    running = Child(command, env=env, cwd=cwd, memory=memory, output=output, fed=fed)
     try:
         yield running
     finally:
@@ -292,6 +296,11 @@ def clean_environment(home: Path) -> dict[str, str]:
         # busy machine that is the difference between seconds and minutes an epoch.
         "OMP_WAIT_POLICY": "PASSIVE",
     }  # fmt: skip
+
+
+def loaded(*kinds: forks.Kind) -> AbstractContextManager[None]:
+    """Have commands started by processes that have loaded what they need, for a block of code."""
+    return forks.serving(kinds, clean_environment(Path(os.sep)))
 
 
 def python(*arguments: str) -> list[str]:

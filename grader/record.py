@@ -9,9 +9,10 @@ from typing import Any, Literal
 import msgspec
 
 from grader.datasets.known import MNIST, Dataset
+from grader.datasets.mask import Mask
 from grader.errors import NOT_SCORED, Fault, GraderFault
 from grader.events import Blank, EpochDone, Metered, Recalled
-from grader.files import write_atomically
+from grader.files import UNREADABLE, write_atomically
 from grader.plan.findings import Facts, Finding, Fixed, Layer
 from grader.plan.schema import Fact, Flaw
 from grader.statistics import chance, mean_interval, p_value, wilson
@@ -111,7 +112,8 @@ class TrainingRun(Struct, frozen=True):
     true if the run got to its end and reached the limit, false if it did not, or failed by the
     submission's doing, which `problem` tells. `recalled` are answers to training images. `metered`
     is None for the first run, whose is the record's. `kept` says when it was trained, where its
-    result was taken from the store.
+    result was taken from the store. Of a salted run `mask` says how it saw the data, as its weights
+    do.
     """
 
     seed: int
@@ -130,6 +132,7 @@ class TrainingRun(Struct, frozen=True):
     metered: Metered | None = None
     recalled: Recalled | None = None
     kept: str = ""
+    mask: Mask | None = None
 
 
 class Accuracy(Struct, frozen=True):
@@ -137,9 +140,9 @@ class Accuracy(Struct, frozen=True):
 
     With several runs they are means over those that are finished, `errors` and `tested` sums.
     `interval` is the 95 % interval of `judged`: Wilson's of one run (or of unfinished ones as one
-    sample), Student's of the mean of several. `deviation` (sample standard deviation, in points),
-    `chance` (that one more run passes, 0 to 1) and `p_value` (of a mean so good if the true one
-    were at the limit) need two finished runs.
+    sample), Student's of the mean of several. `chance` (that one more run passes, 0 to 1) needs a
+    finished run; `deviation` (sample standard deviation, in points) and `p_value` (of a mean so
+    good if the true one were at the limit) need two.
     """
 
     judged: float
@@ -160,7 +163,7 @@ class Accuracy(Struct, frozen=True):
 
     @property
     def odds(self) -> str:
-        """The chance in per cent; a few runs make nothing certain. Empty for one run."""
+        """The chance in per cent; a few runs make nothing certain. Empty where it is not known."""
         if self.chance is None:
             return ""
         rounded = f"{100 * self.chance:.0f}%"
@@ -214,7 +217,8 @@ class Record(Struct, frozen=True):
     """One run over one submission.
 
     `inputs_sha256` is of all that the run depends on: submission, rubric, options and grader.
-    `fixed` are the numbers that no training changes; see `grader.plan.fixed`.
+    `fixed` are the numbers that no training changes; see `grader.plan.fixed`. `salt_sha256` is of
+    the secret that seeds and masks follow from, empty without one; `grader_sha256` of the code.
 
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
     if some were not selected, `interrupted` if the run was stopped from outside. `score` is None
@@ -247,6 +251,8 @@ class Record(Struct, frozen=True):
     set_aside: list[SetAside] = []
     notes: list[str] = []
     data: Data = data_of(MNIST)
+    salt_sha256: str = ""
+    grader_sha256: str = ""
 
 
 def accuracy_of(
@@ -269,20 +275,23 @@ def accuracy_of(
         best=percent(sum(best), tested * count), errors=total, tested=tested * count,
         interval=wilson(tested * count - total, tested * count), runs=runs,
     )  # fmt: skip
-    spread = sum(run.finished for run in counted) > 1  # what is unfinished tells nothing of it
-    return _with_spread(accuracy, errors, tested, limit) if spread else accuracy
+    finished = sum(run.finished for run in counted)  # what is unfinished tells nothing of spread
+    if not finished:
+        return accuracy
+    failed = sum(run.passed is False and not run.finished for run in runs)
+    odds = chance(errors, int(tested * (1 - limit / 100) + 1e-6)) * count / (count + failed)
+    accuracy = msgspec.structs.replace(accuracy, chance=odds)
+    return _with_spread(accuracy, errors, tested, limit) if finished > 1 else accuracy
 
 
 def _with_spread(accuracy: Accuracy, errors: list[int], tested: int, limit: float) -> Accuracy:
     """Add what only two or more runs tell; each of `errors` is out of `tested`."""
     few, many = mean_interval(errors)
     most = tested * (1 - limit / 100)
-    failed = sum(run.passed is False and not run.finished for run in accuracy.runs)
     return msgspec.structs.replace(
         accuracy,
         interval=(max(0.0, 100 - 100 * many / tested), min(100.0, 100 - 100 * few / tested)),
         deviation=100 * stdev(errors) / tested, p_value=p_value(errors, most),
-        chance=chance(errors, int(most + 1e-6)) * len(errors) / (len(errors) + failed),
     )  # fmt: skip
 
 
@@ -310,7 +319,7 @@ def load(path: Path) -> Record:
             if content.get("version") == 1:
                 return _of_version_1(content)
         return msgspec.convert(content, Record)
-    except (OSError, msgspec.MsgspecError) as error:
+    except UNREADABLE as error:
         raise GraderFault(
             "the record cannot be read", expected="a record.json, version 1 or 2",
             found=str(error), where=str(path), help="grade the submission again to make a new one",

@@ -7,20 +7,24 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from grader import checks, runs
+from grader import checks, runs, seal
 from grader import record as records
+from grader.checks.accuracy import decision
 from grader.errors import UsageFault
 from grader.plan.assemble import DEFAULT, request_defaults
-from grader.record import Record
+from grader.record import Accuracy, Record
 from grader.reports.changes import Change
-from grader.rubric import Rubric, sha256_of
+from grader.rubric import Limits, Rubric, sha256_of
+from grader.salt import Salt
 
 
-def regraded(folder: Path, rubric: Rubric, *, lower: bool) -> Iterator[Change]:
+def regraded(
+    folder: Path, rubric: Rubric, salt: Salt | None = None, *, lower: bool
+) -> Iterator[Change]:
     """Judge each record in the folders below `folder` again, and write those that may change.
 
-    No score is lowered unless `lower` says so. Raises UsageFault where there are no records, and
-    GraderFault where one cannot be read or written.
+    No score is lowered unless `lower` says so. The `salt` is for their seals. Raises UsageFault
+    where there are no records, and GraderFault where one cannot be read or written.
     """
     paths = sorted(folder.glob("*/record.json"))
     if not paths:
@@ -33,6 +37,7 @@ def regraded(folder: Path, rubric: Rubric, *, lower: bool) -> Iterator[Change]:
         change = _change(path.parent, old, rubric, lower=lower)
         if not change.kept:
             records.save(change.new, path.parent)
+            seal.seal(path.parent, salt)
         yield change
 
 
@@ -63,14 +68,23 @@ def _untrained(record: Record, rubric: Rubric) -> str:
         return "its network was too large to be trained; grade it again" if fit else ""
     if limits.rebuilt and record.level == "sandboxed":
         return "the rubric asks for the grader's own loop; grade it again"
-    if record.accuracy is not None and len(record.accuracy.runs) != limits.runs:
-        return f"the rubric asks for {limits.runs} trainings; grade it again"
+    if record.accuracy is not None and (asked := _more_runs(record.accuracy, limits)):
+        return f"the rubric asks for {asked} trainings; grade it again"
     budget = limits.epochs - 1
     declared = any(f.about == "epochs" and f.where != DEFAULT for f in recipe.facts)
     epochs = recipe.epochs if declared else int(request_defaults(budget, rubric.data)["epochs"])
     if training.planned_epochs != min(epochs, budget):
         return f"the rubric gives it {min(epochs, budget)} epochs; grade it again"
     return ""
+
+
+def _more_runs(accuracy: Accuracy, limits: Limits) -> str:
+    """Say of how many trainings a rubric wants to know, if not of those there are."""
+    done = len(accuracy.runs)
+    if limits.judged_by != "evidence":
+        return "" if done == limits.runs else str(limits.runs)
+    enough = done >= limits.most_runs or decision(accuracy.runs, limits) != "undecided"
+    return "" if enough else f"more than {done}"
 
 
 def _judged(old: Record, rubric: Rubric) -> Record:

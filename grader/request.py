@@ -8,6 +8,7 @@ from pathlib import Path
 
 from grader.intake import Entry
 from grader.rubric import Rubric
+from grader.salt import Salt
 from grader.submission.program import RecipeChoice
 
 
@@ -19,7 +20,8 @@ class Request:
     can be read. `runs` is how often
     the network is trained, if not as often as the rubric says. `store` is where results of
     trainings are kept, None for the user's own place; with `rerun` they are trained again.
-    `scheduler` is the address of the cluster that trains, if one does.
+    `scheduler` is the address of the cluster that trains, if one does. Seeds and masks follow from
+    `salt`, if there is one.
     """
 
     submission: Path
@@ -34,5 +36,6 @@ class Request:
     store: Path | None = None
     rerun: bool = False
     scheduler: str | None = None
+    salt: Salt | None = None
     entry: Entry | None = None
     unpack: Callable[[Entry], Path] = lambda entry: entry.path

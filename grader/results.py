@@ -19,7 +19,7 @@ import msgspec
 
 from grader import record as records
 from grader.errors import GraderFault
-from grader.files import unwritten
+from grader.files import UNREADABLE, unwritten
 from grader.record import Record, Submission
 from grader.reports.registry import FOLDER
 from grader.submission import bounds
@@ -28,7 +28,9 @@ PARTIAL = "partial"
 _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
 DESCRIBED = ".described.json"
 """The record of a class run as it stood before the training, from which another one may go on."""
-_WRITTEN = ("plan.json", "weights*.safetensors", DESCRIBED)
+ANSWERS = "answers.json"
+"""What the weights answer to the test images, as reports found out."""
+_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED, ANSWERS)
 
 
 class _Whose(msgspec.Struct):
@@ -127,7 +129,7 @@ def _replaced(folder: Path, record: Record) -> Path:
 
 def _found_in(folder: Path, submission: Submission) -> _Found | None:
     """Return what is known of the record in a folder, if it is one of this submission."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(*UNREADABLE):
         found = msgspec.json.decode((folder / "record.json").read_bytes(), type=_Found)
         ours = found.submission.id or found.submission.path
         return found if ours in (submission.id, submission.path) else None

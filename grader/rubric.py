@@ -23,6 +23,7 @@ Seconds = Annotated[float, Meta(gt=0, le=1e7)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Epochs = Annotated[int, Meta(ge=2, le=1000)]  # exclusive: at least one epoch is trained
 Runs = Annotated[int, Meta(ge=1, le=1000)]
+Rate = Annotated[float, Meta(ge=1e-6, le=0.25)]
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +36,9 @@ class Limits(Struct, frozen=True):
     `fixed_values` are the most numbers a submission may bring along that no training changes.
 
     The network is trained `runs` times, each time from another seed. `judged_by` says whether
-    their mean has to reach the accuracy, or so many of them as `passes` says.
+    their mean has to reach the accuracy, or so many of them as `passes` says. By `evidence` it is
+    trained until the runs decide, wrongly no more often than `error_rate`, but `most_runs` times at
+    most; who has the benefit of the `doubt` that is left then is judged right.
 
     With `rebuilt` every network is trained by the grader's own loop, whatever the submission's
     does beyond its recipe.
@@ -49,8 +52,11 @@ class Limits(Struct, frozen=True):
     fixed_values: Count = 256
     rebuilt: bool = False
     runs: Runs = 1
-    judged_by: Literal["mean", "passes"] = "mean"
+    judged_by: Literal["mean", "passes", "evidence"] = "mean"
     passes: Runs = 1
+    most_runs: Runs = 8
+    error_rate: Rate = 0.01
+    doubt: Literal["student", "course"] = "student"
 
     @property
     def asked(self) -> str:
@@ -63,7 +69,7 @@ class Limits(Struct, frozen=True):
 
         Raises UsageFault where so few runs could never pass.
         """
-        count = runs or self.runs
+        count = runs or (self.most_runs if self.judged_by == "evidence" else self.runs)
         if self.judged_by == "passes" and self.passes > count:
             raise UsageFault(
                 "the rubric asks for more passing runs than there are",
@@ -127,6 +133,12 @@ class Rubric(Struct, frozen=True):
     def max_score(self) -> float:
         """All points there are."""
         return float(sum(self.points.values()))
+
+
+def by_evidence(rubric: Rubric) -> Rubric:
+    """Return the rubric with `judged_by = "evidence"`."""
+    limits = msgspec.structs.replace(rubric.limits, judged_by="evidence")
+    return msgspec.structs.replace(rubric, limits=limits)
 
 
 def sha256_of(rubric: Rubric) -> str:

@@ -9,14 +9,16 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from grader import pool, results, runs, steps, store
+from grader import machine, pool, results, runs, steps, store
 from grader import record as records
 from grader import rubric as rubrics
+from grader.checks import accuracy
+from grader.datasets.mask import Mask
 from grader.errors import (
     GraderFault,
     GradingError,
@@ -25,7 +27,7 @@ from grader.errors import (
     stopped_by,
 )
 from grader.events import AnyEvent, Blank, EpochDone, Metered, Started, Taken
-from grader.files import write_atomically
+from grader.files import UNREADABLE, write_atomically
 from grader.intake import Entry
 from grader.measure.asking import Measurer
 from grader.plan.assemble import request_defaults
@@ -82,6 +84,8 @@ class Run:
         self.runs = request.rubric.limits.runs_asked_for(request.runs)
         self.record = _first_record(request)
         self._done: set[str] = set()
+        self._runs: list[records.TrainingRun] = []
+        self._errors: dict[int, GradingError] = {}
 
     def begin(self, *, whole: bool = True) -> Path:
         """Write the first record, unless that is done; return the folder of the results.
@@ -102,7 +106,7 @@ class Run:
         folder = results.find(out, self.record.submission)
         if folder is None or self.request.entry is None or self.request.rerun:
             return None
-        with contextlib.suppress(GraderFault, OSError, msgspec.MsgspecError):
+        with contextlib.suppress(GraderFault, *UNREADABLE):
             last = records.load(folder / "record.json")
             if last.inputs_sha256 != self.record.inputs_sha256:
                 return None
@@ -252,18 +256,35 @@ class Run:
             content_sha256=hashlib.sha256(content_of(plan)).hexdigest(),
         )
 
-    def tasks(self) -> list[pool.Task]:
-        """Return the trainings to carry out, one for every seed; none where nothing is trained."""
-        if self.plan is None or not self.trainable or not self._first_time("train"):
-            return []
+    def tasks(self) -> dict[int, pool.Task]:
+        """Return the next trainings to carry out, by the number of the run, counted from 1.
+
+        To be asked again when they are over, until there are none: where evidence decides, each
+        run says whether there is another.
+        """
+        if self.plan is None or not self.trainable or self.is_trained:
+            return {}
+        done = len(self._runs)
+        evidence = self.request.rubric.limits.judged_by == "evidence"
+        last = min(done + 1, self.runs) if evidence else self.runs
+        if last == done or (done and self._is_decided):
+            self._done.add("train")
+            return {}
         with self._problems_noted("train"):
-            tasks = self._tasks(self.plan)
-        self._runs = [
-            records.TrainingRun(task.job.seed, Path(task.job.weights).name) for task in tasks
-        ]
-        self._errors: dict[int, GradingError] = {}
+            tasks = {number: self._task(self.plan, number) for number in range(done + 1, last + 1)}
+        self._runs += [self._begun(task.job) for task in tasks.values()]
         self._left = len(tasks)
         return tasks
+
+    @property
+    def _is_decided(self) -> bool:
+        """Whether what the runs say is enough; a failure of one always is."""
+        limits = self.request.rubric.limits
+        return bool(self._errors) or accuracy.decision(self._runs, limits) != "undecided"
+
+    @staticmethod
+    def _begun(job: Job) -> records.TrainingRun:
+        return records.TrainingRun(job.seed, Path(job.weights).name, mask=job.mask)
 
     def note(self, news: pool.News, number: int) -> None:
         """Note news of a training, by its number from 1; the last one sums up."""
@@ -278,31 +299,32 @@ class Run:
                 raise error
         self.save()
 
-    def _tasks(self, plan: Plan) -> list[pool.Task]:
-        """Return a training for each run. Several have one core each, a single one has them all."""
+    def _task(self, plan: Plan, number: int) -> pool.Task:
+        """Return the training of a run. Several have one core each, a single one has them all."""
         request, rubric = self.request, self.request.rubric
-        first = request.seed if request.seed is not None else _seed(self.record.content_sha256)
-        budget = rubric.limits.epochs - 1
-        bounds = Bounds(rubric.seconds.epoch, rubric.seconds.run, rubric.megabytes.train)
-        own, program = None, None
-        if plan.level == "sandboxed":
-            program = msgspec.json.encode(self.program)
-            defaults = request_defaults(budget, rubric.data)
-            own = Own(
-                "", defaults["optimizer"], bounds.run, bounds.megabytes,
-                official=request.official,
-            )  # fmt: skip
-        data_dir = str(request.data_dir.resolve()) if request.data_dir else None
         folder = self.begin()
-        side_by_side = self.runs > 1 or request.entry is not None or request.scheduler is not None
-        jobs = [
-            Job(
-                str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
-                data_dir, budget, threads=1 if side_by_side else None, own=own, dataset=rubric.data,
-            )
-            for number, seed in enumerate(runs.seeds_from(first, self.runs), start=1)
-        ]  # fmt: skip
-        return [pool.Task(job, bounds, program, self._keeping(job, plan)) for job in jobs]
+        several = self.runs > 1 and rubric.limits.judged_by != "evidence"
+        side_by_side = several or request.entry is not None or request.scheduler is not None
+        seed, mask = self._drawn(number)
+        job = Job(
+            str(folder / "plan.json"), str(folder / runs.weights_of(number)), seed,
+            str(request.data_dir.resolve()) if request.data_dir else None,
+            rubric.limits.epochs - 1, threads=1 if side_by_side else None, dataset=rubric.data,
+            mask=mask,
+        )  # fmt: skip
+        program = self.program if plan.level == "sandboxed" else None
+        task = training(job, program, rubric, official=request.official)
+        return replace(task, keeping=self._keeping(task.job, plan))
+
+    def _drawn(self, number: int) -> tuple[int, Mask | None]:
+        """Return the seed of a run, and the mask under which it sees the data, if it does."""
+        content, request, facts = self.record.content_sha256, self.request, self.record.model
+        if request.salt is not None and facts is not None:
+            classes = len(request.rubric.data.classes)
+            mask = request.salt.mask(content, number, classes, facts.symmetries)
+            return request.salt.seed(content, number), mask
+        first = request.seed if request.seed is not None else runs.first_seed(content)
+        return runs.seed_of(first, number), None
 
     def _keeping(self, job: Job, plan: Plan) -> pool.Keeping:
         """Say where the result of a training is kept, and under which key."""
@@ -315,6 +337,7 @@ class Run:
             job.threads or pool.cores(),
             own=own,
             dataset=job.dataset,
+            mask=job.mask,
         )
         if self.request.scheduler is not None and not own:
             decides |= store.ANYWHERE
@@ -374,7 +397,9 @@ class Run:
             )
         if isinstance(event, Started):
             device = {"device": event.device}
-            environment = self.record.environment | event.versions | device
+            instructions = {"instructions": machine.instruction_set()}
+            numba = {"numba": importlib.metadata.version("numba")}
+            environment = self.record.environment | event.versions | device | instructions | numba
             self._update(environment=environment, notes=self.record.notes + event.remarks)
         elif isinstance(event, Blank):
             self._update(blank=event)
@@ -382,12 +407,25 @@ class Run:
             self._update(metered=event)
 
 
+def training(
+    job: Job, program: Program | None, rubric: rubrics.Rubric, *, official: bool
+) -> pool.Task:
+    """Return a training within a rubric's bounds; by the loop of the `program`, if there is one."""
+    bounds = Bounds(rubric.seconds.epoch, rubric.seconds.run, rubric.megabytes.train)
+    if program is None:
+        return pool.Task(job, bounds)
+    defaults = request_defaults(rubric.limits.epochs - 1, rubric.data)
+    own = Own("", defaults["optimizer"], bounds.run, bounds.megabytes, official=official)
+    return pool.Task(msgspec.structs.replace(job, own=own), bounds, msgspec.json.encode(program))
+
+
 def _first_record(request: Request) -> Record:
     submission = _of_class(request.entry) if request.entry else _alone(request.submission)
     rubric = rubrics.sha256_of(request.rubric)
+    salt = request.salt.sha256 if request.salt else ""
     options = [
         request.model, request.recipe, request.seed, request.runs, request.official,
-        request.data_dir and str(request.data_dir), store.source_of("."),
+        request.data_dir and str(request.data_dir), store.source_of("."), salt,
     ]  # fmt: skip
     inputs = msgspec.json.encode([submission.sha256, rubric, options])
     return Record(
@@ -399,6 +437,8 @@ def _first_record(request: Request) -> Record:
         max_score=request.rubric.max_score,
         official=request.official,
         environment=_environment(),
+        salt_sha256=salt,
+        grader_sha256=store.source_of("."),
     )  # fmt: skip
 
 
@@ -435,11 +475,6 @@ def _environment() -> dict[str, str]:
     }
     machine = {"system": platform.platform(), "cores": str(os.cpu_count())}
     return versions | machine | {"python": platform.python_version()}
-
-
-def _seed(content_sha256: str) -> int:
-    """Return the plan's own seed: what computes the same is trained alike, on any machine."""
-    return int(content_sha256[:8], 16)
 
 
 def _taken(number: int, event: Taken) -> str:

@@ -26,13 +26,16 @@ from grader.record import Problem, Stage, Training, TrainingRun, percent
 from grader.rubric import Limits
 
 
-def seeds_from(first: int, count: int) -> list[int]:
-    """Return the seeds of so many runs: `first` itself, and others made from it.
+def first_seed(content_sha256: str) -> int:
+    """Return the plan's own seed: what computes the same is trained alike, on any machine."""
+    return int(content_sha256[:8], 16)
 
-    The seed of a run does not depend on how many there are.
-    """
-    made = (hashlib.sha256(f"{first}, run {n}".encode()) for n in range(2, count + 1))
-    return [first, *(int(digest.hexdigest()[:8], 16) for digest in made)]
+
+def seed_of(first: int, number: int) -> int:
+    """Return the seed of a run, counted from 1: `first` itself, and others made from it."""
+    if number == 1:
+        return first
+    return int(hashlib.sha256(f"{first}, run {number}".encode()).hexdigest()[:8], 16)
 
 
 def weights_of(number: int) -> str:

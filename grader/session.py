@@ -6,12 +6,14 @@ import contextlib
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from grader import cluster, pipeline, pool
+from grader import cluster, pipeline, pool, seal
 from grader import record as records
 from grader import rubric as rubrics
+from grader import salt as salts
 from grader.checks import CHECKS
 from grader.checks.verdict import Requirement, Verdict
 from grader.datasets import files
@@ -26,6 +28,7 @@ from grader.reports import class_table, progress, terminal
 from grader.reports.given import Graded as Result
 from grader.request import Request
 from grader.run import Run
+from grader.salt import Salt
 from grader.sandbox import doctor
 from grader.submissions import INTAKE, unpacker
 
@@ -102,6 +105,11 @@ class Graded:
             self.judge_the_rest()
         asked = set(self.run.request.rubric.points)
         self._save("complete" if set(self.checks) == asked else "partial")
+        if self.unsaved is None:
+            try:
+                seal.seal(self.run.begin(), self.run.request.salt)
+            except GraderFault as fault:
+                self.unsaved = fault
 
     def _note_unjudged(self, requirement: Requirement, verdict: Verdict) -> None:
         self._add(requirement.check(verdict, self.run.request.rubric))
@@ -140,6 +148,9 @@ class Grading:
         option = config.getoption
         try:
             rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
+            if auto := option("runs") == "auto":
+                rubric = rubrics.by_evidence(rubric)
+            secret = _salt(option("salt"), option("rubric"), option("seed"))
             write_readably(sys.stdout)
             files.verify(rubric.data, option("data_dir"))
             wanted = Wanted(
@@ -156,8 +167,8 @@ class Grading:
                 entry.key: Graded(Run(Request(
                     entry.path, option("out").absolute(), rubric, option("data_dir"),
                     option("model"), option("recipe"), option("seed"), option("official"),
-                    option("runs"), option("store"), option("rerun"),
-                    option("scheduler"), entry if entry.key else None, unpack,
+                    None if auto else option("runs"), option("store"), option("rerun"),
+                    option("scheduler"), secret, entry if entry.key else None, unpack,
                 )))
                 for entry in config.stash[INTAKE].entries
             }  # fmt: skip
@@ -278,7 +289,9 @@ class Grading:
         guarded = self.config.pluginmanager.hasplugin("timeout")
         if guarded and self.config.getoption("timeout") is None:
             seconds = self.rubric.seconds
-            each = seconds.describe + seconds.run * pool.rounds(self._one.run.runs) + _GRACE
+            runs, evidence = self._one.run.runs, self.rubric.limits.judged_by == "evidence"
+            each = seconds.describe + seconds.run * (runs if evidence else pool.rounds(runs))
+            each += _GRACE
             for item in items:
                 item.add_marker(pytest.mark.timeout(each * len(self.graded)))
 
@@ -337,7 +350,13 @@ class Grading:
         elif judged:
             record = self._one.run.record
             terminalreporter.write_line(
-                terminal.render(record, self.rubric, width=width, color=color, brief=self.quiet)
+                terminal.render(
+                    record,
+                    self.rubric,
+                    width=width,
+                    color=color,
+                    verbosity=self.config.get_verbosity(),
+                )
             )
         for graded in judged:
             if graded.unsaved:
@@ -376,6 +395,17 @@ _GRAVITY = [
     pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR,
     pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.OK,
 ]  # fmt: skip
+
+
+def _salt(named: Path | None, rubric: Path | None, seed: int | None) -> Salt | None:
+    """Return the secret that seeds follow from; UsageFault where a seed is given as well."""
+    path = named or salts.beside(rubric)
+    if path is not None and seed is not None:
+        raise UsageFault(
+            "with a salt nobody chooses a seed", expected="--seed or a salt", found="both",
+            where=str(path), help="leave out --seed",
+        )  # fmt: skip
+    return salts.load(path) if path else None
 
 
 def _score(record: Record, checks: list[Check]) -> float | None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from grader import record as records
 from grader import results
 from grader.errors import GraderFault, SubmissionError, UsageFault
+from grader.files import UNREADABLE
 from grader.intake import Entry, Person, Unpacker, gather
 from grader.plan.content import content_of
 from grader.plan.schema import Plan
@@ -89,7 +90,7 @@ def _plan(entry: Entry, grades: Path) -> tuple[str, str, str]:
     """Return hashes of a submission's plan and of its network alone, and a note if any."""
     name, number = results.identity(entry.path / entry.inside)
     place = results.find(grades, records.Submission(name, "", entry.sha256, number, key=entry.key))
-    with contextlib.suppress(GraderFault, OSError, msgspec.MsgspecError):
+    with contextlib.suppress(GraderFault, *UNREADABLE):
         if place is None:
             return "", "", ""
         record = records.load(place / "record.json")

@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import NormalDist, fmean, stdev
+from typing import Literal
 
 LEVEL = 0.95
+Decision = Literal["passed", "failed", "undecided"]
+_KNOWN = 8
+"""How many degrees of freedom what is known of the spread between seeds counts for."""
+_VARIANCE = 0.42
+"""Variance between seeds for each error that is allowed: 5 errors of 60, as networks of 3,254 to
+19,862 parameters spread (3.2 to 7.3 errors; benchmarks/experiments.jsonl, `--spread`)."""
 _ROUNDING = 12**-0.5
 """Standard deviation of a whole number about the real one it was rounded from, in errors."""
 
@@ -49,13 +57,42 @@ def p_value(errors: Sequence[int], most: float) -> float:
 def chance(errors: Sequence[int], most: int) -> float:
     """Return the chance, 0 to 1, that one more run has at most `most` errors.
 
-    The predictive t distribution after two or more runs: it holds both the spread of a run and
-    how little so few runs say about mean and spread, which draws it towards a half. Errors are
-    whole numbers, so the border lies half an error above `most`.
+    The predictive t distribution after one run or more: it holds both the spread of a run and how
+    little so few runs say about the mean, which draws it towards a half. Errors are whole numbers,
+    so the border lies half an error above `most`.
     """
-    count = len(errors)
-    scale = _spread(errors) * math.sqrt(1 + 1 / count)
-    return t_cdf((most + 0.5 - fmean(errors)) / scale, count - 1)
+    deviation, freedom = likely_spread(errors, most)
+    scale = deviation * math.sqrt(1 + 1 / len(errors))
+    return t_cdf((most + 0.5 - fmean(errors)) / scale, freedom)
+
+
+def likely_spread(errors: Sequence[int], most: float) -> tuple[float, int]:
+    """Return the standard deviation between seeds, in errors, and its degrees of freedom.
+
+    What runs of other networks spread, at a limit of `most` errors, pooled with what these do.
+    """
+    known, own, mean = _VARIANCE * max(most, 1), len(errors) - 1, fmean(errors)
+    pooled = _KNOWN * known + sum((each - mean) ** 2 for each in errors)
+    return math.sqrt(pooled / (_KNOWN + own)), _KNOWN + own
+
+
+def decision(errors: Sequence[int], most: float, *, rate: float, looks: int) -> Decision:
+    """Say whether runs show that their true mean is at most `most` errors, or that it is not.
+
+    To be asked after each of up to `looks` runs. A true mean on the other side of the limit, or at
+    it, is called so by one of these looks with a chance of at most `rate`: each may err with its
+    share of that (Bonferroni), in the t test with the spread of `likely_spread`.
+    """
+    deviation, freedom = likely_spread(errors, most)
+    away = (fmean(errors) - most) * math.sqrt(len(errors)) / deviation
+    if abs(away) < _threshold(rate / looks, freedom):
+        return "undecided"
+    return "passed" if away < 0 else "failed"
+
+
+@cache
+def _threshold(rate: float, freedom: int) -> float:
+    return t_quantile(1 - rate, freedom)
 
 
 def _spread(errors: Sequence[int]) -> float:

@@ -32,6 +32,7 @@ import platformdirs
 
 from grader import machine
 from grader.datasets.known import MNIST, Dataset
+from grader.datasets.mask import Mask
 from grader.errors import GraderFault
 from grader.events import EVENT, AnyEvent, Diverged, Finished, Progress
 from grader.files import write_atomically
@@ -84,13 +85,14 @@ def default_place() -> Path:
 
 def what_decides(
     content_sha256: str, seed: int, epochs: int, threads: int, *, own: bool,
-    dataset: Dataset = MNIST,
+    dataset: Dataset = MNIST, mask: Mask | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return all that the result of a training depends on, `own` saying by whose loop it is."""
     packages = ("torch", "numpy", "numba")
     return {
         "content": content_sha256,
         "data": dataset.digest,
+        "mask": msgspec.to_builtins(mask),
         "seed": seed,
         "epochs": epochs,
         "threads": threads,

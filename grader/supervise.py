@@ -12,6 +12,7 @@ import msgspec
 
 from grader import process
 from grader.datasets.known import MNIST, Dataset
+from grader.datasets.mask import Mask
 from grader.errors import GraderFault, LimitReached
 from grader.events import EVENT, AnyEvent, EpochDone, Finished, Started
 
@@ -37,7 +38,8 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the worker is told. Paths are absolute; `max_epochs` ends a longer recipe early.
 
     `checkpoint` is where the state after each epoch is kept, and taken up again; a loop of the
-    submission's own starts anew. `own` is there where that one trains.
+    submission's own starts anew. `own` is there where that one trains. The network sees the data
+    under the `mask`, if there is one.
     """
 
     plan: str
@@ -49,6 +51,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint: str | None = None
     own: Own | None = None
     dataset: Dataset = MNIST
+    mask: Mask | None = None
 
 
 class Bounds(msgspec.Struct, frozen=True):

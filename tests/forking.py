@@ -36,7 +36,7 @@ def _box(folder: str) -> Any:
     assert spec.loader is not None
     box = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(box)
-    box._load()
+    box.load()
     sys.modules["description"].__dict__["SECONDS"] = _SECONDS
     return box
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from grader import forks, process
 from grader.sandbox import doctor
 from tests.judging import Judged, judge
 
@@ -73,9 +74,15 @@ class Graded:
     files: list[Path]
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graded]:
-    """Judge all cases in one run, several at a time, the hostile among the honest."""
+@pytest.fixture(scope="module", params=["new", "forked"])
+def graded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Graded]:
+    """Judge all cases in one run, several at a time, the hostile among the honest.
+
+    Once each in new processes, as one submission is, and once in forks of loaded ones, as a class
+    is.
+    """
     folder, temporary = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("temporary")
 
     def one(path: Path) -> Judged:
@@ -89,7 +96,8 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graded]:
     before = networks()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(temporary))  # for the launchers, which see no other folder
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        kinds = forks.KINDS if request.param == "forked" else ()
+        with process.loaded(*kinds), ThreadPoolExecutor(AT_ONCE) as pool:
             judged = dict(zip(mixed, pool.map(one, mixed), strict=True))
         children = [str(child) for child in psutil.Process().children(recursive=True)]
         yield Graded(judged, children, networks() - before, list(temporary.iterdir()))
@@ -104,11 +112,11 @@ def judged(graded: Graded) -> dict[Path, Judged]:
 def networks() -> set[int]:
     """Return the network namespaces that processes are in, but for boxes of other graders."""
     found = set()
-    for process in psutil.process_iter():
+    for each in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            above = [process, *process.parents()]
+            above = [each, *each.parents()]
             if not any("grader.sandbox.launch" in " ".join(p.cmdline()) for p in above):
-                found.add(Path(f"/proc/{process.pid}/ns/net").stat().st_ino)
+                found.add(Path(f"/proc/{each.pid}/ns/net").stat().st_ino)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from grader import rubric
-from grader.events import AnyEvent, Diverged, Failed, Progress, Started
+from grader.events import AnyEvent, Diverged, Failed, Finished, Progress, Started, Taken
 from grader.record import SetAside, accuracy_of
 from grader.reports import progress, terminal
 from tests.making import accuracy, check, epoch, facts, record, run
@@ -19,16 +20,15 @@ RUBRIC = rubric.load()
 
 def summary(*errors: int, **more: object) -> str:
     """Render a record."""
-    return terminal.render(record(*errors, **more), RUBRIC, width=120)
+    return terminal.render(record(*errors, **more), RUBRIC, width=120, verbosity=1)
 
 
-def test_summary_shows_each_check_with_found_expected_and_points() -> None:
-    """A row of the summary holds the mark, the title, both values and the points."""
+def test_summary_shows_each_check_with_outcome_points_and_what_was_found() -> None:
+    """A line of the summary says all of it in words; one that passed says what was expected."""
     text = summary(checks=[check(), check("failed", found="none")])
 
-    assert "✓ Dropout acts" in text
-    assert "✗ Dropout acts" in text
-    assert "0/10" in text
+    assert "  passed       10/10  Dropout acts: Dropout drop; expected dropout" in text
+    assert "  failed        0/10  Dropout acts: none\n" in text
 
 
 def test_a_verdict_within_the_noise_says_so() -> None:
@@ -43,7 +43,7 @@ def test_several_runs_are_summed_up() -> None:
 
     assert "mean of 3 runs 99.520%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
     assert "errors of each run (seed): 44 (1), 48 (2), 52 (3)" in text
-    assert "passes: 3 of 3; the chance that one run passes is 94%" in text
+    assert "passes: 3 of 3; the chance that one run passes is 98%" in text
     assert "if the true mean is 99.40%, a mean this high has p = 0.018" in text
     assert "errors of each run" not in summary(50)
 
@@ -142,6 +142,57 @@ def test_at_a_terminal_each_run_has_its_bar(monkeypatch: pytest.MonkeyPatch) -> 
     assert "run 2/2  the training failed: the loss became nan" in screen.getvalue()
 
 
+CLASS: list[tuple[AnyEvent, str]] = [
+    (Taken("net.py", "today"), "kept"), (Started("cpu", 1, 2, 100, 7, {}), "kept"),
+    (epoch(2, 70), "kept"), (Finished(1, 1.0, 1, "00"), "kept"),
+    (Started("cpu", 1, 2, 100, 7, {}), "ada"),
+    (Started("cpu", 1, 2, 100, 7, {}), "bob"), (Progress(1, 10, 1000, 0.5, 0.1), "ada"),
+    (epoch(1, 100), "ada"), (Failed("it \x1b[2J crashed"), "bob"), (Failed("it crashed"), "bob"),
+]  # fmt: skip
+
+
+def test_a_class_has_a_line_for_each_training_that_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a terminal it tells how it ended, how many are in which state, and what is left."""
+    with progress.shown(9, brief=True) as show:
+        for event, name in CLASS:
+            show(event, name)
+    kept, bob = capsys.readouterr().out.strip().splitlines()
+
+    assert kept == "[1/9] kept  99.30%  0 training, 8 waiting, 1 done"
+    assert bob.startswith(r"[2/9] bob  the training failed: it \x1b[2J crashed  1 training, ")
+    assert "6 waiting, 1 done, 1 failed  about 0 s left" in bob
+
+
+def test_at_a_terminal_a_class_is_a_table_of_those_that_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line for each within 80 columns, however long its name is; what is over stands above."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    monkeypatch.setattr(progress, "_can_redraw", lambda _: True)
+    with progress.shown(9, brief=True) as show:
+        for event, name in [*CLASS, (Started("cpu", 1, 2, 100, 7, {}), "c" * 200)]:
+            show(event, name)
+        console.print(show._shown())  # type: ignore[attr-defined] # of the table alone
+    lines = screen.getvalue().splitlines()
+
+    assert "2 training, 5 waiting, 1 done, 1 failed" in screen.getvalue()
+    assert max(len(line) for line in lines if "ccc" in line) == 80
+    assert any(re.match(r"ada +2/2 +99.00% +━+", line) for line in lines)
+    assert "[1/9] kept  99.30%" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(7.4, "7 s"), (89.9, "90 s"), (600, "10 min"), (9000, "2.5 h")]
+)
+def test_what_is_left_is_said_in_words(seconds: float, words: str) -> None:
+    """Seconds, minutes or hours, as many as one cares for."""
+    assert progress._words(seconds) == words
+
+
 def test_what_ends_a_training_cannot_steer_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -164,8 +215,7 @@ def test_a_check_that_was_not_judged_says_why() -> None:
     """The summary gives the reason in place of what was found."""
     text = summary(checks=[check("not_judged", message="the process died", found="status 1")])
 
-    assert "– Dropout acts" in text
-    assert "the process died: status 1" in text
+    assert "not judged    0/10  Dropout acts: the process died: status 1" in text
 
 
 def test_a_difference_between_training_and_evaluation_is_shown_as_a_diff() -> None:
@@ -182,12 +232,13 @@ def test_what_failed_and_the_score_stand_last() -> None:
     """Below the table stand what failed and what to try, then the accuracy, then the score."""
     failed = check("failed", found="none", message="forward uses no dropout", help="add nn.Dropout")
     shown = summary(50, checks=[failed], notes=["a note"], status="complete").splitlines()
-    order = ["note: a note", "✗ Dropout acts: forward uses no dropout", "  expected: dropout"]
+    order = ["note: a note", "failed: Dropout acts: forward uses no dropout", "  expected: dropout"]
     order += ["  found:    none", "  try:      add nn.Dropout"]
     places = [shown.index(line) for line in order]
 
     assert places == sorted(places)
-    assert shown[-2].startswith("accuracy: 99.50%")
+    assert shown[-3].startswith("accuracy: 99.50%")
+    assert shown[-2].startswith("another seed: would pass with a chance of about 91%")
     assert shown[-1].startswith("score: 0 of 100 points")
 
 

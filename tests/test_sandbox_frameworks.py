@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from grader.submission import read_program
 from tests.describing import described_here
-from tests.reading import net, refusal, script, write
+from tests.reading import HEAD, TRAIN, net, refusal, script, write
 from tests.watching import learning_rate, told, watched
 
 LIGHTNING = """\
@@ -59,3 +60,31 @@ def test_other_frameworks_are_named(tmp_path: Path, head: str, word: str) -> Non
     message = refusal(write(tmp_path, "work.py", head)).message
     assert "asks for PyTorch" in message
     assert word in message or "TensorFlow" in message
+
+
+def test_hydra(tmp_path: Path) -> None:
+    """Settings are put together of the files that their defaults name, and made by `_target_`."""
+    write(tmp_path, "conf/main.yaml",
+          "defaults:\n  - _self_\n  - model: small\n  - tuner: null\nrate: 0.03\nepochs: 3\n"
+          "data: {root: '${hydra:runtime.cwd}/data', size: 32}\n")  # fmt: skip
+    write(tmp_path, "conf/model/base.yaml", "_target_: parts.net.Net\nwidth: 4\n")
+    write(tmp_path, "conf/model/small.yaml", "defaults: [base]\nwidth: ${data.size}\n")
+    write(tmp_path, "parts/net.py", HEAD + net())
+    write(tmp_path, "train.py", HEAD + TRAIN + """\
+import hydra
+from omegaconf import DictConfig, OmegaConf
+@hydra.main(version_base=None, config_path="../conf", config_name="main")
+def main(cfg: DictConfig):
+    print(OmegaConf.to_yaml(cfg))
+    data = datasets.MNIST(cfg.data.root, transform=transforms.ToTensor())
+    loader = torch.utils.data.DataLoader(data, batch_size=cfg.data["size"])
+    model = hydra.utils.instantiate(cfg.model)
+    optimizer = optim.SGD(model.parameters(), lr=cfg.get("rate"))
+    for epoch in range(cfg.epochs):
+        train(model, "cpu", loader, optimizer, epoch)
+if __name__ == "__main__":
+    main()
+""")  # fmt: skip
+    found = described_here(read_program(tmp_path))
+    assert (found.epochs, found.batch_size, learning_rate(found)) == (3, 32, 0.03)
+    assert found.model.tensors[0].shape[0] == 32

@@ -57,7 +57,7 @@ def test_two_runs_are_trained_judged_and_reported(tmp_path: Path) -> None:
 
     assert graded.status == 0, graded.output
     assert accuracy is not None
-    assert [run.seed for run in accuracy.runs] == runs.seeds_from(5, 2)
+    assert [run.seed for run in accuracy.runs] == [5, runs.seed_of(5, 2)]
     assert [run.threads for run in accuracy.runs] == [1, 1]
     for run in accuracy.runs:
         digest = hashlib.sha256((graded.folder / run.weights).read_bytes()).hexdigest()

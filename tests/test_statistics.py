@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 
 import pytest
 from hypothesis import given
@@ -116,3 +116,62 @@ def test_what_is_promised_holds_in_simulated_classes() -> None:
 
     assert fmean(held) == pytest.approx(0.95, abs=0.015)
     assert fmean(rare) == pytest.approx(0.1, abs=0.015)
+
+
+def test_one_run_near_the_limit_is_as_likely_as_not_to_pass_again() -> None:
+    """One run tells little: the spread that other networks show stands in for its own."""
+    assert statistics.chance([60], 60) == pytest.approx(0.53, abs=0.02)
+    assert 0.7 < statistics.chance([55], 60) < 0.85
+
+
+@given(ERRORS, st.integers(1, 200))
+def test_the_likely_spread_lies_between_what_is_known_and_what_is_seen(
+    errors: list[int], most: int
+) -> None:
+    """Runs that say little leave it where other networks have it."""
+    known, seen = statistics.likely_spread(errors[:1], most)[0], stdev(errors)
+    spread, freedom = statistics.likely_spread(errors, most)
+
+    assert min(known, seen) - 1e-9 <= spread <= max(known, seen) + 1e-9
+    assert freedom == statistics.likely_spread(errors[:1], most)[1] + len(errors) - 1
+
+
+@given(ERRORS, st.integers(0, 200), st.floats(0.001, 0.2), st.integers(1, 20))
+def test_a_stricter_rate_never_decides_otherwise(
+    errors: list[int], most: int, rate: float, looks: int
+) -> None:
+    """Where a strict test decides, a mild one decides the same; more looks make it stricter."""
+    strict = statistics.decision(errors, most, rate=rate / 2, looks=looks)
+    mild = statistics.decision(errors, most, rate=rate, looks=looks)
+    often = statistics.decision(errors, most, rate=rate, looks=looks + 5)
+
+    assert strict in ("undecided", mild)
+    assert often in ("undecided", mild)
+
+
+@pytest.mark.parametrize("deviation", [3.2, 5.0, 7.3])
+def test_a_decision_is_wrong_no_more_often_than_promised(deviation: float) -> None:
+    """At the limit itself, looking after each of eight runs, for networks of any usual spread."""
+    dice = random.Random(7)
+    found = [_decided(dice, 60, deviation) for _ in range(4_000)]
+
+    assert fmean(each == "passed" for each in found) <= 0.01 + 0.005
+    assert fmean(each == "failed" for each in found) <= 0.01 + 0.005
+
+
+def test_what_is_clear_is_decided() -> None:
+    """A network 15 errors better than the limit passes, and one 15 worse fails."""
+    dice = random.Random(8)
+
+    assert fmean(_decided(dice, 45, 5) == "passed" for _ in range(500)) > 0.99
+    assert fmean(_decided(dice, 75, 5) == "failed" for _ in range(500)) > 0.99
+
+
+def _decided(dice: random.Random, mean: float, deviation: float) -> str:
+    """Simulate a submission that is trained until its runs decide, eight times at most."""
+    errors: list[int] = []
+    decided = "undecided"
+    while decided == "undecided" and len(errors) < 8:
+        errors.append(max(0, round(dice.gauss(mean, deviation))))
+        decided = statistics.decision(errors, 60, rate=0.01, looks=8)
+    return decided

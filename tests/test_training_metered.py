@@ -247,6 +247,7 @@ def train(model, train_loader):
         ("b'n' + bytes(8)", "outside a pass"),
         ("b'd' + bytes(8)", "cannot be read"),
         ("b'x' + (2).to_bytes(8, 'big') + b'{}'", "an invalid explanation"),
+        ("b'x' + (4).to_bytes(8, 'big') + bytes([34, 242, 242, 34])", "an invalid explanation"),
     ],
 )
 def test_forged_messages_are_refused(train: Train, frame: str, said: str) -> None:

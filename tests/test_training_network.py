@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from grader.errors import SubmissionError
 from grader.plan import schema
 from grader.training.lanes.layer import Layer
-from grader.training.network import Network
+from grader.training.network import CompiledGraph, Network
 from reference_solution.model import Net as Reference
 from tests import networks
+from tests.boxed import boxed
 from tests.capturing import Net, conv, model_of
 
 
@@ -376,3 +377,37 @@ def test_words_of_torch_and_infinities_get_their_meaning() -> None:
     output = Network(model, torch.Generator())(torch.tensor([[1.0, 3.0]]))
     assert output.dtype == torch.float64
     assert output.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_a_network_runs_where_its_tensors_are(name: str) -> None:
+    """On any device: what a graph makes by itself lies beside its tensors, as on a GPU it has to.
+
+    PyTorch's device `meta` computes nothing, and refuses tensors of another device as a GPU does.
+    """
+    model = model_of(networks.NETWORKS[name]())
+    network = Network(model, torch.Generator().manual_seed(0), "meta")
+    images = torch.empty(4, *model.input_shape, device="meta")
+
+    for mode in (True, False):
+        network.train(mode)
+        assert network(images).device.type == "meta"
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "weights of classes": lambda o, t: F.cross_entropy(o, t, weight=torch.arange(1.0, 11)),
+    "smooth labels": lambda o, t: F.cross_entropy(o, t, label_smoothing=0.1),
+    "a table": lambda o, t: F.mse_loss(o, torch.eye(10)[t]),
+    "one hot": lambda o, t: F.mse_loss(o, F.one_hot(t, 10).float()),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_computed_where_the_scores_are(name: str) -> None:
+    """Also with a table of the author's, which says nothing of devices."""
+    described = boxed("capture").loss_json(LOSSES[name], 10, set())
+    graph = msgspec.json.decode(msgspec.json.encode(described), type=schema.Graph)
+    loss = CompiledGraph(graph, {}, torch.device("meta"), subject="loss")
+    labels = torch.zeros(4, dtype=torch.int64, device="meta")
+
+    assert loss(torch.empty(4, 10, device="meta"), labels).device.type == "meta"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grader.record import Accuracy, TrainingRun, percent
 from grader.rubric import Limits
+from grader.statistics import Decision
+from grader.statistics import decision as decided
 
 _ROUNDED = 1e-6  # the last digit that `record.percent` leaves, in points
 
@@ -15,7 +19,24 @@ def reached(accuracy: Accuracy, limits: Limits) -> bool:
     """
     if limits.judged_by == "passes":
         return _passing(accuracy) >= limits.passes
+    if limits.judged_by == "evidence":
+        decided = decision(accuracy.runs, limits)
+        return decided == "passed" or (decided == "undecided" and limits.doubt == "student")
     return accuracy.judged >= limits.accuracy and all(run.finished for run in accuracy.runs)
+
+
+def decision(runs: Sequence[TrainingRun], limits: Limits) -> Decision:
+    """Say what the finished runs show, as `grader.statistics.decision` does after each of them.
+
+    A run that failed by the submission's doing decides.
+    """
+    if any(run.passed is False and not run.finished for run in runs):
+        return "failed"
+    errors = [run.errors for run in runs if run.finished and run.errors is not None]
+    if not errors:
+        return "undecided"
+    most = runs[0].tested * (1 - limits.accuracy / 100)
+    return decided(errors, most, rate=limits.error_rate, looks=limits.most_runs)
 
 
 def expected(limits: Limits, runs: int = 1) -> str:
@@ -23,12 +44,18 @@ def expected(limits: Limits, runs: int = 1) -> str:
     least = f"at least {limits.asked}%"
     if limits.judged_by == "passes" and runs > 1:
         return f"{least} in {limits.passes} of {runs} runs"
+    if limits.judged_by == "evidence":
+        return f"{least} in the mean of all seeds, for certain ({100 * limits.error_rate:g}% error)"
     return f"{least} in the mean of {runs} runs" if runs > 1 else least
 
 
 def found(accuracy: Accuracy, limits: Limits) -> str:
     """Say what came out, and how far it can be trusted."""
     judged = f"{accuracy.judged:.{_digits(accuracy, limits)}f}"
+    if limits.judged_by == "evidence":
+        count = len(accuracy.runs)
+        after = f"{count} runs" if count > 1 else "one run"
+        return f"{judged}% in the mean of {after}: {decision(accuracy.runs, limits)}"
     if len(accuracy.runs) == 1:
         return f"{judged}% ({accuracy.errors} errors in {accuracy.tested:,})"
     low, high = accuracy.interval

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from grader.datasets.known import KNOWN, MNIST, Dataset
+from grader.datasets.mask import Mask
 from grader.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ class Images:
     test_labels: Bytes
     dataset: Dataset = MNIST
     """Which they are of; there may be fewer than it has."""
+    turn: int = 0
+    """How a network gets to see them, after their transforms; see `grader.datasets.mask`."""
+
+    def masked(self, mask: Mask | None) -> Images:
+        """Return the data set under a mask."""
+        import numpy as np
+
+        if mask is None:
+            return self
+        names = np.array(mask.classes, np.uint8)
+        train, test = names[self.train_labels], names[self.test_labels]
+        return replace(self, train_labels=train, test_labels=test, turn=mask.turn)
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,13 @@ def some(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Images:
         for file in _files(dataset)
     ]
     return _images(dataset, (_array(_start(folder, file, dataset), file) for file in firsts))
+
+
+def images_of_test(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Bytes:
+    """Read and check the test images alone, and raise what `load` would raise."""
+    folder = _folder(dataset, data_dir)
+    file = _files(dataset)[2]
+    return _array(_read(folder, file, dataset), file)
 
 
 def verify(dataset: Dataset = MNIST, data_dir: Path | None = None) -> None:

@@ -21,6 +21,7 @@ from grader.measure.learning import Learning, learning
 from grader.measure.pooling import poolings
 from grader.measure.same import difference
 from grader.measure.shapes import misshapen
+from grader.measure.symmetry import symmetries
 from grader.measure.table import layers
 from grader.plan import schema
 from grader.plan.assemble import steps_per_epoch
@@ -124,6 +125,7 @@ def _measured(plan: schema.Plan, facts: Facts, images: Bytes, samples: int) -> F
         batch_independent=not mixing,
         mixing=mixing,
         contradictions=list(misshapen(bench, train, evaluation)),
+        symmetries=symmetries(bench.close),
         notes=list(_notes(facts, act)),
     )
 

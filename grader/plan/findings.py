@@ -103,7 +103,8 @@ class Facts(Struct, frozen=True):
     `same_network` says whether the evaluation graph gives the scores of the training graph with
     dropout off, batch norm frozen and noise at its mean; `difference` shows where not (`-`
     training, `+` evaluation). `batch_independent` is false when `mixing` names an operation.
-    `contradictions` say what is not as the description states it.
+    `contradictions` say what is not as the description states it. `symmetries` are the turns of the
+    images (`grader.datasets.mask`) that turned weights undo; 0 is none.
     """
 
     class_name: str
@@ -124,6 +125,7 @@ class Facts(Struct, frozen=True):
     batch_independent: bool = True
     mixing: list[Mixing] = []
     contradictions: list[str] = []
+    symmetries: tuple[int, ...] = (0,)
     notes: list[str] = []
     seed: int = 0
 

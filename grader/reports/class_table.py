@@ -28,11 +28,11 @@ def render(records: Sequence[Record], *, width: int = 100, color: bool = False) 
     table.add_column("Not passed", overflow="fold")
     for record in escaped(list(records)):
         table.add_row(
-            Text(_name(record), style=_STYLES[_end(record)]), _score(record),
+            Text(name_of(record), style=_STYLES[end_of(record)]), score_of(record),
             f"{record.accuracy.judged:.2f}%" if record.accuracy else "",
-            f"{record.model.parameters:,}" if record.model else "", _why(record),
+            f"{record.model.parameters:,}" if record.model else "", why_of(record),
         )  # fmt: skip
-    counts = Counter(map(_end, records))
+    counts = Counter(map(end_of, records))
     words = {"passed": "passed every check made", "failed": "did not", "none": "without a score"}
     ends = ", ".join(f"{counts[end]} {said}" for end, said in words.items() if counts[end])
     many = f"{len(records)} submission{'s' * (len(records) != 1)}"
@@ -58,7 +58,7 @@ def as_csv(records: Sequence[Record]) -> bytes:
     for record in records:
         outcomes = {check.id: check.outcome for check in record.checks}
         rows.append([
-            _name(record), record.submission.name,
+            name_of(record), record.submission.name,
             "" if record.score is None else f"{record.score:g}", f"{record.max_score:g}",
             record.status, f"{record.accuracy.judged:.4f}" if record.accuracy else "",
             record.accuracy.errors if record.accuracy else "",
@@ -71,25 +71,28 @@ def as_csv(records: Sequence[Record]) -> bytes:
     return cells.as_csv(map(cells.harmless, row) for row in rows)
 
 
-def _name(record: Record) -> str:
+def name_of(record: Record) -> str:
+    """Return what a submission is called in its class."""
     return record.submission.key or record.submission.name
 
 
-def _end(record: Record) -> str:
+def end_of(record: Record) -> str:
+    """Return `passed` where every check made did, `failed`, or `none` without a score."""
     if record.score is None:
         return "none"
     every = all(check.outcome == "passed" for check in record.checks)
     return "passed" if every else "failed"
 
 
-def _score(record: Record) -> str:
+def score_of(record: Record) -> str:
+    """Return the points, of how many that were judged."""
     if record.score is None:
         return "none"
     judged = sum(check.max_points for check in record.checks)
     return f"{record.score:g}/{judged:g}"
 
 
-def _why(record: Record) -> str:
+def why_of(record: Record) -> str:
     """Return what stands in the way of a pass, in one line."""
     if record.problem is not None:
         return record.problem.message

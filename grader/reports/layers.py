@@ -8,12 +8,13 @@ from rich.table import Table
 
 from grader.record import Layer
 
-_QUIET = ("activation", "batch norm", "norm", "dropout")  # they change no shape
+QUIET = ("activation", "batch norm", "norm", "dropout")
+"""Kinds of layers that change no shape."""
 
 
 def drawn(layers: list[Layer]) -> list[Layer]:
     """Return the layers that change a shape, on the path from input to output."""
-    return [layer for layer in layers if layer.on_path and layer.kind not in _QUIET]
+    return [layer for layer in layers if layer.on_path and layer.kind not in QUIET]
 
 
 def table(layers: list[Layer]) -> Table:

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a bar on a terminal, plain lines anywhere else."""
+"""What a person sees while networks train: bars or a table on a terminal, elsewhere plain lines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,9 +18,12 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from grader.escape import escaped, safe
-from grader.events import AnyEvent, Diverged, EpochDone, Failed, Finished, Started
+from grader.events import AnyEvent, Diverged, EpochDone, Failed, Finished, Started, Taken
 from grader.events import Progress as Step
 
 _DESCRIBING = "reading the submission and describing its network ..."
@@ -32,14 +37,15 @@ OnEvent = Callable[[AnyEvent, str], None]
 def shown(trainings: int = 1, *, brief: bool = False, quiet: bool = False) -> Generator[OnEvent]:
     """Give a function that shows each event of so many trainings, for as long as the block lasts.
 
-    In `brief` a training is told of when it is over, not epoch by epoch; `quiet` shows nothing.
+    In `brief`, for a class, a training is told of when it is over, not epoch by epoch, and a
+    terminal shows a table of those under way; `quiet` shows nothing.
     """
     console = Console(file=sys.stdout, highlight=False)
     if quiet:
         yield lambda event, name: None
     elif _can_redraw(console):
-        with _Bars(console, trainings, brief=brief) as bars:
-            yield bars
+        with _Table(console, trainings) if brief else _Bars(console, trainings) as view:
+            yield view
     elif brief:
         yield _Ends(console, trainings)
     else:
@@ -132,50 +138,171 @@ class _Lines:
         print(text, file=self.console.file, flush=True)
 
 
+@dataclass
+class _Training:
+    """How far one training of a class has come, in steps."""
+
+    epochs: int
+    steps: int
+    seen: float | None = None  # when the first step was told of
+    first: int = 0  # and which that was: not the first of all where a training goes on
+    done: int = 0
+    accuracy: str = ""
+
+    def come_to(self, done: int) -> None:
+        """Note steps that are done."""
+        if self.seen is None:
+            self.seen, self.first = time.monotonic(), done
+        self.done = done
+
+    @property
+    def share(self) -> float:
+        """How much of it is done."""
+        return self.done / max(1, self.steps * self.epochs)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until its end; None while nothing tells."""
+        if self.seen is None or self.done == self.first:
+            return None
+        pace = (time.monotonic() - self.seen) / (self.done - self.first)
+        return pace * (self.steps * self.epochs - self.done)
+
+
+class _Class:
+    """The trainings of a class: those under way, how many are over, and what is left."""
+
+    def __init__(self, trainings: int) -> None:
+        self.trainings = trainings
+        self.running: dict[str, _Training] = {}
+        self.done: set[str] = set()
+        self.failed: set[str] = set()
+        self._taken: set[str] = set()
+        self._began: float | None = None
+
+    def note(self, event: AnyEvent, name: str) -> str:
+        """Note an event; return a line that tells of the end of a training, if it is one."""
+        if isinstance(event, Taken):
+            self._taken.add(name)
+        elif isinstance(event, Started):
+            self._began = self._began or time.monotonic()
+            self.running[name] = _Training(event.epochs, event.steps_per_epoch)
+        elif isinstance(event, Diverged | Failed):
+            return self._end(name, self.failed, _failure(event))
+        elif isinstance(event, Finished):
+            return self._end(name, self.done, self._accuracy(name))
+        elif (training := self.running.get(name)) is not None:
+            if isinstance(event, Step):
+                training.come_to((event.epoch - 1) * training.steps + event.step)
+            elif isinstance(event, EpochDone):
+                training.come_to(event.epoch * training.steps)
+                training.accuracy = f"{100 * (1 - event.test_errors / event.test_samples):.2f}%"
+        return ""
+
+    def _accuracy(self, name: str) -> str:
+        return self.running[name].accuracy if name in self.running else ""
+
+    def _end(self, name: str, ended: set[str], text: str) -> str:
+        if name in self.done | self.failed:
+            return ""
+        ended.add(name)
+        self.running.pop(name, None)
+        over = len(self.done) + len(self.failed)
+        return f"[{over}/{self.trainings}] {_before(name)}{text}"
+
+    @property
+    def counts(self) -> str:
+        """How many are in which state."""
+        over = len(self.done) + len(self.failed)
+        waiting = self.trainings - over - len(self.running)
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{len(self.running)} training, {waiting} waiting, {len(self.done)} done{failed}"
+
+    @property
+    def left(self) -> str:
+        """The time until all are over, in words: as long as those so far took, one by one."""
+        over = self.done | self.failed
+        trained = len(over - self._taken)
+        trained_share = trained + sum(training.share for training in [*self.running.values()])
+        if self._began is None or trained_share == 0:
+            return ""
+        remaining = self.trainings - len(over) + trained - trained_share
+        return f"about {_words((time.monotonic() - self._began) / trained_share * remaining)} left"
+
+
+def _words(seconds: float) -> str:
+    """Return a duration as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class _Ends:
     """One line a training, when it is over, with the time that is left to all."""
 
     def __init__(self, console: Console, trainings: int) -> None:
-        self.console, self.trainings = console, trainings
-        self.began = time.monotonic()
-        self.last: dict[str, str] = {}
-        self.over: set[str] = set()
+        self.console, self.all = console, _Class(trainings)
+        self.begun = False
 
     def __call__(self, event: AnyEvent, run: str) -> None:
-        event = escaped(event)
-        if isinstance(event, EpochDone):
-            self.last[run] = f"{100 * (1 - event.test_errors / event.test_samples):.2f}%"
-        elif isinstance(event, Finished):
-            self._print(run, self.last.get(run, ""))
-        elif isinstance(event, Diverged | Failed):
-            self._print(run, _failure(event))
+        if line := self.all.note(escaped(event), run):
+            if not self.begun:
+                print(file=self.console.file)  # pytest's line of dots ends here
+                self.begun = True
+            parts = (line, self.all.counts, self.all.left)
+            print("  ".join(filter(None, parts)), file=self.console.file, flush=True)
 
-    def _print(self, run: str, text: str) -> None:
-        if run in self.over:
-            return
-        if not self.over:
-            print(file=self.console.file)  # pytest's line of dots ends here
-        self.over.add(run)
-        done = len(self.over)
-        left = (time.monotonic() - self.began) / done * (self.trainings - done)
-        print(
-            f"[{done}/{self.trainings}] {_before(run)}{text}  about {left / 60:.0f} min left",
-            file=self.console.file, flush=True,
-        )  # fmt: skip
+
+class _Table:
+    """A line for each training under way, below their counts; what is over stands above."""
+
+    def __init__(self, console: Console, trainings: int) -> None:
+        self.all = _Class(trainings)
+        self.live = Live(
+            get_renderable=self._shown, console=console, refresh_per_second=2, transient=True
+        )
+
+    def __enter__(self) -> _Table:
+        self.live.console.print()  # pytest's line of dots ends here
+        self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.stop()
+
+    def __call__(self, event: AnyEvent, run: str) -> None:
+        if line := self.all.note(escaped(event), run):
+            self.live.console.print(line, markup=False)
+
+    def _shown(self) -> Group:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, expand=True)
+        table.add_column("Submission", no_wrap=True, overflow="ellipsis", ratio=1)
+        for title in ("Epoch", "Accuracy"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("")
+        table.add_column("Left", justify="right", no_wrap=True)
+        for name, training in [*self.all.running.items()]:  # while another thread notes events
+            epoch = min(training.epochs, training.done // max(1, training.steps) + 1)
+            table.add_row(
+                Text(safe(name)), f"{epoch}/{training.epochs}", training.accuracy or "–",
+                ProgressBar(completed=100 * training.share, width=20),
+                "" if training.left is None else _words(training.left),
+            )  # fmt: skip
+        counts = "  ".join(filter(None, (self.all.counts, self.all.left)))
+        return Group(Text(), Text(counts), table if self.all.running else Text())
 
 
 class _Bars:
     """A bar for each run under way; finished epochs stay above them."""
 
-    def __init__(self, console: Console, trainings: int, *, brief: bool) -> None:
+    def __init__(self, console: Console, trainings: int) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(), console=console, transient=True,
         )  # fmt: skip
-        self.trainings, self.brief = trainings, brief
+        self.trainings = trainings
         self.begun: dict[str, tuple[TaskID, int, int]] = {}  # with steps an epoch, and epochs
         self.accuracy: dict[str, str] = {}
-        self.all: TaskID | None = None
 
     def __enter__(self) -> _Bars:
         return self
@@ -189,8 +316,6 @@ class _Bars:
             if not self.begun:
                 self.progress.console.print()  # pytest's line of dots ends here
                 self.progress.start()
-                if self.brief:
-                    self.all = self.progress.add_task("all trainings", total=self.trainings)
             task = self.progress.add_task(
                 f"{name}training", total=event.steps_per_epoch * event.epochs
             )
@@ -205,10 +330,8 @@ class _Bars:
         elif isinstance(event, EpochDone):
             task, _, epochs = self.begun[run]
             self.accuracy[run] = f"{100 * (1 - event.test_errors / event.test_samples):.2f}%"
-            last = event.epoch == epochs
-            if last or not self.brief:
-                self.progress.console.print(f"{name}{epoch_line(event, epochs)}")
-            if last and self.trainings > 1:
+            self.progress.console.print(f"{name}{epoch_line(event, epochs)}")
+            if event.epoch == epochs and self.trainings > 1:
                 self._remove(task)
         elif isinstance(event, Diverged | Failed):
             self.progress.console.print(f"{name}{_failure(event)}", markup=False)
@@ -219,5 +342,3 @@ class _Bars:
         """Take a bar away; a run may fail, or say its last epoch again, when it is gone."""
         with contextlib.suppress(KeyError):
             self.progress.remove_task(task)
-            if self.all is not None:
-                self.progress.advance(self.all)

@@ -60,6 +60,9 @@ def _submission(name: str, about: str) -> Format:
 
 
 FORMATS: Mapping[str, Format] = {
+    "html": _submission("html.report", "a page with all there is to know, for a browser"),
+    "dashboard": _class("html.dashboard", "a page of the class, and the page of each"),
+    "anonymous": _class("html.anonymous", "the page of the class, without names"),
     "canvas": _class("canvas", "grades and feedback for Canvas; --roster is its gradebook"),
     "moodle": _class("moodle", "grades and feedback for Moodle; --roster is its worksheet"),
     "brightspace": _class("brightspace", "grades for Brightspace; --roster is its export"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
-from rich.console import JustifyMethod, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from grader.escape import escaped
@@ -30,34 +28,38 @@ _SANDBOXED_LATER = (
     "train it"
 )
 _LEAST_P = 1e-6
-_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not_judged": ("–", "yellow")}
+_STYLES = {"passed": "green", "failed": "red", "not_judged": "yellow"}
 
 
 def render(
-    record: Record, rubric: Rubric, *, width: int = 100, color: bool = False, brief: bool = False
+    record: Record, rubric: Rubric, *, width: int = 100, color: bool = False, verbosity: int = 0
 ) -> str:
     """Return the summary as text, at most `width` columns wide, with ANSI colours if `color`.
 
-    What failed, and the score, stand last: nearest to the prompt. A `brief` summary leaves out the
-    network, the recipe and the notes.
+    What failed, and the score, stand last: nearest to the prompt. With a `verbosity` of 1 it tells
+    of the layers and the recipe as well, with -1 not even the notes: what pytest's -v and -q say.
     """
     shown = escaped(record)
-    parts = [] if brief else [*_network(shown, rubric), *_recipe(shown), *_notes(shown)]
+    parts = [*_network(shown, rubric), *_recipe(shown)] if verbosity > 0 else []
+    if verbosity >= 0:
+        parts += [*_differences(shown.model), *_level(shown), *_notes(shown)]
     return rendered([*parts, *_results(shown, rubric)], width=width, color=color)
 
 
 def _notes(record: Record) -> Iterator[RenderableType]:
-    yield from (Item("note:", note) for note in record.notes)
-    yield Text()
+    if record.notes:
+        yield from (Item("note:", note) for note in record.notes)
+        yield Text()
 
 
 def _results(record: Record, rubric: Rubric) -> list[RenderableType]:
-    parts: list[RenderableType] = [Item("Results for", record.submission.name), _table(record)]
+    parts: list[RenderableType] = [Item("Results for", record.submission.name), Text()]
+    parts += [*map(_line, record.checks), Text()]
     for failure in told.failures(record):
         parts += _failure(failure) if isinstance(failure, Check) else _problem(failure)
     if record.accuracy is not None:
-        parts += [Item(*line) for line in _accuracy_lines(record.accuracy, rubric.limits)]
-    parts.append(Text(_score_line(record), style="bold"))
+        parts += [Item(*line) for line in accuracy_lines(record.accuracy, rubric.limits)]
+    parts.append(Text(score_line(record), style="bold"))
     return parts
 
 
@@ -65,11 +67,14 @@ def _network(record: Record, rubric: Rubric) -> Iterator[RenderableType]:
     if record.model is not None:
         yield Text("The network")
         yield layers.table(record.model.layers)
-        yield from _differences(record.model)
         yield from (Item("advice:", text) for text in advice(record.model, rubric.data.subject))
+
+
+def _level(record: Record) -> Iterator[RenderableType]:
     if record.level == "sandboxed":
         trained = record.accuracy is not None or record.training is not None
         yield Item("level", _SANDBOXED if trained else _SANDBOXED_LATER)
+        yield Text()
 
 
 def _recipe(record: Record) -> Iterator[RenderableType]:
@@ -79,11 +84,12 @@ def _recipe(record: Record) -> Iterator[RenderableType]:
             yield Item(f"  {fact.about}:", f"{fact.value} ({fact.where})", indent=4)
     if record.set_aside:
         yield Item("not run:", _aside(record))
+    yield Text()
 
 
-def _differences(facts: Facts) -> Iterator[RenderableType]:
+def _differences(facts: Facts | None) -> Iterator[RenderableType]:
     """Show where the network tested is not the one trained, line by line."""
-    if facts.same_network:
+    if facts is None or facts.same_network:
         return
     yield Text("In evaluation the network is another (- only in training, + only in evaluation):")
     styles = {"-": "red", "+": "green"}
@@ -94,7 +100,7 @@ def _differences(facts: Facts) -> Iterator[RenderableType]:
 
 def _failure(check: Check) -> Iterator[RenderableType]:
     """Tell what is wrong, and what to do."""
-    yield Item(f"✗ {check.title}:", check.message, style="red")
+    yield Item("failed:", f"{check.title}: {check.message}", style="red")
     yield from _details(check)
     yield Text()
 
@@ -111,7 +117,7 @@ def _details(failure: Check | Problem) -> Iterator[RenderableType]:
         yield Item(f"  {label}:", text, indent=12)
 
 
-def _score_line(record: Record) -> str:
+def score_line(record: Record) -> str:
     """Return the points; where checks were left out, of how many points."""
     if record.score is None:
         return f"score: none, because {_why_none(record)}"
@@ -130,18 +136,13 @@ def _why_none(record: Record) -> str:
     return "of wrong usage" if usage else "the grader is at fault"
 
 
-def _table(record: Record) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    for name in ("Check", "Found", "Expected", "Points"):
-        justify: JustifyMethod = "right" if name == "Points" else "left"
-        table.add_column(name, justify=justify, overflow="fold")
-    for check in record.checks:
-        mark, style = _MARKS[check.outcome]
-        table.add_row(
-            Text(f"{mark} {check.title}", style=style), _found(check), check.expected,
-            f"{check.points:g}/{check.max_points:g}",
-        )  # fmt: skip
-    return table
+def _line(check: Check) -> Item:
+    """Return a paragraph: no columns, which are read across by who cannot see them."""
+    points = f"{check.points:g}/{check.max_points:g}"
+    label = f"  {check.outcome.replace('_', ' '):<10} {points:>7}  "
+    passed = f"; expected {check.expected}" if check.outcome == "passed" and check.expected else ""
+    text = f"{check.title}: {_found(check)}{passed}"
+    return Item(label, text, style=_STYLES[check.outcome], indent=len(label))
 
 
 def _found(check: Check) -> str:
@@ -151,7 +152,7 @@ def _found(check: Check) -> str:
     return f"{check.message}: {check.found}" if check.found else check.message
 
 
-def _accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, str]]:
+def accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, str]]:
     """Say how sure the runs are: a verdict near the limit may turn out differently next time."""
     low, high = accuracy.interval
     runs = accuracy.runs
@@ -164,6 +165,8 @@ def _accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, s
         limits.accuracy
     )
     yield "accuracy:", f"{judged}, 95% interval {low:.2f} to {high:.2f}%{noise}"
+    if len(runs) == 1 and accuracy.odds:
+        yield "another seed:", f"would pass with a chance of about {accuracy.odds}"
     if len(runs) > 1:
         yield "errors of each run (seed):", ", ".join(map(_run, runs))
     if accuracy.p_value is not None:

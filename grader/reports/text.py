@@ -20,12 +20,13 @@ class Item:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Wrap the paragraph between words, and inside a word only where it is too long."""
-        label, text = Text(self.label.ljust(self.indent), style=self.style), Text(self.text)
-        if len(label) > self.indent:  # no room for it beside the paragraph
+        indent = self.indent if 2 * self.indent <= options.max_width else 2
+        label, text = Text(self.label.ljust(indent), style=self.style), Text(self.text)
+        if len(label) > indent:  # no room for it beside the paragraph
             label, text = Text(), Text.assemble(label, " ", text)
-        lines = text.wrap(console, max(options.max_width - self.indent, 1), overflow="fold")
+        lines = text.wrap(console, max(options.max_width - indent, 1), overflow="fold")
         for number, line in enumerate(lines):
-            yield (Text(" " * self.indent) if number else label) + line
+            yield (Text(" " * indent) if number else label) + line
 
 
 def rendered(parts: list[RenderableType], *, width: int, color: bool) -> str:

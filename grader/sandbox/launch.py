@@ -41,9 +41,13 @@ _MARK = "GRADER_CHILD"  # see `grader.process`
 _FAILED = 125  # exit status when the command could not be started, as of other launchers
 
 
-def main(text: str) -> int:
-    """Build the box, run the command that `text` specifies as JSON, and return its status."""
-    spec = Spec(**json.loads(text))
+become: Callable[[list[str], dict[str, str]], None] | None = None
+"""Goes on as a command, in an environment, if all it needs is loaded here (`forkserver`)."""
+
+
+def main(arguments: list[str]) -> int:
+    """Build the box, run the command that a Spec, as JSON, tells of, and return its status."""
+    spec = Spec(**json.loads(arguments[0]))
     parent = os.getppid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some parents ignore it, and hand that on
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_FAILED))
@@ -170,6 +174,8 @@ def _execute(spec: Spec, situation: Situation, identities: dict[str, int]) -> No
         lock.lock(spec, situation, identities)
         mark = {name: value for name, value in os.environ.items() if name == _MARK}
         environment = spec.environment | lock.places(situation.home) | mark
+        if become is not None and situation.apart:  # else it could not be found by its environment
+            become(spec.command, environment)
         os.execve(spec.command[0], spec.command, environment)  # noqa: S606 - no shell
     except BaseException as error:
         os.write(spec.report, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
@@ -229,4 +235,4 @@ def _shell_status(status: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -65,18 +65,22 @@ def read_apart(path: Path, *, model: str | None, recipe: RecipeChoice | None) ->
     """
     name = None if model is None else model.encode("utf-8", "replace").decode()
     task = _Task(os.fsencode(path.absolute()), name, recipe)
+    deadline = time.monotonic() + _WAITED
     try:
-        done = subprocess.run(
-            process.python("-m", __name__), input=msgspec.json.encode(task), capture_output=True,
-            env=process.clean_environment(Path(os.sep)), cwd=os.sep, timeout=_WAITED, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+        with process.child(
+            process.python("-m", __name__), env=process.clean_environment(Path(os.sep)),
+            cwd=Path(os.sep), memory=sys.maxsize, output=sys.maxsize, fed=True,
+        ) as reading:  # fmt: skip
+            reading.feed(msgspec.json.encode(task))
+            answer = b"".join(reading.chunks(lambda: deadline))
+    except process.Stopped:
         raise _too_slow(path) from None
     except OSError as error:
         raise _fault(error.strerror or str(error)) from None
-    if done.returncode == 0:
-        return _answer(done.stdout)
-    ended_by = signal.Signals(-done.returncode).name if done.returncode < 0 else ""
+    status = reading.returncode or 0
+    if status == 0:
+        return _answer(answer)
+    ended_by = signal.Signals(-status).name if status < 0 else ""
     if ended_by == "SIGXCPU":
         raise _too_slow(path)
     if ended_by in _CRASHES:
@@ -84,8 +88,8 @@ def read_apart(path: Path, *, model: str | None, recipe: RecipeChoice | None) ->
             "the code brings down Python's own parser", expected="code as a person writes it",
             found=f"{ended_by} while it was read", where=path.name, help=_HELP,
         )  # fmt: skip
-    last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-    raise _fault(f"{ended_by or f'status {done.returncode}'}: {''.join(last)[:500]}")
+    last = reading.stderr.strip().splitlines()[-1:]
+    raise _fault(f"{ended_by or f'status {status}'}: {''.join(last)[:500]}")
 
 
 def _too_slow(path: Path) -> LimitReached:
@@ -104,7 +108,7 @@ def _fault(found: str) -> GraderFault:
 
 
 def _answer(data: bytes) -> Program:
-    with contextlib.suppress(msgspec.DecodeError):
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _PROGRAM.decode(data)
     told = _ERROR.decode(data)
     words = {"expected": told.expected, "found": told.found, "where": told.where}
@@ -119,7 +123,8 @@ def _answer(data: bytes) -> Program:
 # What runs in the process
 
 
-def _main() -> None:
+def main(_: list[str]) -> int:
+    """Read what standard input tells of, and answer on standard output."""
     _limit_itself()
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=_Task)
     answer = msgspec.json.encode(_read(task))
@@ -132,6 +137,7 @@ def _main() -> None:
         )  # fmt: skip
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
+    return 0
 
 
 def _limit_itself() -> None:
@@ -176,4 +182,4 @@ def _read(task: _Task) -> _Answer:
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(main(sys.argv[1:]))

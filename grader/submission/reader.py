@@ -24,6 +24,7 @@ _MATTERS = re.compile(
     r"nn\.Module|\.backward\(|\boptim\b|DataLoader\(|\bMODEL\b|\bbuild_model\b|\.fit\(|\bepochs?\b"
     r"|\btrain\w*\(",
 )
+_TARGET = re.compile(r"^\s*_target_:\s*['\"]?([\w.]+)", re.M)
 _BINDS = re.compile(r"^\s*(?:(?:async\s+)?def\s+|class\s+)?(\w+)\s*[=:(]", re.M)
 
 
@@ -50,7 +51,9 @@ def _program(path: PurePosixPath, files: Files) -> Program:
         library = Library(entry, files)
         _refuse_broken(entry)
         kept, left = _settled(entry)
-        modules = [*_imported(library, kept), Module(ENTRY, [s.statement() for s in kept])]
+        settings = files.settings()
+        targets = {name for text in settings.values() for name in _TARGET.findall(text)}
+        modules = [*_imported(library, kept, targets), Module(ENTRY, [s.statement() for s in kept])]
     except (RecursionError, MemoryError):
         raise SubmissionError(
             "the code is too large or nested too deeply to read",
@@ -61,7 +64,7 @@ def _program(path: PurePosixPath, files: Files) -> Program:
         ) from None
     broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
     return Program(
-        modules, set_aside=[*entry.commands, *broken, *left], settings=files.settings(),
+        modules, set_aside=[*entry.commands, *broken, *left], settings=settings,
         home=label_of(path.parent), witness=entry.witness,
     )  # fmt: skip
 
@@ -80,23 +83,28 @@ def _refuse_broken(unit: Unit) -> None:
 
 def _settled(unit: Unit) -> tuple[list[Stmt], list[SetAside]]:
     """Leave out cells that were never run, unless only they define a name."""
-    ran = {name for s in unit.statements if s.ran for name in s.names.binds}
-    kept = [s for s in unit.statements if s.ran or s.names.binds - ran]
-    left = [s for s in unit.statements if not (s.ran or s.names.binds - ran)]
+    own = [s for s in unit.statements if s.runs != "imported"]
+    ran = {name for s in own if s.ran for name in s.names.binds}
+    kept = [s for s in own if s.ran or s.names.binds - ran]
+    left = [s for s in own if not (s.ran or s.names.binds - ran)]
     return kept, [SetAside(s.brief, s.where, "its cell was never run") for s in left]
 
 
-def _imported(library: Library, statements: list[Stmt]) -> list[Module]:
-    """Return the modules of the submission that its statements import, and those these import."""
+def _imported(library: Library, statements: list[Stmt], targets: set[str]) -> list[Module]:
+    """Return the modules of the submission that its statements import, and those these import.
+
+    `targets` are dotted names that its settings have made.
+    """
     found: dict[str, Module] = {}
     todo = [name for s in statements for name in _names(library, "", s.node)]
+    todo += [name for target in targets for name in _prefixes(target)]
     while todo and len(found) < _MOST_MODULES:
         name = todo.pop()
         unit = None if name in found else library.find(name)
         if unit is None:
             continue
         _refuse_broken(unit)
-        kept = [s for s in unit.statements if not s.guarded]
+        kept = [s for s in unit.statements if s.runs != "entry"]
         found[name] = Module(name, [s.statement() for s in kept], library.is_package(name))
         todo += [n for s in kept for n in _names(library, name, s.node)]
     return list(found.values())

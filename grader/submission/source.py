@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -31,14 +31,15 @@ COMMAND = "a notebook or shell command; the grader runs none"
 class Stmt:
     """One statement with its place.
 
-    `ran` is false in a notebook cell that was never executed. `guarded` marks what stands under
-    `if __name__ == "__main__":`.
+    `ran` is false in a notebook cell that was never executed. `runs` says where it does: what
+    stands under `if __name__ == "__main__":` only in the entry, what stands in its `else` only in
+    modules that are imported.
     """
 
     node: ast.stmt
     text: Text
     ran: bool = True
-    guarded: bool = False
+    runs: Literal["always", "entry", "imported"] = "always"
 
     @cached_property
     def names(self) -> Names:
@@ -189,7 +190,9 @@ def _statements(parsed: Parsed, *, ran: bool = True) -> Iterator[Stmt]:
         if is_main_guard(node):
             assert isinstance(node, ast.If)
             for child in node.body:
-                yield Stmt(child, parsed.text, ran, guarded=True)
+                yield Stmt(child, parsed.text, ran, "entry")
+            for child in node.orelse:
+                yield Stmt(child, parsed.text, ran, "imported")
         else:
             yield Stmt(node, parsed.text, ran)
 

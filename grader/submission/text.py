@@ -34,6 +34,11 @@ _COMMAND = re.compile(
 _TIMED = re.compile(r"^(\s*)%(?:time|prun|memit)\s+(?!-)(\S.*)$")
 _RUN = re.compile(r"^(\s*)%run\s+(?:-\w+\s+)*(['\"]?)(?:\./)?([^'\"]+?)(?:\.ipynb|\.py)\2\s*$")
 _PRINT = re.compile(r"^(\s*|.*[:;]\s*)print\b\s*(?![\s(=])(.*?)(,?)$")
+_PYTHON_2 = (
+    (_PRINT, r"\1print(\2)"),
+    (re.compile(r"^(\s*|.*:\s+)raise\s+([\w.]+)\s*,\s*(.+)$"), r"\1raise \2(\3)"),
+    (re.compile(r"^(\s*except\s+(?:[\w.]+|\([^()]*\)))\s*,\s*(\w+\s*:.*)$"), r"\1 as \2"),
+)
 _OLD_PRINT = re.compile(r"^(\s*)print\b\s*(?=[\"'\w])(.*?)(,?)$")
 _LONGEST_RUN = 1_000  # characters of a line with %run
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of PEP 263
@@ -262,8 +267,9 @@ def _repair_line(lines: list[str], index: int, commands: list[tuple[int, str]]) 
     if _COMMAND.match(line):
         replaced = _replaced(lines, index, commands)
         return [*lines[:index], *replaced, *lines[index + len(replaced) :]]
-    if old := _PRINT.match(line.rstrip()):
-        return [*lines[:index], f"{old[1]}print({old[2]})", *lines[index + 1 :]]
+    for pattern, newer in _PYTHON_2:
+        if old := pattern.match(line.rstrip()):
+            return [*lines[:index], old.expand(newer), *lines[index + 1 :]]
     return None
 
 

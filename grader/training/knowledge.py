@@ -16,7 +16,6 @@ import torch
 from grader import events
 from grader.datasets.files import Images
 from grader.plan import schema
-from grader.training.augment import augment
 from grader.training.loop import TEST_BATCH, Run, Tally
 
 _ASKED = 2_000  # test images
@@ -95,7 +94,7 @@ def _right(run: Run) -> int:
         for start in range(0, len(run.test_images), TEST_BATCH):
             batch = slice(start, start + TEST_BATCH)
             transform = run.plan.recipe.test_transform
-            seen = augment(run.test_images[batch], transform, run.augmentation)
+            seen = run.prepared(run.test_images[batch], transform)
             answers = run.network(seen).argmax(1)
             known = answers < classes
             pairs = answers[known] * classes + run.test_labels[batch][known]

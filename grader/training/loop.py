@@ -27,6 +27,7 @@ from grader.training.averaging import Average
 from grader.training.draw import Draw
 from grader.training.network import CompiledGraph, Network
 from grader.training.optimizer import Optimizer
+from grader.training.turned import turned
 
 if TYPE_CHECKING:
     from grader.training.checkpoint import Checkpoint
@@ -143,6 +144,10 @@ class Run:
         torch.default_generator.manual_seed(seeds[0])  # `torch.manual_seed` loads the compiler
         if self.device.type == "cuda":
             torch.cuda.manual_seed_all(seeds[0])
+            # As far as CUDA has algorithms that give the same bits each time (pytorch.org,
+            # Reproducibility); `tune` asks cuBLAS for the same.
+            torch.backends.cudnn.deterministic = True
+            torch.use_deterministic_algorithms(True, warn_only=True)
         initialise, augmentation, order = (torch.Generator().manual_seed(s) for s in seeds[1:])
         self.augmentation = Draw(augmentation, self.device)
         self.order = Draw(order, self.device)
@@ -189,7 +194,7 @@ class Run:
         chosen = slice(min(self.plan.recipe.batch_size, _COMPARED))
         try:
             transforms = self.plan.recipe.test_transform
-            images = augment(self.images[chosen], transforms, self.augmentation)
+            images = self.prepared(self.images[chosen], transforms)
         except SubmissionError:  # which the training says in its place
             return []
         return settle(self.network, self.plan.model, self._loss, images, self.labels[chosen])
@@ -222,8 +227,11 @@ class Run:
         transforms = recipe.test_transform if left < recipe.plain_epochs else recipe.train_transform
         order = self.order.permutation(len(self.images))
         for chosen in torch.split(order, recipe.batch_size)[: self.steps_per_epoch]:
-            images = augment(self.images[chosen], transforms, self.augmentation)
-            yield images, self.labels[chosen]
+            yield self.prepared(self.images[chosen], transforms), self.labels[chosen]
+
+    def prepared(self, images: torch.Tensor, transforms: list[schema.Transform]) -> torch.Tensor:
+        """Return bytes [B, C, H, W] as the network gets them: transformed, turned, float32."""
+        return turned(augment(images, transforms, self.augmentation), self.data.turn)
 
     def step(self, images: torch.Tensor, target: torch.Tensor, tally: Tally) -> float:
         """Train on a batch, add it to the tally, and return its loss, finite or not."""
@@ -305,7 +313,7 @@ class Run:
             for start in range(0, len(images), TEST_BATCH):
                 batch = slice(start, start + TEST_BATCH)
                 target = labels[batch]
-                seen = augment(images[batch], transforms, self.augmentation)
+                seen = self.prepared(images[batch], transforms)
                 output = _scores(self.network(seen), len(target), self.classes)
                 correct = _correct(output, target)
                 tally.add(float(self._loss(output, target)), correct, len(target))

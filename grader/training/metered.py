@@ -21,13 +21,13 @@ from safetensors.torch import save
 from grader import events
 from grader.datasets.files import Images
 from grader.errors import SubmissionError
+from grader.files import UNREADABLE
 from grader.plan import schema
 from grader.plan.arguments import name_of, number, reference
 from grader.plan.assemble import request_defaults
 from grader.sandbox.trainee import Frame, Trainee, junk
 from grader.submission.program import Program
 from grader.supervise import Own
-from grader.training.augment import augment
 from grader.training.loop import OnEvent, Result, Run, Tally
 from grader.training.returned import State, read_weights, room
 from grader.training.yardstick import Yardstick
@@ -85,7 +85,7 @@ def restated_errors(run: Run, initial: State) -> int:
     with torch.no_grad():
         for some in chosen:
             transform = run.plan.recipe.train_transform
-            run.network(augment(run.images[some], transform, run.augmentation))
+            run.network(run.prepared(run.images[some], transform))
     for name, rate in rates.items():
         left = (1 - rate) ** len(chosen)  # of the initial value
         first = initial[name].to(run.device)
@@ -200,7 +200,7 @@ class _Explained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _raised(frame: Frame) -> SubmissionError:
     try:
         told = msgspec.json.decode(frame.content, type=_Explained)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return junk(f"an invalid explanation: {error}"[:300])
     return SubmissionError(
         told.message[:2000], expected="a train() that runs to its end", found=told.kind[:300],

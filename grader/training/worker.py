@@ -71,7 +71,7 @@ def _work(job: Job, stream: BinaryIO) -> None:
         from grader.training.checkpoint import Checkpoint
         from grader.training.knowledge import blank
 
-        data = loading.result()
+        data = loading.result().masked(job.mask)
 
     if job.threads:
         torch.set_num_threads(job.threads)

@@ -20,6 +20,10 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 from explain import explain, places
 
 Json = dict[str, Any]
+_LOADED_BY_A_CAPTURE = (
+    "torch.onnx", "torch._dynamo.utils", "torch._dynamo.source", "torch.fx.experimental.validator",
+    "torch._subclasses.schema_check_mode", "sympy.tensor.tensor",
+)  # fmt: skip
 Stream = TypeVar("Stream", bound=BinaryIO)
 
 
@@ -27,7 +31,7 @@ def main() -> None:
     """Get ready, wait for a job and do it; without one, end."""
     channel = _of_this_process(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    _load()
+    load()
     if sys.argv[1:] == ["train"]:
         _be_trained(channel)
     given = sys.stdin.buffer.read()
@@ -62,15 +66,15 @@ def _be_trained(writing: BinaryIO) -> NoReturn:
     metered.main(metered.Channel(reading, writing))
 
 
-def _load() -> None:
-    """Import what every job needs, before there is one."""
+def load() -> None:
+    """Import what every job needs, before there is one; nothing is left to do another time."""
     warnings.simplefilter("ignore")
     gc.disable()  # most of what is made here stays: looking through it again and again is in vain
     import torch  # noqa: F401 - the parent of some that packages stands in for
     from packages import stand_in_for_the_unneeded
 
     stand_in_for_the_unneeded()
-    for name in ("description", "patches"):
+    for name in ("description", "patches", *_LOADED_BY_A_CAPTURE):
         importlib.import_module(name)
     gc.freeze()
     gc.enable()

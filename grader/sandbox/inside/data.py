@@ -280,6 +280,7 @@ class Loader(data.DataLoader[Any]):
     """A `DataLoader` whose passes are short, and noted by whoever watches."""
 
     lent = False  # to a file that has no loader of its own
+    most = TINY  # images of a batch, once something learns
     watch: Any = None
     """Is told of a new loader (`loader_made`) and asked for what a pass yields (`pass_over`)."""
 
@@ -295,7 +296,7 @@ class Loader(data.DataLoader[Any]):
     def batches(self, earlier: int, *, shown: bool) -> Iterator[Any]:
         """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`."""
         for indices in islice(self._indices(), FIRST if earlier < 2 else LATER):
-            yield self._batch(indices, _SHOWN if shown else TINY)
+            yield self._batch(indices, max(_SHOWN, self.most) if shown else self.most)
 
     def _indices(self) -> Iterator[Any]:
         if isinstance(self.dataset, data.IterableDataset):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
+import configured
 import fitting
 import lost
 import patches
@@ -29,13 +30,13 @@ from data import (
     unwrapped,
 )
 from explain import explain
-from modules import ENTRY, TURNS, USED, Failure, Finder, Submission
+from modules import ENTRY, TURNS, USED, Failure, Finder, Quiet, Submission
 from noted import Enough, Pass, TooSlow
 from observed import Observed
 from recipe import Recipe, parts_of
 from recorded import RecordedPackage, are_recorded
 from slices import Sliced
-from standins import be_quiet
+from standins import Bar, be_quiet
 from tensors import put
 from torch import nn
 from torchvision import transforms
@@ -144,13 +145,15 @@ def run(
     sys.meta_path.append(Finder(are_recorded, RecordedPackage))
     submission = Submission(program["modules"], ends=(TooSlow,))
     watch = Watch(files, submission.loops, source)
-    watch.own, watch.ranges = submission.names, submission.ranges
+    watch.own = submission.names
+    submission.attempted = watch.attempted
     watch.install()
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
     words = [*sys.argv[:1], *patches.command_line(texts)]
     sys.argv = patches.CommandLine(words, submission.expects_errors)
     patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
-    submission.given = _loader_called
+    submission.given = _left_out
+    configured.IMPORT[:] = [submission.import_]
     submission.builtins |= {"open": lost.opened, TURNS: watch.turning}
     lost.install()
     stand_in_for_own()
@@ -185,8 +188,12 @@ def _put_beside(program: Json) -> None:
                     file.write(text)
 
 
-def _loader_called(name: str) -> Any:
-    """Make a loader for a name that speaks of one, where a file leaves out its data."""
+def _left_out(name: str) -> Any:
+    """Make what a name that nothing defines speaks of: a bar, a plot, or the data, as a loader."""
+    if name.startswith("tqdm"):
+        return Bar
+    if name in ("plt", "sns"):
+        return Quiet(name)
     if not name.islower() or not re.search(r"load|_dl$|^dl$|dataset|_set$", name):
         return None
     train = not re.search(r"test|val|eval", name, re.I)

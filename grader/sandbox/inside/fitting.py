@@ -13,20 +13,15 @@ from typing import Any
 
 import torch
 from data import Loader
+from modules import Quiet
 from torch import nn
 
 Json = dict[str, Any]
 NAMES = ("pytorch_lightning", "lightning", "lightning_fabric")
 
 
-class LightningModule(nn.Module):
-    """A module that says how it is trained."""
-
-    def __init__(self, *args: object, **options: object) -> None:
-        """Take any arguments, as the real one does."""
-        super().__init__()
-        self.trainer: Any = None
-        self.current_epoch = self.global_step = 0
+class _Remembering:
+    """Keeps what it was made with."""
 
     @property
     def hparams(self) -> Any:
@@ -43,10 +38,24 @@ class LightningModule(nn.Module):
         names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
         self.hparams.update({k: v for k, v in names.items() if k not in ("self", "__class__")})
 
+
+class LightningModule(_Remembering, nn.Module):
+    """A module that says how it is trained."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        """Take any arguments, as the real one does."""
+        super().__init__()
+        self.trainer: Any = None
+        self.current_epoch = self.global_step = 0
+
     def log(self, *args: object, **options: object) -> None:
         """Do nothing."""
 
     log_dict = log
+
+    def training_step_end(self, result: Any) -> Any:
+        """Give back what `training_step` returned."""
+        return result
 
     @property
     def device(self) -> torch.device:
@@ -67,7 +76,7 @@ class Kept(dict[str, Any]):
             raise AttributeError(name) from None
 
 
-class LightningDataModule:
+class LightningDataModule(_Remembering):
     """Says where the data comes from."""
 
     def __init__(self, *args: object, **options: object) -> None: ...
@@ -101,6 +110,12 @@ class Trainer:
 
     add_argparse_args = LightningDataModule.add_argparse_args
 
+    def __getattr__(self, name: str) -> Any:
+        """Say no to whatever else it is asked: `use_ddp`, `fast_dev_run`, `is_global_zero`."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Quiet(f"Trainer.{name}")
+
     @classmethod
     def from_argparse_args(cls, args: object, **options: Any) -> Any:
         """Make one with the options of the command line that it takes."""
@@ -130,7 +145,7 @@ class Trainer:
                 _move(schedulers, "epoch")
 
     def _step(self, model: Any, optimizer: Any, batch: Any, index: int) -> None:
-        result = model.training_step(batch, index)
+        result = model.training_step_end(model.training_step(batch, index))
         loss = result["loss"] if isinstance(result, dict) else result
         if loss is None:
             return

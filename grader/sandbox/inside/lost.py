@@ -11,7 +11,9 @@ import io
 import os
 import pickle
 import re
+import shutil
 import tempfile
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from data import asked, made_up
 from frames import table
+from modules import Placeholder, Quiet
 
 _IDX = re.compile(r"(train|t10k|test).*(image|label|idx3|idx1)", re.I)
 _CSV_ROWS = 1_000  # of a table that is read as text
@@ -34,6 +37,9 @@ def install() -> None:
     np.loadtxt, np.genfromtxt = _known(np.loadtxt), _known(np.genfromtxt)
     gzip.open = _known(gzip.open)
     torch.load = _load(torch.load)
+    Placeholder.known = staticmethod(_of_packages)
+    urllib.request.urlopen = _sent(urllib.request.urlopen)
+    urllib.request.urlretrieve = _kept(urllib.request.urlretrieve)
     for name in ("exists", "isfile"):
         setattr(os.path, name, _there(getattr(os.path, name)))
 
@@ -52,6 +58,44 @@ def _known(function: Callable[..., Any]) -> Callable[..., Any]:
     return known
 
 
+def _of_packages(name: str) -> Any:
+    """Give the data set as Keras and python-mnist hand it to whoever trains with PyTorch."""
+    if re.search(r"keras\.datasets\.\w*mnist\.load_data$", name):
+        return _half("train"), _half("test")
+    if half := re.fullmatch(r"mnist\.MNIST\.load_(train|test)ing", name):
+        images, labels = _half(half[1])
+        return images.reshape(len(images), -1), labels
+    return None
+
+
+def _sent(urlopen: Callable[..., Any]) -> Callable[..., Any]:
+    def sent(url: Any, *args: Any, **options: Any) -> Any:
+        known = _maker(url) is not None
+        return open(_place(url), "rb") if known else urlopen(url, *args, **options)  # noqa: PTH123
+
+    return sent
+
+
+def _kept(urlretrieve: Callable[..., Any]) -> Callable[..., Any]:
+    def kept(url: Any, name: Any = None, *args: Any, **options: Any) -> Any:
+        if _maker(url) is None:
+            return urlretrieve(url, name, *args, **options)
+        return (_place(url) if name is None else shutil.copy(_place(url), name)), None
+
+    return kept
+
+
+def fetched(url: Any, *args: object, **options: object) -> Quiet:
+    """Stand for `requests.get`, which is answered where an archive of the data set is asked for."""
+    answer = Quiet("requests.get")
+    if _maker(url) is not None:
+        with builtins.open(_place(url), "rb") as file:  # noqa: PTH123
+            content = file.read()
+        parts = {"content": content, "iter_content": lambda *_, **__: iter([content])}
+        vars(answer).update(parts, status_code=200, ok=True)
+    return answer
+
+
 def _there(function: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda path: function(path) or _maker(path) is not None
 
@@ -61,7 +105,7 @@ def _place(path: Any) -> Any:
     maker = _maker(path)
     if maker is None or os.access(path, os.F_OK):
         return path
-    name = os.path.basename(os.fspath(path))  # noqa: PTH119 - any path of another machine
+    name = _named(path)
     if name not in _MADE:
         place = os.path.join(tempfile.mkdtemp(), name)  # noqa: PTH118
         with builtins.open(place, "wb") as file:  # noqa: PTH123
@@ -70,10 +114,15 @@ def _place(path: Any) -> Any:
     return _MADE[name]
 
 
+def _named(path: Any) -> str:
+    """Return the name of a file, with a path or an address of any machine."""
+    return re.split(r"[\\/]", os.fspath(path))[-1]
+
+
 def _maker(path: Any) -> Callable[[str], bytes] | None:
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         return None
-    name = os.path.basename(os.fspath(path)).lower()  # noqa: PTH119
+    name = _named(path).lower()
     if name.endswith(".csv"):
         return _csv if table(name) is not None else None
     if re.match(r"(fashion[-_]?)?mnist", name) and name.endswith((".npz", ".pkl.gz", ".pkl")):
@@ -144,7 +193,7 @@ def _load(load: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return load(path, *args, **options)
         except FileNotFoundError:
-            LOST.append(os.path.basename(os.fspath(path)))  # noqa: PTH119
+            LOST.append(_named(path))
             return Lost()
 
     loaded.__wrapped__ = load  # type: ignore[attr-defined]

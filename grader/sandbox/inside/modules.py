@@ -58,6 +58,9 @@ class Placeholder(types.ModuleType):
     Except inside a model: what a network computes cannot be nothing.
     """
 
+    known: Callable[[str], Any] = staticmethod(lambda name: None)
+    """Gives what a function of a missing package returns, or None."""
+
     def __init__(self, name: str) -> None:
         """Stand for the package or thing called `name`."""
         super().__init__(name)
@@ -71,6 +74,8 @@ class Placeholder(types.ModuleType):
 
     def __call__(self, *args: object, **options: object) -> Any:
         """Do nothing, and give back a function that is decorated, or more of nothing."""
+        if (made := self.known(self.__name__)) is not None:
+            return made
         self._use()
         alone = len(args) == 1 and not options and inspect.isfunction(args[0])
         return args[0] if alone else type(self)(self.__name__)
@@ -185,7 +190,6 @@ class Submission:
         self.failures: list[Failure] = []
         self.bound: dict[str, tuple[str, str]] = {}  # text and place of what a name is bound by
         self.loops: dict[str, list[tuple[int, int]]] = {}
-        self.ranges: dict[tuple[str, int], types.CodeType] = {}  # how often a loop says it turns
         self._guarded: dict[str, list[tuple[int, int]]] = {}
         self._futures: dict[str, int] = {}
         self._ends = ends
@@ -193,6 +197,8 @@ class Submission:
         self.starred: tuple[str, str] | None = None  # a missing module that gives its names
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
+        self.attempted: Callable[[], Callable[[BaseException, bool], bool]] = _only_supplied
+        """Is asked ahead of a statement for what tells, by its error, to run it once more."""
         self._missing: set[str] = set()  # packages that turned out to be missing
         known = self._missing.__contains__
         sys.meta_path.append(Finder(lambda name: known(name.partition(".")[0]), Placeholder))
@@ -215,23 +221,29 @@ class Submission:
         return module
 
     def _run(self, statement: Json, module: types.ModuleType) -> None:
+        once_more = self.attempted()
         try:
             self._execute(statement, module)
         except self._ends:
             raise
-        except NameError as error:
-            made = None
-            if error.name and error.name not in vars(module):  # or it would run without end
-                made = self.given(error.name)
-            if made is None or error.name is None:
-                starred, where = self.starred or ("", "")
-                lost = MissingPackage(f"{starred}.{error.name}", where) if starred else None
-                self.failures.append(Failure(lost or error))
-            else:  # a snippet that leaves out its data
-                vars(module)[error.name] = made
-                self._run(statement, module)
         except BaseException as error:  # even SystemExit ends a cell alone
+            if once_more(error, self._supplied(error, module)):
+                self._run(statement, module)
+                return
+            if isinstance(error, NameError) and self.starred:
+                starred, where = self.starred
+                error = MissingPackage(f"{starred}.{error.name}", where)
             self.failures.append(Failure(error))
+
+    def _supplied(self, error: BaseException, module: types.ModuleType) -> bool:
+        """Make what a name stands for that a snippet leaves out; tell whether that could be."""
+        name = error.name if isinstance(error, NameError) else None
+        if not name or name in vars(module):  # or it would run without end
+            return False
+        made = self.given(name)
+        if made is not None:
+            vars(module)[name] = made
+        return made is not None
 
     def _execute(self, statement: Json, module: types.ModuleType) -> None:
         file = statement["file"]
@@ -239,7 +251,6 @@ class Submission:
         tree = ast.parse(statement["source"])
         ast.increment_lineno(tree, statement["line"] - 1)
         self.loops.setdefault(file, []).extend(_lines_of(tree, _LOOPS))
-        self.ranges |= {(file, line): code for line, code in _ranges(tree)}
         self._guarded.setdefault(file, []).extend(_guarded(tree))
         future = self._futures.get(module.__name__, 0)
         tree = _Turning().visit(tree)
@@ -256,12 +267,16 @@ class Submission:
         is_package = name not in self.modules or self.modules[name]["package"]
         module.__package__ = name if is_package else name.rpartition(".")[0]
         module.__file__ = name.replace(".", "/") + ".py"
-        own = {
-            "__import__": self.import_,
-            "len": _length,
-            "input": _no_input,
-            TURNS: _same,
-        } | self.builtins
+        own = (
+            {
+                "__import__": self.import_,
+                "len": _length,
+                "input": _no_input,
+                TURNS: _same,
+            }
+            | _OF_PYTHON_2
+            | self.builtins
+        )
         vars(module)["__builtins__"] = {**vars(builtins), **own}
         if name == ENTRY:
             module.__name__ = "__main__"
@@ -282,6 +297,9 @@ class Submission:
     ) -> types.ModuleType:
         """Do what `__import__` does, also where keywords are used: see Python's documentation."""
         absolute = _absolute(name, globals or {}, level)
+        if level and not absolute:  # of the entry, beside which its modules lie
+            found = [item for item in fromlist or () if item in self.names]
+            return types.SimpleNamespace(**{item: self.load(item) for item in found})  # type: ignore[return-value]
         if absolute.partition(".")[0] not in self.names:
             return self._installed(name, globals, locals, fromlist, level)
         module = self.load(absolute)
@@ -325,26 +343,13 @@ def _lines_of(tree: ast.AST, kinds: tuple[type[ast.AST], ...]) -> list[tuple[int
     return [(n.lineno, n.end_lineno or n.lineno) for n in found]  # type: ignore[attr-defined]
 
 
-def _ranges(tree: ast.AST) -> Iterator[tuple[int, types.CodeType]]:
-    """Yield the lines of loops that go over a `range`, and code that gives its length."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.For) and not _leaves_at_a_turn(node):
-            for call in ast.walk(node.iter):
-                name = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""
-                plain = all(isinstance(inner, _PLAIN) for inner in ast.walk(call))
-                if name in ("range", "trange", "tnrange") and plain:
-                    assert isinstance(call, ast.Call)
-                    length = ast.Call(ast.Name("range", ast.Load()), call.args, [])
-                    code = ast.Expression(ast.copy_location(length, call))
-                    yield node.lineno, compile(ast.fix_missing_locations(code), "<range>", "eval")
-
-
 class _Turning(ast.NodeTransformer):
-    """Lets every loop ask what it is to go over: `for x in __turns__(things):`."""
+    """Lets every loop ask what it is to go over: `for x in __turns__(things, line, whole):`."""
 
     def visit_For(self, node: ast.For) -> ast.For:
         self.generic_visit(node)
-        asked = ast.Call(ast.Name(TURNS, ast.Load()), [node.iter], [])
+        told = [ast.Constant(node.lineno), ast.Constant(not _leaves_at_a_turn(node))]
+        asked = ast.Call(ast.Name(TURNS, ast.Load()), [node.iter, *told], [])
         node.iter = ast.fix_missing_locations(ast.copy_location(asked, node.iter))
         return node
 
@@ -357,12 +362,6 @@ def _leaves_at_a_turn(loop: ast.For) -> bool:
         if isinstance(node, ast.If) and any(isinstance(each, ast.Break) for each in node.body)
     ]  # fmt: skip
     return any(getattr(each, "id", "") == name for test in tests for each in ast.walk(test) if name)
-
-
-_PLAIN = (
-    ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.operator, ast.expr_context,
-    ast.keyword, ast.Subscript,
-)  # fmt: skip
 
 
 def _guarded(tree: ast.AST) -> list[tuple[int, int]]:
@@ -395,12 +394,19 @@ def _value(source: str) -> str:
     return text or source.partition("\n")[0]
 
 
-def _same(things: Any) -> Any:
+def _only_supplied() -> Callable[[BaseException, bool], bool]:
+    return lambda error, supplied: supplied
+
+
+def _same(things: Any, *_: object) -> Any:
     return things
 
 
 def _no_input(*_: object) -> str:
     return ""
+
+
+_OF_PYTHON_2: Json = {"xrange": range, "long": int, "unicode": str, "raw_input": _no_input}
 
 
 def _length(thing: Any) -> Any:

@@ -45,7 +45,7 @@ class Made:
     args: tuple[Any, ...] = ()
     options: Json = field(default_factory=dict)
     groups: list[Json] = field(default_factory=list)
-    moves: list[str] = field(default_factory=list)  # of a scheduler: "batch" or "pass"
+    moves: list[str] = field(default_factory=list)  # of a scheduler: "batch", "early", "pass"
     before: int = 0  # modules that were there before it
 
 

@@ -16,7 +16,7 @@ from explain import explain
 from modules import Failure
 from noted import NOWHERE, Call, Made, Place
 from recipe import Part, left_out, within_bounds
-from replay import Loss, Penalty, loss_of, not_plain
+from replay import Loss, Penalty, images_of, loss_of, not_plain
 from schedules import (
     BY_BATCH,
     Simulation,
@@ -31,7 +31,6 @@ from slices import Sliced
 from tensors import CannotCapture
 from torch.optim import lr_scheduler
 from torch.utils import data
-from torch.utils._pytree import tree_leaves
 from trained import Training, broken
 from transforms import transforms_json
 from watch import Watch
@@ -102,7 +101,8 @@ class Observed:
         declared = self.watch.turns.get(loop, 0)
         failure = broken(loop, self.failures, self.watch)
         error = failure.error if failure is not None and not declared else None
-        single = count > 1 and not any(each.finished for each in self.training.passes)
+        passes = self.training.passes
+        single = len(passes) > 1 and not any(each.finished for each in passes)
         if single or (failure is not None and isinstance(failure.error, StopIteration)):
             error = CannotCapture(
                 "it draws single batches, so that its epochs cannot be counted",
@@ -152,7 +152,7 @@ class Observed:
     def _transform(self, key: str, loader: Loader) -> None:
         held = _transforms_of(loader.dataset)
         if not held:
-            if key == "train_transform" and (steps := self._scaled()):
+            if key == "train_transform" and (steps := self._scaled(loader)):
                 self._take(key, lambda: steps, self._place_of(loader))
                 self.facts[-1]["value"] = " → ".join(step["type"] for step in steps)
             return
@@ -164,24 +164,34 @@ class Observed:
 
         self._take(key, read, place)
         self.notes += notes
-        if key == "train_transform" and key in self.found:
-            self._unscaled(self.found[key])
         if key in self.found:
+            self._as_seen(self.found[key], loader)
             self.facts[-1]["value"] = " → ".join(step["type"] for step in self.found[key])
 
-    def _unscaled(self, steps: list[Json]) -> None:
-        """Note where a transform leaves bytes as large as they are: `ToTensor` of an array."""
-        seen = self._scaled()
-        if len(seen) == 2 and seen[1]["std"][0] < 0.01 and steps[-1]["type"] == "to_float":
-            steps += seen[1:]
+    def _as_seen(self, steps: list[Json], loader: Loader) -> None:
+        """Take the range that pixels were seen in, where steps that only scale give another one.
 
-    def _scaled(self) -> list[Json]:
-        """Return what became of the pixels of images that no transform has made."""
+        `ToTensor` leaves numbers in an array as they are, and a data set may scale by itself.
+        """
+        seen = self._scaled(loader)
+        if not seen or any(step["type"] not in ("to_float", "normalize") for step in steps):
+            return
+        wanted, given = _range(seen), _range(steps)
+        if any(abs(w - g) > 0.02 * max(1, abs(w)) for w, g in zip(wanted, given, strict=True)):
+            steps[:] = seen
+
+    def _scaled(self, loader: Loader) -> list[Json]:
+        """Return the steps that scale pixels as those of a loader are; none, if it does more."""
         kind = asked.kind
-        images = [t for b in self.training.batches for t in tree_leaves(b.content)][:1]
-        if not images or not isinstance(images[0], torch.Tensor) or images[0].shape[-1] % kind.size:
+        batches = (b for p in self.watch.passes if p.loader is loader for b in p.batches)
+        try:
+            images = images_of(next(batches).content)
+        except StopIteration:
             return []
-        least, most = float(images[0].min()), float(images[0].max())
+        least, most = float(images.min()), float(images.max())
+        between = torch.minimum(images - least, most - images).max()
+        if images.shape[-1] % kind.size or not float(between) <= 0.02 * (most - least):
+            return []  # made-up pixels are either dark or bright
         slope = (most - least) * 255 / float(made_up(kind)[0].max())
         if not slope > 0:
             return []
@@ -277,7 +287,8 @@ class Observed:
         scheduler = self._again(made, optimizer)
         epochs = self.found.get("epochs") or self.defaults["epochs"]
         trained = min(epochs, self.defaults["max_epochs"])
-        return Simulation(optimizer, scheduler, by_batch).run(trained, self._steps())
+        early = made.moves[:1] == ["early"]
+        return Simulation(optimizer, scheduler, by_batch, early).run(trained, self._steps())
 
     def _again(self, made: Made, optimizer: Any) -> Any:
         """Make a scheduler once more, for another optimiser."""
@@ -328,6 +339,16 @@ def _batches(loader: Loader) -> Any:
     return loader.batch_sampler if loader.batch_sampler is not None else loader
 
 
+def _range(steps: list[Json]) -> tuple[float, float]:
+    """Return what steps that only scale make of the darkest and the brightest pixel."""
+    low, high = 0.0, 1.0
+    for step in steps:
+        if step["type"] == "normalize":
+            mean, std = step["mean"][0], step["std"][0]
+            low, high = (low - mean) / std, (high - mean) / std
+    return low, high
+
+
 def _rest(options: Json) -> Json:
     return {k: v for k, v in options.items() if k not in ("input", "target")}
 
@@ -337,7 +358,7 @@ def _optimizer_of(made: Made) -> Any:
 
 
 def _by_batch(made: Made) -> bool:
-    return isinstance(made.thing, BY_BATCH) if not made.moves else made.moves[0] == "batch"
+    return isinstance(made.thing, BY_BATCH) if not made.moves else made.moves[0] != "pass"
 
 
 def _as_made(optimizer: Any, made: Made | None) -> Any:

@@ -78,7 +78,7 @@ GIVEN: dict[str, str] = {}
 NUMBERS: dict[str, int] = {}
 """The grader's own `epochs` and `batch_size`."""
 _NUMBERS = {
-    "epochs": re.compile(r"((num|n|max|train|total)_?)?epochs?", re.I),
+    "epochs": re.compile(r"((num|n|nb|no|number|max|train|total)_?(of_?)?)?epochs?", re.I),
     "batch_size": re.compile(r"(train_?)?(batch_?size|batch|bs|bsz)", re.I),
 }
 _CHOOSES = re.compile(r"model|net|arch|version|variant", re.I)

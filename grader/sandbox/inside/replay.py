@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -19,6 +20,7 @@ from trained import Training
 
 Json = dict[str, Any]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+_EVALUATING = "the model is in evaluation mode: model.train() is missing"
 
 
 class Penalty(Exception):
@@ -60,7 +62,8 @@ def _leads(batch: Batch, output: torch.Tensor | None) -> bool:
 def _target(content: Any) -> torch.Tensor | None:
     """Return the labels of a batch."""
     tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
-    return next((t for t in tensors[1:] if not t.is_floating_point()), None)
+    ordered = [*tensors[1:], *tensors[:1]]  # labels most often come second
+    return next((t for t in ordered if not t.is_floating_point()), None)
 
 
 def _slice(
@@ -119,6 +122,7 @@ class _Replayed:
 def not_plain(training: Training, loss: Loss | None) -> str:
     """Say what a training does that a plain loop of its recipe would not; "" if it is plain."""
     batches = training.batches
+    evaluated = [batch for batch in batches if not batch.was_training]
     if not training.optimizers:
         return "no optimiser is ever stepped"
     if len(training.optimizers) > 1:
@@ -128,9 +132,7 @@ def not_plain(training: Training, loss: Loss | None) -> str:
             len(batch.steps) != 1 or batch.backwards != 1 for batch in training.drawn
         ),
         "it clips gradients": any(batch.clipped for batch in batches),
-        "the model is in evaluation mode: model.train() is missing": not all(
-            batch.was_training for batch in batches
-        ),
+        _EVALUATING: bool(evaluated) and not any(b.before for b in evaluated),
         "its loss is more than a function of scores and labels": loss is None,
     }
     found = [sign for sign, holds in signs.items() if holds]
@@ -151,7 +153,9 @@ def not_plain(training: Training, loss: Loss | None) -> str:
 def _what_differs(
     training: Training, batch: Batch, before: State, after: dict[str, torch.Tensor], loss: Loss
 ) -> str:
-    """Say why a step is none of a plain loop: gradients that are kept are a common slip."""
+    """Say why a step is none of a plain loop: two slips are common."""
+    if not batch.was_training:
+        return _EVALUATING
     if _same(after, _step(training, batch, before, loss, clear=False)):
         return "it keeps the gradients of earlier batches: optimizer.zero_grad() is missing"
     return "a step changes the weights in another way than a plain one"
@@ -171,27 +175,27 @@ def _step(
     torch.set_rng_state(before.random[0])
     random.setstate(before.random[1])
     np.random.set_state(before.random[2])
-    images, labels = _images(batch.content), _target(batch.content)
+    images, labels = images_of(batch.content), _target(batch.content)
     assert labels is not None
     model.train()
     if not clear:
         for name, parameter in nn.Module.named_parameters(model):
             parameter.grad = before.gradients.get(name)
-    output = _pick_output(called(model, images))
+    output = _pick_output(model(_as_given(images, batch.shape)))
     loss(output, labels).backward()  # type: ignore[no-untyped-call] # of PyTorch's own
     twin.step()
     return weights_of(model)
 
 
-def called(model: nn.Module, images: torch.Tensor) -> Any:
-    """Call a model with images, or with rows of 784 numbers if it wants those."""
-    try:
-        return model(images)
-    except RuntimeError:
-        return model(images.flatten(1))
+def _as_given(images: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return images in the shape in which the model was given them: rows, or more channels."""
+    if math.prod(images.shape[1:]) == math.prod(shape):
+        return images.reshape(len(images), *shape)
+    return images.expand(len(images), *shape) if images.dim() == len(shape) + 1 else images
 
 
-def _images(content: Any) -> torch.Tensor:
+def images_of(content: Any) -> torch.Tensor:
+    """Return the images of a batch; StopIteration if it has none."""
     tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
     return next(t for t in tensors if t.is_floating_point())
 

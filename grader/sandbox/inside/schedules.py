@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import numbers
@@ -98,12 +99,17 @@ def plateau_json(scheduler: lr_scheduler.ReduceLROnPlateau, by_batch: bool) -> J
 
 
 class Simulation:
-    """Steps a scheduler through a whole training that never happens, and writes down the rates."""
+    """Steps a scheduler through a whole training that never happens, and writes down the rates.
 
-    def __init__(self, optimizer: torch.optim.Optimizer, scheduler: Any, by_batch: bool) -> None:
+    By `early`, it moves in each batch ahead of the optimiser.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, scheduler: Any, by_batch: bool, early: bool = False
+    ) -> None:
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.by_batch = by_batch
+        self.by_batch, self.early = by_batch, early
         self.lr: list[list[float]] = [[] for _ in optimizer.param_groups]
         self.momentum: list[list[float]] = [[] for _ in optimizer.param_groups]
 
@@ -130,11 +136,12 @@ class Simulation:
 
     def _batches(self, steps: int) -> None:
         for _ in range(steps):
-            self._note(1)
-            try:
+            if not self.early:
+                self._note(1)
+            with contextlib.suppress(ValueError):  # OneCycleLR's at its end
                 self.scheduler.step()
-            except ValueError:  # OneCycleLR at its end: the next rate is never used
-                continue
+            if self.early:
+                self._note(1)
 
     def _note(self, steps: int) -> None:
         for index, group in enumerate(self.optimizer.param_groups):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -9,9 +10,11 @@ from functools import partial
 from typing import Any, Self
 
 import clicked
+import configured
 import engines
 import fitting
 import frames
+import lost
 import torch
 from modules import Finder, Placeholder, Quiet
 
@@ -48,10 +51,11 @@ class Bar:
 
 
 _QUIET = {
-    "IPython", "click", "comet_ml", "dotenv", "easydict", "google", "livelossplot", "matplotlib",
-    "mlflow", "neptune", "pandas", "plotly", "pylab", "seaborn", "sklearn", "tensorboard",
-    "tensorboardX", "torchinfo", "torchmetrics", "torchsummary", "torchviz", "tqdm", "visdom",
-    "wandb", *engines.NAMES, *fitting.NAMES,
+    "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "fire", "google",
+    "livelossplot", "matplotlib", "mlflow", "neptune", "pandas", "plotly", "pylab", "requests",
+    "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
+    "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *configured.NAMES, *engines.NAMES,
+    *fitting.NAMES,
 }  # fmt: skip
 
 
@@ -71,13 +75,18 @@ def _fill(module: types.ModuleType) -> None:
         engines.fill(module)
     elif package == "click":
         clicked.fill(module)
+    elif package in configured.NAMES:
+        configured.fill(module)
+    elif package == "fire":
+        vars(module)["Fire"] = clicked.fire
     elif package in ("pandas", "sklearn"):
         frames.fill(module)
-    elif package == "easydict":
-        vars(module)["EasyDict"] = fitting.Kept
+    elif package in ("easydict", "addict"):
+        vars(module)["EasyDict" if package == "easydict" else "Dict"] = fitting.Kept
+    elif package == "requests":
+        vars(module)["get"] = lost.fetched
     elif module.__name__ == "wandb":
-        configured = partial(_configured, module)
-        vars(module).update({"config": fitting.Kept(), "init": configured})
+        vars(module).update({"config": fitting.Kept(), "init": partial(_configured, module)})
 
 
 def _configured(wandb: types.ModuleType, *args: object, **options: Any) -> Quiet:
@@ -103,9 +112,7 @@ def be_quiet() -> None:
 
 def _save(save: Callable[..., None]) -> Callable[..., None]:
     def saved(*args: Any, **options: Any) -> None:
-        try:
+        with contextlib.suppress(Exception):  # of a drive that is not there, or what has no name
             save(*args, **options)
-        except (OSError, RuntimeError):
-            return  # a folder of another machine, such as a mounted drive
 
     return saved

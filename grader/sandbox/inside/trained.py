@@ -76,7 +76,8 @@ def trainings(watch: Watch) -> list[Training]:
             found[id(model)] = training
     for training in found.values():  # a trial of a few images is no part of a training by a loader
         loaded = [each for each in training.passes if not isinstance(each.loader, Sliced)]
-        training.passes = loaded or training.passes
+        whole = [each for each in loaded if each.finished or each.around]
+        training.passes = whole or loaded or training.passes
     return list(found.values()) or list(_begun(watch))
 
 

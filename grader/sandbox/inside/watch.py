@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import Loader
+from data import TINY, Loader
 from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
-from slices import Slices
+from slices import Sliced, Slices
 from tensors import held, owners, weights_of
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -35,6 +35,9 @@ _MOST_PASSES = 1_000
 _MOST_NUMBERS = 3_000_000  # of a model whose steps are kept to be done again
 _MOST_CALLS = 500  # that are kept of one batch
 _KEPT = 40  # batches of which all is kept
+_WHOLE = 1_024  # images of the largest batch that is handed out whole
+_OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
+_GRADIENT = torch.Tensor.grad.__get__  # type: ignore[union-attr] # which `zero_grad` asks for
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
 
 
@@ -54,7 +57,6 @@ class Watch:
         self.modules: list[tuple[nn.Module, Place]] = []
         self.around: dict[int, list[Place]] = {}  # the loops that a module was made in
         self._copies: list[tuple[weakref.ref[nn.Module], Place, list[Place]]] = []
-        self.ranges: dict[tuple[str, int], Any] = {}  # code that gives the range of a loop
         self.turns: dict[Place, int] = {}  # how often a loop says that it turns
         self._fitting: list[Place] = []  # the call that has a loop of its own
         self.loaders: list[tuple[Loader, Place]] = []
@@ -112,26 +114,62 @@ class Watch:
         self.passes.append(this)
         return this
 
-    def turning(self, things: Any) -> Any:
-        """Return what a loop of the submission is to go over."""
+    def turning(self, things: Any, line: int, whole: bool) -> Any:
+        """Return what a loop of the submission is to go over; `whole` if it ends at no named turn.
+
+        How often the last run of a loop over a `range` says that it turns is noted.
+        """
+        frame = sys._getframe(1)
+        counted = getattr(things, "iterable", things)  # within a progress bar
+        if whole and isinstance(counted, range):
+            self.turns[Place(frame.f_code.co_filename, line)] = len(counted)
         if self._source is not None or not self.optimizers or self._inside:
             return things
         if any(frame.f_code.co_name == "forward" for frame in self._frames()):
             return things  # what a network computes is left alone
-        return self.slices.turns(things, _place_of(sys._getframe(1)))
+        return self.slices.turns(things, _place_of(frame))
+
+    def attempted(self) -> Callable[[BaseException, bool], bool]:
+        """Return what tells, by the error of the statement ahead, to run it once more.
+
+        It is, where what it lacked is `supplied`, or where it failed within a batch that is smaller
+        than its loader says: with whole batches then.
+        """
+        begun = len(self.passes)
+
+        def once_more(error: BaseException, supplied: bool) -> bool:
+            held = [p.loader for p in self.passes[begun:] if not isinstance(p.loader, Sliced)]
+            latest = held[-1] if held else None
+            size = getattr(latest, "batch_size", None) or 0
+            inside = self.now is not None and isinstance(error, _OF_SIZES)
+            larger = (
+                self._source is None and inside and Loader.most == TINY and TINY < size <= _WHOLE
+            )
+            if larger:
+                Loader.most, self.now = _WHOLE, None
+            if larger or supplied:
+                del self.passes[begun:]
+            return larger or supplied
+
+        return once_more
 
     def begin(self, content: Any) -> Batch:
         """Begin a batch."""
-        batch = self.now = Batch(content)
-        if self._source is not None or not torch.is_grad_enabled():
-            return batch
-        if self.optimizers and self._kept < _KEPT:
-            optimizer = self.optimizers[-1].thing
-            model = self.model_of(optimizer)
-            if model is not None and _numbers(model) <= _MOST_NUMBERS:
-                self._kept += 1
-                batch.before = state_of(model, optimizer)
+        batch = Batch(content)
+        if self._source is None and torch.is_grad_enabled():
+            self._keep(batch)
+        self.now = batch  # whose calls are noted from now on
         return batch
+
+    def _keep(self, batch: Batch) -> None:
+        """Keep the state ahead of a batch, as long as there is room."""
+        if not self.optimizers or self._kept >= _KEPT:
+            return
+        optimizer = self.optimizers[-1].thing
+        model = self.model_of(optimizer)
+        if model is not None and _numbers(model) <= _MOST_NUMBERS:
+            self._kept += 1
+            batch.before = state_of(model, optimizer)
 
     def end(self, batch: Batch) -> None:
         """End a batch."""
@@ -144,6 +182,7 @@ class Watch:
                 batch.after = weights_of(batch.model)
         if batch.loss is None:
             batch.calls.clear()
+            batch.outputs.clear()
 
     def ended(self) -> None:
         """Note no more of the last batch: what follows is the grader's own."""
@@ -240,7 +279,8 @@ class Watch:
             for made in self.schedulers:
                 if made.thing is scheduler:
                     inside = self.now is not None and self.now.backwards > 0
-                    made.moves.append("batch" if inside else "pass")
+                    early = self.now is not None and not self.now.steps
+                    made.moves.append(("early" if early else "batch") if inside else "pass")
             return step(scheduler, *args, **options)
 
         return inspect_like(noted, step)
@@ -301,7 +341,8 @@ class Watch:
         self._inside = max(0, self._inside - 1)
         if self._depth:
             self._depth -= 1
-            if not self._depth and self.now is not None and torch.is_grad_enabled():
+            looked_for = self.now is not None and self.now.loss is None
+            if not self._depth and self.now is not None and looked_for and torch.is_grad_enabled():
                 self.now.outputs.append(result)
                 self.now.derived |= {id(leaf) for leaf in tree_leaves(result)}
 
@@ -314,7 +355,8 @@ class Watch:
         now = self.now
         if now is None or self._depth or now.loss is not None or len(now.calls) >= _MOST_CALLS:
             return
-        if torch.is_grad_enabled():
+        made = any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(result))
+        if made and torch.is_grad_enabled() and function != _GRADIENT:
             now.calls.append(Call(function, args, options, result, self._place()))
             if any(id(leaf) in now.derived for leaf in tree_leaves((args, options))):
                 now.derived |= {id(leaf) for leaf in tree_leaves(result)}
@@ -366,22 +408,12 @@ class Watch:
                 if head <= start <= line <= end and not (depth == 0 and start == line)
             ]  # fmt: skip
             found = sorted(loops, key=lambda place: place.line) + found
-            self._count_turns(loops, frame)
         return found
 
     def _here(self) -> Place:
         """Return the line that is under way."""
         frame = next(self._frames(), None)
         return NOWHERE if frame is None else Place(frame.f_code.co_filename, frame.f_lineno)
-
-    def _count_turns(self, loops: list[Place], frame: FrameType) -> None:
-        for place in loops:
-            code = self.ranges.get((place.file, place.line))
-            if code is not None:  # the last run of a loop counts
-                with contextlib.suppress(Exception):  # of names that are gone
-                    known = {"__builtins__": {"range": range, "len": len, "int": int}}
-                    scope = frame.f_globals | frame.f_locals | known
-                    self.turns[place] = len(eval(code, scope))  # noqa: S307 - in the sandbox
 
 
 def _replace(owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Any]) -> None:

@@ -1,0 +1,114 @@
+"""The leaderboard of a class: what noise cannot tell apart shares a rank."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from grader.record import Accuracy, Record
+from grader.statistics import likely_spread
+
+_APART = NormalDist().inv_cdf(0.975)
+"""How many standard deviations two accuracies differ by, for one of them to be the better one."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A submission's place. `front`: no other is at least as good in all four, and better in one.
+
+    The four are accuracy (per cent), parameters, epochs and multiply-adds for an image.
+    """
+
+    record: Record
+    rank: int
+    front: bool
+    accuracy: float
+    parameters: int
+    epochs: int
+    macs: int
+
+    @property
+    def name(self) -> str:
+        """What the submission is called."""
+        return self.record.submission.key or self.record.submission.name
+
+    @property
+    def pseudonym(self) -> str:
+        """A name that its author can work out, and nobody who does not have the submission."""
+        return pseudonym(self.record)
+
+
+def pseudonym(record: Record) -> str:
+    """Return the pseudonym of a submission, whether or not it has a place."""
+    submission = record.submission
+    content = f"{submission.sha256} {submission.key or submission.name}"
+    return hashlib.sha256(content.encode()).hexdigest()[:6]
+
+
+def leaderboard(records: Sequence[Record]) -> list[Place]:
+    """Return the places of those that passed every check but that of accuracy, best first.
+
+    A rank is one more than the number of submissions that are better for certain: by more than
+    1.96 standard deviations of the difference, with the spread between seeds that is likely.
+    """
+    found = [record for record in records if _counts(record)]
+    places = [
+        Place(
+            record, 1 + sum(_better(other, record) for other in found), False,
+            _accuracy(record).judged, *_costs(record),
+        )
+        for record in found
+    ]  # fmt: skip
+    marked = [
+        Place(
+            p.record, p.rank, not any(_dominates(other, p) for other in places), p.accuracy,
+            p.parameters, p.epochs, p.macs,
+        )
+        for p in places
+    ]  # fmt: skip
+    return sorted(marked, key=lambda place: (place.rank, -place.accuracy, place.parameters))
+
+
+def _counts(record: Record) -> bool:
+    others = [check for check in record.checks if check.id != "test_accuracy"]
+    trained = record.accuracy is not None and any(run.finished for run in record.accuracy.runs)
+    known = record.model is not None and record.recipe is not None and record.score is not None
+    return trained and known and all(check.outcome == "passed" for check in others)
+
+
+def _accuracy(record: Record) -> Accuracy:
+    assert record.accuracy is not None  # it counts
+    return record.accuracy
+
+
+def _costs(record: Record) -> tuple[int, int, int]:
+    assert record.model is not None
+    assert record.recipe is not None
+    return record.model.parameters, record.recipe.epochs, record.model.macs
+
+
+def _better(one: Record, other: Record) -> bool:
+    """Tell whether a submission is the better one for certain."""
+    (mean, error), (least, noise) = _mean(one), _mean(other)
+    return least - mean > _APART * math.hypot(error, noise)
+
+
+def _mean(record: Record) -> tuple[float, float]:
+    """Return mean errors in 10,000 images, and their standard error."""
+    accuracy = _accuracy(record)
+    runs = [run for run in accuracy.runs if run.finished and run.errors is not None]
+    errors = [run.errors for run in runs if run.errors is not None]
+    scale = 10_000 / runs[0].tested
+    mean = sum(errors) / len(errors)
+    deviation, _ = likely_spread(errors, mean)
+    return scale * mean, scale * deviation / math.sqrt(len(errors))
+
+
+def _dominates(one: Place, other: Place) -> bool:
+    left, right = (
+        (-place.accuracy, place.parameters, place.epochs, place.macs) for place in (one, other)
+    )
+    return left != right and all(a <= b for a, b in zip(left, right, strict=True))
