@@ -262,7 +262,7 @@ def test_what_failed_and_the_score_stand_last() -> None:
 
     assert places == sorted(places)
     assert shown[-3].startswith("accuracy: 99.50%")
-    assert shown[-2].startswith("another seed: would pass with a chance of about 91%")
+    assert shown[-2].startswith("another seed: would pass with a chance of 91%")
     assert shown[-1].startswith("score: 0 of 100 points")
 
 

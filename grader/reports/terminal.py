@@ -166,7 +166,7 @@ def accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, st
     )
     yield "accuracy:", f"{judged}, 95% interval {low:.2f} to {high:.2f}%{noise}"
     if len(runs) == 1 and accuracy.odds:
-        yield "another seed:", f"would pass with a chance of about {accuracy.odds}"
+        yield "another seed:", f"would pass with a chance of {accuracy.odds}"
     if len(runs) > 1:
         yield "errors of each run (seed):", ", ".join(map(_run, runs))
     if accuracy.p_value is not None:
