@@ -43,7 +43,7 @@ def test_several_runs_are_summed_up() -> None:
 
     assert "mean of 3 runs 99.520%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
     assert "errors of each run (seed): 44 (1), 48 (2), 52 (3)" in text
-    assert "passes: 3 of 3; the chance that one run passes is 98%" in text
+    assert "passes: 3 of 3; the chance that one run passes is 97%" in text
     assert "if the true mean is 99.40%, a mean this high has p = 0.018" in text
     assert "errors of each run" not in summary(50)
 
@@ -54,6 +54,30 @@ def test_a_run_without_an_end_is_shown_as_one() -> None:
     text = summary(50, accuracy=accuracy_of(runs, "last", 99.4))
 
     assert "44 (1), 90, not finished (2), none known, not finished (3)" in text
+
+
+def test_the_layers_and_the_recipe_are_shown_on_demand() -> None:
+    """With -v they stand above the results, with -q not even notes do."""
+    texts = [
+        terminal.render(record(50, notes=["a note"]), RUBRIC, verbosity=verbosity)
+        for verbosity in (-1, 0, 1)
+    ]
+
+    words = ("a note", "The network", "The recipe")
+
+    assert [[word in text for word in words] for text in texts] == [
+        [False, False, False], [True, False, False], [True, True, True],
+    ]  # fmt: skip
+
+
+def test_a_summary_fits_a_screen_of_80_columns() -> None:
+    """Eight checks, one failure, the accuracy and the score: on one screen, no line too long."""
+    checks = [check() for _ in range(7)]
+    checks.append(check("failed", message="short", where="epoch 5", help="train for longer"))
+    lines = terminal.render(record(62, checks=checks), RUBRIC, width=80).splitlines()
+
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
 
 
 def test_what_was_not_run_is_counted_and_named() -> None:

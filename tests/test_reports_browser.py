@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import pytest
 
+from grader.plan.schema import Fact
+from grader.record import RecipeSummary, SetAside
 from grader.reports.html import anonymous, dashboard
-from tests.pages import answers, graded, results
+from tests.making import check, facts
+from tests.pages import answers, graded, layer, results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
@@ -29,6 +32,7 @@ FLAGS = [
 ]  # fmt: skip
 NAMES = ["index.html", "anonymous.html", "ada/reports/report.html", "eve/reports/report.html"]
 Scheme = Literal["light", "dark"]
+LONG = "W" * 400
 WIDTHS = (360, 800, 1600)
 
 
@@ -40,7 +44,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         out,
         graded(out, "ada", answers(*((n, n % 10, (n + 1) % 10) for n in range(60)))),
         graded(out, "bob", answers((7, 3, 5), (9, 4, 9)), score=20.0, notes=["long" * 300]),
-        graded(out, "eve", score=None, accuracy=None, training=None),
+        graded(
+            out, "eve", score=None, accuracy=None, training=None, notes=[LONG],
+            model=facts(class_name=LONG, layers=[layer(LONG, "convolution", where=LONG)]),
+            recipe=RecipeSummary(1, 1, [Fact(LONG, LONG, LONG)]), environment={LONG: LONG},
+            set_aside=[SetAside(LONG, LONG, LONG)],
+            checks=[check("failed", title=LONG[:60], found=LONG, where=LONG, help=LONG)],
+        ),
     )  # fmt: skip
     for name, content in {**dashboard.files(class_), **anonymous.files(class_)}.items():
         path = out / name

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from grader import rubric as rubrics
+from grader.errors import UsageFault
 from grader.plan.schema import Fact
 from grader.record import Problem, RecipeSummary, Record, SetAside, Submission
 from grader.reports.given import Graded
@@ -24,6 +25,7 @@ from grader.reports.html import anonymous, dashboard, plots, report
 from grader.reports.html.diagram import diagram
 from grader.reports.html.pictures import picture
 from grader.rubric import Late
+from grader.similarity.findings import Findings, Group, Pair
 from tests.making import check, facts, record
 from tests.pages import LAYERS, answers, graded, layer, results
 
@@ -286,6 +288,23 @@ def test_nothing_tells_a_name_in_the_anonymous_dashboard(
     assert all(re.fullmatch("[0-9a-f]{6}", name) for name in names)
     assert names == sorted(names)
     assert "99.10%" in page
+
+
+def test_a_dashboard_shows_what_was_compared(tmp_path: Path) -> None:
+    """What `grade similar` wrote among the results is shown, with or without names; or refused."""
+    pair = Pair("ada", "bob", 40, 0.75, 0.5)
+    found = Findings([], [], [["ada", "bob", "gone"]], [Group(["ada", "bob"], [pair])], [])
+    (tmp_path / "similar.json").write_bytes(msgspec.json.encode(found))
+    class_ = results(tmp_path, graded(tmp_path, "ada"), graded(tmp_path, "bob"))
+    text = " ".join(Tags(dashboard.render(class_).decode()).text.split())
+    hidden = " ".join(Tags(dashboard.render(class_, anonymous=True).decode()).text.split())
+
+    assert "The same network, with different recipes ada bob" in text
+    assert "Code in common ada bob ada and bob: 75% and 50% of their own code" in text
+    assert re.search(r"Code in common (\w{6} ){2}\w{6} and \w{6}: 75% and 50%", hidden)
+    (tmp_path / "similar.json").write_text("{}")
+    with pytest.raises(UsageFault, match="what the class shares"):
+        dashboard.render(class_)
 
 
 def test_a_script_runs_only_if_it_is_ours(pages: dict[str, str]) -> None:

@@ -102,6 +102,7 @@ def render(graded: Graded, results: Results) -> bytes:
         score=score_line(record) if tone == "open" else "",
         late=handed_on if rubric.late and handed_on.points is not None else None,
         said=_sentence(record, failed),
+        points=None if record.status in ("running", "interrupted") else record.score,
         details=told.details, untold=told.untold(record),
         gauges=_gauges(record, rubric), network=_network(record, rubric),
         training=_training(record, graded.folder, rubric), certainty=_certainty(record, rubric),
