@@ -45,18 +45,23 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="class-run-") as folder:
         base = Path(folder)
-        handed_in = base / "class"
-        handed_in.mkdir()
-        for number in range(options.submissions):
-            text = NETWORK.format(first=6 + number % 4, second=12 + number % 7, number=number + 500)
-            (handed_in / f"student{number:03d}.py").write_text(text, encoding="utf-8")
+        submissions = handed_in(base / "class", options.submissions)
         quick = [] if options.train else ["--quick"]
-        wall, cpu = timed(["class", str(handed_in), *quick], base, "class")
+        wall, cpu = timed(["class", str(submissions), *quick], base, "class")
         print(f"class of {options.submissions}: {wall:.1f} s, {cpu:.1f} CPU s")
         if options.train:
-            each = [timed([str(path)], base, path.stem) for path in sorted(handed_in.iterdir())]
+            each = [timed([str(path)], base, path.stem) for path in sorted(submissions.iterdir())]
             wall, cpu = sum(w for w, _ in each), sum(c for _, c in each)
             print(f"each in turn: {wall:.1f} s, {cpu:.1f} CPU s")
+
+
+def handed_in(folder: Path, count: int) -> Path:
+    """Make a folder of so many submissions, each with a network of its own."""
+    folder.mkdir()
+    for number in range(count):
+        text = NETWORK.format(first=6 + number % 4, second=12 + number % 7, number=number + 500)
+        (folder / f"student{number:03d}.py").write_text(text, encoding="utf-8")
+    return folder
 
 
 def timed(words: list[str], base: Path, name: str) -> tuple[float, float]:

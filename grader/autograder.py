@@ -26,7 +26,7 @@ from grader import rubric as rubrics
 from grader.bundle import GRADED, RUBRIC
 from grader.files import write_atomically
 from grader.reporting import found
-from grader.reports import gradescope
+from grader.reports import gradescope, told
 from grader.reports.given import Results
 from grader.submission.files import sha256_of
 
@@ -84,11 +84,14 @@ def graded(root: Path) -> bytes:
         _hand_over(place)
         _run(place)
         results = place / "grades"
-        one = found(results)[0] if results.is_dir() else None
-        made = gradescope.files(one, Results((one,), rubric, results)) if one else {}
-    for content in made.values():
-        return content
-    raise Failed("the grader failed, as its output above says")
+        if not results.is_dir():
+            raise Failed("the grader did not begin, as its output above says")
+        (one,) = found(results)
+        print(f"protection: {told.protection(one.record) or 'nothing was run'}")
+        made = gradescope.files(one, Results((one,), rubric, results))
+    if not made:
+        raise Failed("the grader failed, as its output above says")
+    return made["gradescope/results.json"]
 
 
 def _hand_over(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from grader import machine, pool, results, runs, steps, store
+from grader import machine, pool, results, runs, steps, store, unlikely
 from grader import record as records
 from grader import rubric as rubrics
 from grader.checks import accuracy
@@ -269,12 +269,22 @@ class Run:
         last = min(done + 1, self.runs) if evidence else self.runs
         if last == done or (done and self._is_decided):
             self._done.add("train")
+            self._note_what_is_unlikely()
             return {}
         with self._problems_noted("train"):
             tasks = {number: self._task(self.plan, number) for number in range(done + 1, last + 1)}
         self._runs += [self._begun(task.job) for task in tasks.values()]
         self._left = len(tasks)
         return tasks
+
+    def _note_what_is_unlikely(self) -> None:
+        """Note what a person should look at; the verdict is what it is."""
+        kept = store.Store(self.request.store or store.default_place())
+        seeds = {run.seed for run in self._runs}
+        others = kept.errors_of(self.record.content_sha256, self.record.data.sha256, seeds)
+        if told := list(unlikely.notes_on(self.record, others)):
+            self._update(notes=[*self.record.notes, *told])
+            self.save()
 
     @property
     def _is_decided(self) -> bool:

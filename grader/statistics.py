@@ -15,11 +15,12 @@ from typing import Literal
 
 LEVEL = 0.95
 Decision = Literal["passed", "failed", "undecided"]
-_KNOWN = 8
-"""How many degrees of freedom what is known of the spread between seeds counts for."""
+_KNOWN = 6
+"""How many degrees of freedom what is known of the spread between seeds counts for: so few that a
+decision keeps its rate for the least steady network known (benchmarks/evidence.py)."""
 _VARIANCE = 0.42
 """Variance between seeds for each error that is allowed: 5 errors of 60, as networks of 3,254 to
-19,862 parameters spread (3.2 to 7.3 errors; benchmarks/experiments.jsonl, `--spread`)."""
+19,862 parameters spread (3.2 to 7.3 errors; benchmarks/experiments.jsonl)."""
 _ROUNDING = 12**-0.5
 """Standard deviation of a whole number about the real one it was rounded from, in errors."""
 
@@ -71,7 +72,8 @@ def likely_spread(errors: Sequence[int], most: float) -> tuple[float, int]:
 
     What runs of other networks spread, at a limit of `most` errors, pooled with what these do.
     """
-    known, own, mean = _VARIANCE * max(most, 1), len(errors) - 1, fmean(errors)
+    known, own = _VARIANCE * max(most, 1), max(len(errors) - 1, 0)
+    mean = fmean(errors) if errors else 0.0
     pooled = _KNOWN * known + sum((each - mean) ** 2 for each in errors)
     return math.sqrt(pooled / (_KNOWN + own)), _KNOWN + own
 

@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import cache
@@ -34,8 +34,8 @@ from grader import machine
 from grader.datasets.known import MNIST, Dataset
 from grader.datasets.mask import Mask
 from grader.errors import GraderFault
-from grader.events import EVENT, AnyEvent, Diverged, Finished, Progress
-from grader.files import write_atomically
+from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Finished, Progress
+from grader.files import UNREADABLE, write_atomically
 
 PLACE = "GRADER_STORE"
 """The environment variable that names another place than the user's own."""
@@ -169,6 +169,19 @@ class Store:
                 return kept
         return None
 
+    def errors_of(self, content_sha256: str, data: str, but: Container[int]) -> list[int]:
+        """Return the errors that trainings of some content on some data ended with.
+
+        Those of the seeds in `but` are left out.
+        """
+        found = []
+        for key in _by_content(self.place).get((content_sha256, data), ()):
+            kept = self.find(key)
+            if kept is not None and kept.about.depends_on.get("seed") not in but:
+                epochs = [event for event in kept.events if isinstance(event, EpochDone)]
+                found += [epochs[-1].test_errors] if epochs else []
+        return found
+
     def keep(self, key: str, about: About, events: Sequence[AnyEvent], weights: Path) -> None:
         """Keep a training that is over. Raises GraderFault where it cannot be written."""
         folder = self.folder(key)
@@ -189,6 +202,18 @@ class Store:
                 self.state(key).unlink(missing_ok=True)
         except OSError as error:
             raise _unusable(folder, error) from error
+
+
+@cache
+def _by_content(place: Path) -> dict[tuple[str, str], list[str]]:
+    """Return the keys that lay in a store when it was first asked, by content and data."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in place.glob("??/*/about.json"):
+        with contextlib.suppress(*UNREADABLE):
+            depends_on = _ABOUT.decode(path.read_bytes()).depends_on
+            named = str(depends_on.get("content")), str(depends_on.get("data"))
+            found.setdefault(named, []).append(path.parent.name)
+    return found
 
 
 def _is_whole(kept: Kept) -> bool:

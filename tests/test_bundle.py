@@ -156,14 +156,18 @@ def test_a_fault_without_a_last_result_is_no_file(
 
 
 @pytest.mark.slow
-def test_what_is_new_is_graded_without_training(root: Path, monkeypatch: Any) -> None:
+def test_what_is_new_is_graded_without_training(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With points for what was judged alone, and what protected the container."""
     monkeypatch.setattr(autograder, "memory", lambda: 2_000)
 
     assert main(root) == 0
     assert results(root)["score"] == 60
     assert "60 of 100 points" in results(root)["output"]
-    assert results(root)["extra_data"]["protection"] in ("full", "container", "none")
+    level = results(root)["extra_data"]["protection"]
+    assert level in ("full", "container", "none")
+    assert f"protection: {level}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

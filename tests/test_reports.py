@@ -43,7 +43,7 @@ def test_several_runs_are_summed_up() -> None:
 
     assert "mean of 3 runs 99.520%, standard deviation 0.040, 95% interval 99.42 to 99.62%" in text
     assert "errors of each run (seed): 44 (1), 48 (2), 52 (3)" in text
-    assert "passes: 3 of 3; the chance that one run passes is 98%" in text
+    assert "passes: 3 of 3; the chance that one run passes is 97%" in text
     assert "if the true mean is 99.40%, a mean this high has p = 0.018" in text
     assert "errors of each run" not in summary(50)
 

@@ -38,7 +38,8 @@ def graded(place: Path, system: str, **more: Any) -> list[Graded]:
         submission = run._of_class(entry)
         key = next(s.number for s in CLASS if _is_of(s.number, s.login, submission.ids))
         score = SCORES[str(key)]
-        values = {"status": "complete", "submission": submission, "score": score} | more
+        values = {"status": "complete", "submission": submission, "score": score}
+        values |= {"rubric_sha256": rubrics.sha256_of(rubrics.load())} | more
         made.append(Graded(record(60, **values), place / "out" / entry.key))
     return made
 
@@ -86,7 +87,7 @@ def test_canvas_gets_grades_of_those_who_have_one(tmp_path: Path) -> None:
     }  # fmt: skip
     said = remarks(made["canvas-remarks.csv"])
     assert said["oneiljose-14"] == "no grade: the grader failed"
-    assert said["Copy, Bob"] == "no submission: nothing filled in"
+    assert said["Copy, Bob"] == "no submission in these results: nothing filled in"
     assert said[""] == "100 points of the rubric are 10 there"
 
 
@@ -175,6 +176,16 @@ def test_some_checks_alone_are_no_grade(tmp_path: Path) -> None:
     assert remarks(made["canvas-remarks.csv"])["lovelaceada-12"] == (
         "no grade: only some checks were made"
     )
+
+
+def test_a_score_by_another_rubric_is_out_of_its_own_points(tmp_path: Path) -> None:
+    """Where a verdict was kept, or `--rubric` forgotten; the remarks say so."""
+    exported = rosters.canvas(CLASS)
+    old = graded(tmp_path, "canvas", max_score=200.0, rubric_sha256="0")
+    made = written(tmp_path, "canvas", old, exported)
+
+    assert importing.canvas(made["canvas-grades.csv"], exported)[LI] == "5"
+    assert "another rubric" in made["canvas-remarks.csv"].decode()
 
 
 def test_a_formula_for_a_name_is_none(tmp_path: Path) -> None:

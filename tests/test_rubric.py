@@ -216,18 +216,13 @@ def test_a_rubric_that_is_refused_is_not_tried(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("limit", "status", "words"), [("20_000", 0, "meets"), ("10_000", 1, "does not meet")]
-)
-def test_the_reference_solution_is_held_to_a_rubric(
-    tmp_path: Path, limit: str, status: int, words: str
-) -> None:
-    """`grade check-rubric` says whether it meets it, as the exit status does."""
-    path = changed(tmp_path, "parameters = 20_000 ", f"parameters = {limit} ")
+def test_the_reference_solution_is_held_to_a_rubric(tmp_path: Path) -> None:
+    """`grade check-rubric` says where it does not meet it, as the exit status does."""
+    path = changed(tmp_path, "parameters = 20_000 ", "parameters = 10_000 ")
     ended = subprocess.run(
         [sys.executable, "-m", "grader.cli", "check-rubric", str(path)], cwd=REPO,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert ended.returncode == status, ended.stdout + ended.stderr
-    assert f"the reference solution {words} this rubric of 100 points" in ended.stdout
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "the reference solution does not meet this rubric of 100 points" in ended.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,17 +119,16 @@ def filled(results: Results, book: Gradebook, layout: Layout) -> tuple[bytes, li
     is there, and is in the remarks: nobody gets a zero for what is not known.
     """
     outcomes = {row.place: _outcome(results, book, layout, row) for row in book.people}
-    scale = 1.0 if layout.possible is None else layout.possible / results.rubric.max_score
     rows = [book.rows[at] for at in (book.top, *layout.above)]
     head = {book.top, *layout.above}
     for at, row in enumerate(book.rows):
         made = outcomes.get(at, Grade(None))
         if at not in head and (made.points is not None or layout.whole):
-            rows.append(_filled(row, made, scale, layout))
+            rows.append(_filled(row, made, layout))
     if not layout.whole:
         places = [*layout.kept, layout.target, *layout.after]
         rows = [[_cell(row, at) for at in places] for row in rows]
-    return cells.as_csv(rows, book.delimiter), list(_remarks(results, book, outcomes, scale))
+    return cells.as_csv(rows, book.delimiter), list(_remarks(results, book, outcomes, layout))
 
 
 def as_csv(remarks: Sequence[Remark]) -> bytes:
@@ -147,20 +146,24 @@ def number(text: str) -> float | None:
 def _outcome(results: Results, book: Gradebook, layout: Layout, row: Row) -> Grade:
     """Return the grade of the person in a row; the remark says why there is none."""
     if not row.graded:
-        return Grade(None, "no submission: nothing filled in")
+        return Grade(None, "no submission in these results: nothing filled in")
     if len(row.graded) > 1:
         return Grade(None, "several submissions: nothing filled in")
     if _cell(book.rows[row.place], layout.target).strip().upper() == "EX":
         return Grade(None, "excused there: nothing filled in")
-    return grade(results.graded[row.graded[0]].record, results.rubric)
+    record = results.graded[row.graded[0]].record
+    made = grade(record, results.rubric)
+    if made.points is None or layout.possible is None:
+        return made
+    return replace(made, points=made.points * layout.possible / record.max_score)
 
 
-def _filled(row: Sequence[str], made: Grade, scale: float, layout: Layout) -> list[str]:
+def _filled(row: Sequence[str], made: Grade, layout: Layout) -> list[str]:
     """Return a person's row: ids have to stay as they are, names must do no harm."""
     new = [cells.harmless(cell) if at in layout.names else cell for at, cell in enumerate(row)]
     if made.points is not None:
         new += [""] * (layout.target + 1 - len(new))
-        text = f"{made.points * scale:.2f}".rstrip("0").rstrip(".")
+        text = f"{made.points:.2f}".rstrip("0").rstrip(".")
         new[layout.target] = text.replace(".", ",") if layout.comma else text
     return new
 
@@ -170,11 +173,11 @@ def _cell(row: Sequence[str], at: int) -> str:
 
 
 def _remarks(
-    results: Results, book: Gradebook, outcomes: dict[int, Grade], scale: float
+    results: Results, book: Gradebook, outcomes: dict[int, Grade], layout: Layout
 ) -> Iterator[Remark]:
-    if scale != 1:
-        possible = f"{scale * results.rubric.max_score:g}"
-        yield "", "", f"{results.rubric.max_score:g} points of the rubric are {possible} there"
+    most = results.rubric.max_score
+    if layout.possible not in (None, most):
+        yield "", "", f"{most:g} points of the rubric are {layout.possible:g} there"
     named: set[int] = set()
     for row in book.people:
         named |= {*row.graded}

@@ -8,14 +8,14 @@ from datetime import datetime
 
 from grader.record import Record
 from grader.reports.told import why_unscored
-from grader.rubric import Late, Rubric
+from grader.rubric import Late, Rubric, sha256_of
 
 _DAY = 24 * 60  # minutes
 
 
 @dataclass(frozen=True)
 class Grade:
-    """Points out of the rubric's, None where there is no grade; `remark` says what is to know."""
+    """Points out of the record's, None where there is no grade; `remark` says what is to know."""
 
     points: float | None
     remark: str = ""
@@ -30,10 +30,10 @@ def grade(record: Record, rubric: Rubric) -> Grade:
     why = why_unscored(record)
     if record.score is None or why:
         return Grade(None, f"no grade: {why}")
-    if rubric.late is None:
-        return Grade(record.score)
-    off, remark = _taken_off(record, rubric.late)
-    return Grade(max(record.score - off, 0.0), remark)
+    off, remark = (0.0, "") if rubric.late is None else _taken_off(record, rubric.late)
+    # Where `grade regrade` has kept a verdict, or somebody has forgotten `--rubric`.
+    other = "judged by another rubric" * (record.rubric_sha256 != sha256_of(rubric))
+    return Grade(max(record.score - off, 0.0), "; ".join(filter(None, (remark, other))))
 
 
 def _taken_off(record: Record, late: Late) -> tuple[float, str]:

@@ -9,7 +9,9 @@ from grader.record import Record
 from grader.reports import told
 
 _MARKS = {"passed": "✅", "failed": "❌", "not_judged": "➖"}
-_ALIVE = re.compile(r"([!-/:-@\[-`{-~])")  # all that could be a sign of Markdown's
+_ALIVE = re.compile(
+    r"([\\`*_{}\[\]()<>#+\-.!|~&:@$])"
+)  # signs of Markdown, HTML, links and formulas
 
 
 def summary(record: Record, most: int) -> str:
