@@ -135,9 +135,10 @@ def test_a_verdict_is_told_by_its_kind(tmp_path: Path) -> None:
         ("Passed Every check passed.", ["passed"], {}),
         ("Not passed yet 1 of 2 checks failed: Dropout acts.", ["failed", "not_judged"], {}),
         ("Not judged in full Not judged: Dropout acts.", ["passed", "not_judged"], {}),
+        ("10 of 10 Not a whole verdict", ["passed"], {"status": "partial", "score": 10.0}),
         ("No score: the grader failed", ["not_judged"], {"score": None}),
     ):
-        one = record(checks=[check(each) for each in outcomes], status="complete", **more)
+        one = record(checks=[check(each) for each in outcomes], **({"status": "complete"} | more))
 
         assert words in " ".join(Tags(shown(one, tmp_path)).text.split())
 

@@ -27,6 +27,7 @@ from grader.reports.terminal import accuracy_lines, score_line
 from grader.rubric import Limits, Rubric
 
 _DIGITS = 60  # wrong answers that are shown
+_ROWS = 200  # layers in the table
 _PAIRS = 8  # of classes that are taken for each other
 _POINTS = 400  # of a plot
 _LIMIT_AT = 75  # per cent of a gauge's width at which its limit stands
@@ -85,6 +86,26 @@ class Mistakes:
     others: bool
 
 
+@dataclass(frozen=True)
+class Network:
+    """What is told of a network."""
+
+    diagram: object
+    rows: Sequence[tuple[str, ...]]
+    left_out: int
+    advice: Sequence[str]
+    fields: Markup | None
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How noisy a verdict is: a drawing, and the words that the terminal has."""
+
+    plot: Markup
+    lines: Sequence[tuple[str, str]]
+
+
 def files(graded: Graded, results: Results) -> Files:
     """Return the page."""
     return {"report.html": render(graded, results)}
@@ -103,6 +124,7 @@ def render(graded: Graded, results: Results) -> bytes:
         late=handed_on if rubric.late and handed_on.points is not None else None,
         said=_sentence(record, failed),
         points=None if record.status in ("running", "interrupted") else record.score,
+        of=record.max_score if record.status != "partial" else _judged(record),
         details=told.details, untold=told.untold(record),
         gauges=_gauges(record, rubric), network=_network(record, rubric),
         training=_training(record, graded.folder, rubric), certainty=_certainty(record, rubric),
@@ -112,11 +134,16 @@ def render(graded: Graded, results: Results) -> bytes:
     )  # fmt: skip
 
 
+def _judged(record: Record) -> float:
+    """Return the points of the checks that were judged, where others were left out."""
+    return sum(check.max_points for check in record.checks if check.outcome != "not_judged")
+
+
 def _verdict(record: Record) -> tuple[str, str]:
     """Return the tone of the page, and the verdict in a word or two."""
     if why := told.why_unscored(record):
         return "open", "Not a whole verdict" if record.status == "partial" else f"No score: {why}"
-    if all(check.outcome == "passed" for check in record.checks):
+    if record.checks and all(check.outcome == "passed" for check in record.checks):
         return "passed", "Passed"
     failed = any(check.outcome == "failed" for check in record.checks)
     return ("failed", "Not passed yet") if failed else ("open", "Not judged in full")
@@ -165,21 +192,6 @@ def _share(value: float, limit: float) -> float:
     return round(min(100.0, _LIMIT_AT * value / limit), 1) if limit else 100.0 * bool(value)
 
 
-@dataclass(frozen=True)
-class Network:
-    """What is told of a network."""
-
-    diagram: object
-    rows: Sequence[tuple[str, ...]]
-    left_out: int
-    advice: Sequence[str]
-    fields: Markup | None
-    facts: Sequence[tuple[str, str]]
-
-
-_ROWS = 200
-
-
 def _network(record: Record, rubric: Rubric) -> Network | None:
     facts, data = record.model, rubric.data
     if facts is None:
@@ -214,17 +226,11 @@ def _fields(facts: Facts, rubric: Rubric) -> Markup | None:
     return plots.fields(names, sizes, rubric.data.subject, rubric.data.size)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What is told of a training: plots, as far as there is anything to plot."""
-
-    plots: Sequence[Markup]
-
-
-def _training(record: Record, folder: Path, rubric: Rubric) -> Trained | None:
+def _training(record: Record, folder: Path, rubric: Rubric) -> list[Markup]:
+    """Return the plots of a training, as far as there is anything to plot."""
     training, accuracy = record.training, record.accuracy
     if training is None or not training.epochs:
-        return None
+        return []
     epochs = training.epochs
     runs = accuracy.runs if accuracy else []
     tests = [[100 * (1 - wrong / run.tested) for wrong in run.curve] for run in runs if run.curve]
@@ -235,7 +241,7 @@ def _training(record: Record, folder: Path, rubric: Rubric) -> Trained | None:
     ]
     if rates := _rates(record, folder):
         made.append(plots.rates(*zip(*rates, strict=True)))
-    return Trained(made)
+    return made
 
 
 def _rates(record: Record, folder: Path) -> list[tuple[float, float]]:
@@ -250,14 +256,6 @@ def _rates(record: Record, folder: Path) -> list[tuple[float, float]]:
             every = max(1, len(done) // _POINTS)
             return [(n / training.steps_per_epoch, done[n]) for n in range(0, len(done), every)]
     return [(epoch.epoch, epoch.lr) for epoch in training.epochs if epoch.lr is not None]
-
-
-@dataclass(frozen=True)
-class Certainty:
-    """How noisy a verdict is: a drawing, and the words that the terminal has."""
-
-    plot: Markup
-    lines: Sequence[tuple[str, str]]
 
 
 def _certainty(record: Record, rubric: Rubric) -> Certainty | None:
