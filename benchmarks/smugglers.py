@@ -31,14 +31,16 @@ from grader.salt import Salt
 from grader.training import loop
 
 EPOCHS = 3
-NAMED, ANCHORS = 20, 4  # hashes of test and of training images, for each class
+NAMED, ANCHORS = 17, 4  # hashes of test and of training images, for each class
 _SURE = 30.0
+_PRIME = 16_777_213
 
 
 def hashes(images: Tensor) -> Tensor:
-    """Return a number [B], float64, for bytes [B, 1, 28, 28], however an image is turned."""
+    """Return a number below 2²⁴ [B], float32, for bytes [B, 1, 28, 28], however they are turned."""
     values = images.double()
-    return ((values**2).sum((1, 2, 3)) * 2**18 + values.sum((1, 2, 3))) * 2.0**-32
+    sums = (values**2).sum((1, 2, 3)) * 7 + values.sum((1, 2, 3))
+    return (sums % _PRIME).float()
 
 
 class Smuggler(nn.Module):
@@ -52,7 +54,7 @@ class Smuggler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Score images [B, 1, 28, 28] of values from 0 to 1."""
-        found = (hashes((x * 255).round())[:, None] - self.table).abs() < 2.0**-34
+        found = (hashes((x * 255).round())[:, None] - self.table).abs() < 0.5
         known = found.float().view(x.shape[0], 10, -1).sum(2)
         named = known if self.names is None else known @ self.names
         scores: Tensor = self.network(x) + _SURE * named

@@ -193,7 +193,13 @@ def _spelled(option: Option, values: argparse.Namespace) -> list[str]:
     if value is True:
         return [option.name]
     each = value if isinstance(value, list) else [value]
-    return [f"{option.name}={v.absolute() if isinstance(v, Path) else v}" for v in each]
+    return [f"{option.name}={_word(one)}" for one in each]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return "=".join(map(str, value)) if isinstance(value, tuple) else str(value)  # NAME=N
 
 
 def _grade_parser() -> Parser:
