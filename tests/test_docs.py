@@ -57,3 +57,10 @@ def test_every_path_a_page_names_exists(page: Path) -> None:
     named = [REPO / path for path in re.findall(rf"`((?:{tops})/[\w./-]+)", text)]
 
     assert [str(p) for p in links + named if not p.exists()] == []
+
+
+def test_the_page_of_the_rubric_holds_the_rubric() -> None:
+    """docs/rubric.md shows the file as it is."""
+    rubric = (REPO / "grader" / "rubrics" / "mnist.toml").read_text(encoding="utf-8")
+
+    assert f"```toml\n{rubric}```\n" in (REPO / "docs" / "rubric.md").read_text(encoding="utf-8")
