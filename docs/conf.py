@@ -1,6 +1,6 @@
 """The documentation as a site: the Markdown that is there, its start page the README.
 
-    python -m sphinx -W -c docs . site
+`python -m sphinx -W -c docs . site` builds it.
 """
 
 from __future__ import annotations
@@ -38,13 +38,17 @@ myst_heading_anchors = 3
 highlight_language = "text"
 html_theme = "furo"  # light and dark, for phones too, and loads nothing from elsewhere
 html_copy_source = False
+html_show_copyright = False
+html_use_index = False
+html_show_search_summary = False  # which asks for pages, and browsers refuse that without a server
 
 
 def with_contents(_app: Sphinx, page: str, source: list[str]) -> None:
     """Append its tables of contents to a page, which the theme shows beside every page."""
     for caption, pages in CONTENTS.get(page, {}).items():
         entries = "\n".join(f"/{each}" for each in pages)
-        source[0] += f"\n\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{entries}\n```\n"
+        options = f":hidden:\n:glob:\n:caption: {caption}"
+        source[0] += f"\n\n```{{toctree}}\n{options}\n\n{entries}\n```\n"
 
 
 def with_index(app: Sphinx, error: Exception | None) -> None:

@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = "python -m sphinx -W -c docs . site"
     assert f".venv/bin/{command} " in (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
     out = tmp_path_factory.mktemp("site")
-    words = [sys.executable, *command.split()[1:-1], out]
+    words = [sys.executable, *command.split()[1:-1], str(out)]
     ended = subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return out
@@ -56,6 +56,6 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
         loads.feed(page.read_text(encoding="utf-8"))
     styles = [style for style in site.rglob("*.css") if LOADED.search(style.read_text("utf-8"))]
 
-    assert any(address.endswith("furo.css") or "furo.css?" in address for address in loads.addresses)
+    assert any("furo.css" in address for address in loads.addresses)
     assert [each for each in loads.addresses if re.match(r"(?:https?:)?//", each)] == []
     assert styles == []
