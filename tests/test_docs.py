@@ -57,3 +57,21 @@ def test_every_path_a_page_names_exists(page: Path) -> None:
     named = [REPO / path for path in re.findall(rf"`((?:{tops})/[\w./-]+)", text)]
 
     assert [str(p) for p in links + named if not p.exists()] == []
+
+
+def test_the_page_of_the_rubric_holds_the_rubric() -> None:
+    """docs/rubric.md shows the file as it is."""
+    rubric = (REPO / "grader" / "rubrics" / "mnist.toml").read_text(encoding="utf-8")
+
+    assert f"```toml\n{rubric}```\n" in (REPO / "docs" / "rubric.md").read_text(encoding="utf-8")
+
+
+def test_every_decision_is_listed() -> None:
+    """In docs/decisions/README.md, in their order, under the titles they have."""
+    folder = REPO / "docs" / "decisions"
+    titles = [
+        f"- [{page.read_text(encoding='utf-8').splitlines()[0][2:]}]({page.name})"
+        for page in sorted(folder.glob("0*.md"))
+    ]
+
+    assert (folder / "README.md").read_text(encoding="utf-8").splitlines()[4:] == titles
