@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from grader import __version__, cli
+from grader.commands import COMMANDS
 from grader.options import OPTIONS
 
 WITH_VALUE = [o.name for o in (*OPTIONS[2:], *cli._FILES) if o.value]
@@ -89,9 +90,9 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == text
 
 
-@pytest.mark.parametrize("command", ["compare", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """`grade compare --help` and `grade doctor --help` say what they do."""
+    """`grade compare --help`, `grade doctor --help` and the others say what they do."""
     assert cli.run([command, "--help"]) == 0
     assert f"usage: grade {command}" in capsys.readouterr().out
 
@@ -115,10 +116,14 @@ def test_paths_are_those_of_the_persons_folder(
     monkeypatch.setattr(cli, "_run_pytest", note)
     monkeypatch.chdir(tmp_path)
 
-    cli.run(["net.py", "--junitxml", "j.xml", "-k", "loads", "--rubric", "r.toml", "--quick", "-q"])
+    cli.run([
+        "net.py", "--junitxml", "j.xml", "-k", "loads", "--rubric", "r.toml", "--quick", "-q",
+        "--resources", "GPU=1",
+    ])  # fmt: skip
     assert given == [
         f"--submission={tmp_path / 'net.py'}", "--quick", f"--rubric={tmp_path / 'r.toml'}",
-        f"--out={tmp_path / 'grades'}", f"--junitxml={tmp_path / 'j.xml'}", "-k", "loads", "-q",
+        f"--out={tmp_path / 'grades'}", "--resources=GPU=1.0",
+        f"--junitxml={tmp_path / 'j.xml'}", "-k", "loads", "-q",
     ]  # fmt: skip
 
 

@@ -100,3 +100,13 @@ def test_a_class_is_gathered_without_pytest() -> None:
         "import sys, grader.intake\nassert not {'torch', 'pytest', '_pytest'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_is_given_without_what_takes_long_to_import() -> None:
+    """Neither `grade --help` nor that of a command imports pytest, PyTorch or NumPy."""
+    code = (
+        "import sys\nfrom grader import cli, commands\n"
+        "assert {cli.run([*c, '--help']) for c in [[], *([c] for c in commands.COMMANDS)]} == {0}\n"
+        "assert not {'torch', 'pytest', '_pytest', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
