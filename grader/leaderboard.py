@@ -75,7 +75,7 @@ def leaderboard(records: Sequence[Record]) -> list[Place]:
 def _counts(record: Record) -> bool:
     others = [check for check in record.checks if check.id != "test_accuracy"]
     trained = record.accuracy is not None and any(run.finished for run in record.accuracy.runs)
-    known = record.model is not None and record.recipe is not None and record.score is not None
+    known = record.model is not None and record.recipe is not None and record.status == "complete"
     return trained and known and all(check.outcome == "passed" for check in others)
 
 

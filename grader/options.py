@@ -49,6 +49,11 @@ def _jobs(text: str) -> int:
     return _between(1, 1024, text)
 
 
+def count(text: str) -> int:
+    """Read how many of something are wanted: one at least."""
+    return _between(1, 10**6, text)
+
+
 def _resource(text: str) -> tuple[str, float]:
     name, _, count = text.partition("=")
     if not (name and count.replace(".", "", 1).isdecimal()):

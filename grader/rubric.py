@@ -67,9 +67,17 @@ class Limits(Struct, frozen=True):
     def runs_asked_for(self, runs: int | None) -> int:
         """Return how often to train, `runs` being what the command line says, if it does.
 
-        Raises UsageFault where so few runs could never pass.
+        Raises UsageFault where so few runs could never pass, and where there are more than evidence
+        was asked of.
         """
-        count = runs or (self.most_runs if self.judged_by == "evidence" else self.runs)
+        evidence = self.judged_by == "evidence"
+        count = runs or (self.most_runs if evidence else self.runs)
+        if evidence and count > self.most_runs:
+            raise UsageFault(
+                "more runs are asked for than the rubric's rate of error allows",
+                expected=f"at most {self.most_runs} runs (limits.most_runs)", found=str(count),
+                where="--runs", help="leave out --runs, or raise limits.most_runs",
+            )  # fmt: skip
         if self.judged_by == "passes" and self.passes > count:
             raise UsageFault(
                 "the rubric asks for more passing runs than there are",

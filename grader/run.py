@@ -7,14 +7,14 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from grader import machine, pool, results, runs, steps, store, unlikely
+from grader import pool, results, runs, steps, store, unlikely
 from grader import record as records
 from grader import rubric as rubrics
 from grader.checks import accuracy
@@ -273,6 +273,8 @@ class Run:
             return {}
         with self._problems_noted("train"):
             tasks = {number: self._task(self.plan, number) for number in range(done + 1, last + 1)}
+        if not done and self.request.salt is not None and self.record.model is not None:
+            self._update(notes=[*self.record.notes, _masked(self.record.model.symmetries)])
         self._runs += [self._begun(task.job) for task in tasks.values()]
         self._left = len(tasks)
         return tasks
@@ -406,10 +408,7 @@ class Run:
                 )
             )
         if isinstance(event, Started):
-            device = {"device": event.device}
-            instructions = {"instructions": machine.instruction_set()}
-            numba = {"numba": importlib.metadata.version("numba")}
-            environment = self.record.environment | event.versions | device | instructions | numba
+            environment = self.record.environment | event.versions | {"device": event.device}
             self._update(environment=environment, notes=self.record.notes + event.remarks)
         elif isinstance(event, Blank):
             self._update(blank=event)
@@ -485,6 +484,17 @@ def _environment() -> dict[str, str]:
     }
     machine = {"system": platform.platform(), "cores": str(os.cpu_count())}
     return versions | machine | {"python": platform.python_version()}
+
+
+def _masked(turns: Sequence[int]) -> str:
+    """Say how a salted training sees the data."""
+    if len(turns) == 1:
+        how = "its images lie as they always do, since the network is tied to places or directions"
+    else:
+        how = (
+            f"its images are turned in one of {len(turns)} ways, which the network does not notice"
+        )
+    return f"the data set is masked: its classes have other numbers, and {how}"
 
 
 def _taken(number: int, event: Taken) -> str:

@@ -25,6 +25,7 @@ ALLOWED = {
         "process",
         "events",
         "files",
+        "machine",
         "supervise",
     },
     # Measuring runs the networks that the training runs, and takes its first step.

@@ -84,6 +84,8 @@ def shortage(accuracy: Accuracy, limits: Limits) -> str:
     ]
     if limits.judged_by == "passes" and len(accuracy.runs) > 1:
         text = f"{limits.passes - _passing(accuracy)} more of the runs should reach the limit"
+    elif limits.judged_by == "evidence" and accuracy.judged >= limits.accuracy and not failed:
+        text = "its runs leave in doubt whether the mean of all seeds reaches the limit"
     elif accuracy.judged < limits.accuracy:
         what = "network" if len(accuracy.runs) == 1 else "mean of its runs"
         short = f"{limits.accuracy - accuracy.judged:.{_digits(accuracy, limits)}f}"

@@ -86,6 +86,7 @@ def test_accuracy(record: Record, rubric: Rubric) -> Verdict:
     budget = rubric.limits.epochs - 1
     planned = started.planned_epochs if started else min(record.recipe.epochs, budget)
     last, alone = max(len(run.curve) for run in accuracy.runs), len(accuracy.runs) == 1
+    plain = rubric.limits.judged_by != "evidence"
     return verdict(
         by_runs.reached(accuracy, rubric.limits),
         expected=by_runs.expected(rubric.limits, len(accuracy.runs)),
@@ -95,7 +96,7 @@ def test_accuracy(record: Record, rubric: Rubric) -> Verdict:
         message=by_runs.shortage(accuracy, rubric.limits),
         help=by_runs.first_help(accuracy)
         or _how_to_improve(by_runs.was_better(accuracy, limit), last, budget)
-        + "; --runs 5 says more than one run" * (alone and accuracy.unsure(limit)),
+        + "; --runs 5 says more than one run" * (plain and alone and accuracy.unsure(limit)),
     )
 
 

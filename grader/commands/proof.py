@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grader.commands.shared import FAILED, Parser, add_folder
-from grader.options import path
+from grader.options import count, path
 
 if TYPE_CHECKING:
     from grader.reproduce import Sources
@@ -54,7 +54,9 @@ def audit(arguments: Sequence[str]) -> int:
     """Train some results of a class again, chosen by chance; status 1 if any does not hold."""
     parser = Parser("grade audit", description=audit.__doc__)
     add_folder(parser)
-    parser.add_argument("--sample", metavar="N", type=int, default=5, help="how many (default: 5)")
+    parser.add_argument(
+        "--sample", metavar="N", type=count, default=5, help="how many (default: 5)"
+    )
     parser.add_argument("--seed", metavar="N", type=int, help="which (default: nobody knows)")
     _add_sources(parser)
     values = parser.parse_args(arguments)
@@ -66,14 +68,21 @@ def audit(arguments: Sequence[str]) -> int:
 def _again(folders: list[Path], sources: Sources) -> int:
     import shutil
 
+    from grader.errors import GradingError
     from grader.reports import progress
-    from grader.reports.reproduced import render
+    from grader.reports.reproduced import Reproduced, render
     from grader.reproduce import reproduced
 
     found = []
     for folder in folders:
         with progress.shown(1, brief=False, quiet=False) as show:
-            found.append(reproduced(folder, sources, lambda event, run: show(event, "")))
+            try:
+                each = reproduced(folder, sources, lambda event, run: show(event, ""))
+            except GradingError as error:
+                if len(folders) == 1:
+                    raise
+                each = Reproduced(None, [], [], [f"{error.message}: {error.found}"])
+            found.append(each)
     width = max(shutil.get_terminal_size().columns, 80)
     print(render(list(zip(folders, found, strict=True)), width=width))
     return 0 if all(each.holds for each in found) else FAILED

@@ -287,19 +287,21 @@ class Laboratory:
             torch.set_default_dtype(usual)
 
     def _draw(self, index: int) -> Draw:
-        generator = torch.Generator().manual_seed(self._seed + index)
-        state = {
-            name: _shaken(tensor, _STRENGTHS[index % len(_STRENGTHS)], generator)
-            if name in self.learning
-            else tensor
-            for name, tensor in initial_state(self.model, generator).items()
-        }
         first = index * self.batch % max(1, len(self._pictures) - self.batch + 1)
         images = self._pictures[first:][: self.batch]
+        return self.drawn(self._seed + index, images, _STRENGTHS[index % len(_STRENGTHS)])
+
+    def drawn(self, seed: int, images: torch.Tensor, strength: float = 1.0) -> Draw:
+        """Return weights and images, those with so much noise as follows from a seed."""
+        generator = torch.Generator().manual_seed(seed)
+        state = {
+            name: _shaken(tensor, strength, generator) if name in self.learning else tensor
+            for name, tensor in initial_state(self.model, generator).items()
+        }
         if self._wide:
             state = {name: _wide(tensor) for name, tensor in state.items()}
             images = _wide(images)
-        draw = Draw({n: tensor.detach() for n, tensor in state.items()}, images, self._seed + index)
+        draw = Draw({name: tensor.detach() for name, tensor in state.items()}, images, seed)
         return replace(draw, state=self._settled(draw))
 
     def _settled(self, draw: Draw) -> dict[str, torch.Tensor]:

@@ -35,12 +35,13 @@ class Again:
 class Reproduced:
     """What came of a record.
 
-    `differs` says in what this machine is another one, `objections` what is not as the record says.
+    `remarks` say in what this machine is another one, and what was not checked; `objections` what
+    is not as the record says, or why it could not be trained.
     """
 
-    record: Record
+    record: Record | None
     runs: list[Again]
-    differs: list[str]
+    remarks: list[str]
     objections: list[str]
 
     @property
@@ -62,7 +63,7 @@ def render(found: Sequence[tuple[Path, Reproduced]], *, width: int = 100) -> str
             then = f"{again.run.curve[-1]:,}" if again.run.curve else ""
             now = "" if again.errors is None else f"{again.errors:,}"
             table.add_row(safe(folder.name), str(again.run.seed), then, now, _weights(again))
-        below += [Item(f"{safe(folder.name)}:", f"another here: {d}") for d in each.differs]
+        below += [Item(f"{safe(folder.name)}:", f"note: {safe(r)}") for r in each.remarks]
         below += [Item(f"{safe(folder.name)}:", safe(o)) for o in each.objections]
     good = sum(each.holds for _, each in found)
     below.append(Text(f"{good} of {len(found)} records hold", style="bold"))

@@ -8,6 +8,7 @@ operations.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from grader import events
+from grader import events, machine
 from grader.datasets.files import Bytes, Images
 from grader.errors import SubmissionError
 from grader.plan import schema
@@ -184,10 +185,20 @@ class Run:
                 epochs=epochs,
                 steps_per_epoch=self.steps_per_epoch,
                 seed=self.seed,
-                versions={"torch": str(torch.__version__), "numpy": np.__version__},
+                versions=self._versions(),
                 remarks=remarks,
             )
         )
+
+    def _versions(self) -> dict[str, str]:
+        """Return all that decides the last bits here, but the number of threads."""
+        named = {
+            "torch": str(torch.__version__), "numpy": np.__version__,
+            "numba": importlib.metadata.version("numba"),
+            "instructions": machine.instruction_set(),
+        }  # fmt: skip
+        cuda = self.device.type == "cuda"
+        return named | ({"gpu": torch.cuda.get_device_name()} if cuda else {})
 
     def _settle(self) -> list[str]:
         """Compute the first images in both ways there are; return remarks if one is not used."""
