@@ -19,7 +19,8 @@ def entry(key: str, *errors: int, parameters: int = 10_000, **more: Any) -> Reco
     return record(
         60, accuracy=accuracy(*([each] for each in errors)), checks=[check()],
         model=facts(parameters=parameters),
-        submission=Submission(f"{key}.py", f"{key}.py", key * 8, key=key), **more,
+        submission=Submission(f"{key}.py", f"{key}.py", key * 8, key=key),
+        **({"status": "complete"} | more),
     )  # fmt: skip
 
 
@@ -64,7 +65,8 @@ def test_the_front_is_of_those_that_none_beats_in_everything() -> None:
 
 
 def test_who_failed_a_check_is_not_ranked() -> None:
-    """But that of accuracy: it is what is ranked."""
+    """But that of accuracy, which is what is ranked; nor who was judged in part."""
+    assert leaderboard([entry("a", 50, status="partial")]) == []
     failed = replace(entry("a", 50), checks=[check("failed")])
     short = replace(entry("b", 70), checks=[check("failed", id="test_accuracy"), check()])
 
