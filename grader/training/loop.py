@@ -68,8 +68,8 @@ def train(
     """Train the Plan's network and test it after every epoch.
 
     Uses a GPU when there is one. `max_epochs` ends the run earlier than the recipe does. The same
-    plan, seed, data, machine, PyTorch version and number of threads give the same weights bit
-    for bit on a CPU, also where a `checkpoint` carries the run on from an epoch it got to before. Sets
+    plan, seed, data, machine, PyTorch version and number of threads give the same weights bit for
+    bit on a CPU, also where a `checkpoint` carries the run on from an epoch it got to before. Sets
     PyTorch's global generator, for the random operations a network may hold.
 
     Events: Started, then Progress and EpochDone, and Recalled at the end, or Diverged if the loss
