@@ -222,7 +222,7 @@ class Record(Struct, frozen=True):
 
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
     if some were not selected, `interrupted` if the run was stopped from outside. `score` is None
-    where the grader is at fault or the run was stopped, which is not a zero.
+    until then, and where the grader is at fault or the run was stopped, which is not a zero.
     """
 
     submission: Submission
@@ -244,7 +244,7 @@ class Record(Struct, frozen=True):
     training: Training | None = None
     accuracy: Accuracy | None = None
     checks: list[Check] = []
-    score: float | None = 0.0
+    score: float | None = None
     official: bool = False
     environment: dict[str, str] = {}
     sandbox: Protections = Protections([], [])
