@@ -403,8 +403,8 @@ def longest_check(rubric: Rubric, runs: int, submissions: int, jobs: int | None)
 
     Of so many `jobs` at a time; None on a cluster, which may give one machine.
     """
-    one_by_one = jobs is None or rubric.limits.judged_by == "evidence"
-    rounds = runs if one_by_one else math.ceil(runs / jobs)
+    at_once = 1 if jobs is None or rubric.limits.judged_by == "evidence" else jobs
+    rounds = math.ceil(runs / at_once)
     return submissions * (rubric.seconds.describe + rubric.seconds.run * rounds + _GRACE)
 
 
