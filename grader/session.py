@@ -150,15 +150,15 @@ class Grading:
         """Find the submissions by the options; UsageError for what the person got wrong."""
         option = config.getoption
         try:
-            rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
-            if auto := option("runs") == "auto":
-                rubric = rubrics.by_evidence(rubric)
+            written = rubrics.load(option("rubric") or rubrics.DEFAULT)
+            auto = option("runs") == "auto"
+            rubric = rubrics.by_evidence(written) if auto else written
             secret = _salt(option("salt"), option("rubric"), option("seed"))
             write_readably(sys.stdout)
             files.verify(rubric.data, option("data_dir"))
             wanted = Wanted(
-                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir"),
-                option("roster"), option("column") or "", option("times"),
+                tuple(option("report") or ()), written, option("out").absolute(),
+                option("data_dir"), option("roster"), option("column") or "", option("times"),
             )  # fmt: skip
             wanted.check()
             if option("scheduler"):
@@ -172,6 +172,7 @@ class Grading:
                     option("model"), option("recipe"), option("seed"), option("official"),
                     None if auto else option("runs"), option("store"), option("rerun"),
                     option("scheduler"), secret, entry if entry.key else None, unpack,
+                    written if auto else None,
                 )))
                 for entry in config.stash[INTAKE].entries
             }  # fmt: skip
@@ -292,7 +293,8 @@ class Grading:
         guarded = self.config.pluginmanager.hasplugin("timeout")
         if guarded and self.config.getoption("timeout") is None:
             jobs = None if self.config.getoption("scheduler") else self._jobs
-            longest = longest_check(self.rubric, self._one.run.runs, len(self.graded), jobs)
+            run = self._one.run
+            longest = longest_check(run.request.rubric, run.runs, len(self.graded), jobs)
             for item in items:
                 item.add_marker(pytest.mark.timeout(longest))
 
