@@ -150,12 +150,15 @@ class Run:
             self._describe(tools)
             self.save()
             if self.request.entry is not None:
-                encoded = records.encoded(self.record)
-                write_atomically(self.begin() / results.DESCRIBED, encoded)
-                if salt := self.request.salt:
-                    mac = salt.seal(encoded).encode()
-                    write_atomically(self.begin() / results.DESCRIBED_MAC, mac)
+                self._keep_description()
         return self.record
+
+    def _keep_description(self) -> None:
+        encoded = records.encoded(self.record)
+        write_atomically(self.begin() / results.DESCRIBED, encoded)
+        if salt := self.request.salt:
+            mac = salt.seal(encoded).encode()
+            write_atomically(self.begin() / results.DESCRIBED_MAC, mac)
 
     @property
     def is_described(self) -> bool:
