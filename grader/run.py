@@ -120,9 +120,11 @@ class Run:
                 return None
             described = records.load(folder / results.DESCRIBED)
             encoded = (folder / "plan.json").read_bytes()
-            same = described.inputs_sha256 == last.inputs_sha256 and self._is_genuine(folder)
-            sound = same and hashlib.sha256(encoded).hexdigest() == described.plan_sha256
-            if sound and described.level == "rebuilt" and (whole or last.training is None):
+            of = described.submission.key, described.inputs_sha256, described.plan_sha256
+            plan = hashlib.sha256(encoded).hexdigest()
+            same = of == (self.record.submission.key, last.inputs_sha256, plan)
+            sound = same and described.level == "rebuilt" and self._is_genuine(folder)
+            if sound and (whole or last.training is None):
                 self.plan = msgspec.json.decode(encoded, type=Plan)
                 self.record, self._done = described, {"describe"}
                 records.save(described, folder)
