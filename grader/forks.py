@@ -67,6 +67,7 @@ class Forked:
         self._status = status
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.returncode: int | None = None
+        self.lost = False  # with its server, which is no end of its own
         if (number := self._told()) is None:
             raise ConnectionError("the server has ended")
         self.pid = number
@@ -82,6 +83,7 @@ class Forked:
             if told is None:  # the server was killed; the child ends when it notices
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
+            self.lost = told is None
             self.returncode = -signal.SIGKILL if told is None else told
             self._status.close()
         return self.returncode

@@ -130,13 +130,26 @@ class _Children:
         if not message:
             os._exit(0)
         order = msgspec.json.decode(message, type=Order)
+        # Where the machine has no more processes or descriptors, the order is refused by closing
+        # what came with it: whoever gave it starts a new process, and other children go on.
+        with contextlib.suppress(OSError):
+            if len(received) == 4 + len(order.inherited):
+                self._fork(order, received)
+        for descriptor in received:
+            os.close(descriptor)
+
+    def _fork(self, order: Order, received: list[int]) -> None:
+        """Start a child, and keep of the descriptors the one to tell its status."""
         number = os.fork()
         if number == 0:
             _go_on(order, received, self._mains[order.module])
+        try:
+            ending = os.pidfd_open(number)
+        except OSError:
+            os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+            raise
         status = received.pop(3)
-        for descriptor in received:
-            os.close(descriptor)
-        ending = os.pidfd_open(number)
         self._running[ending] = number, status
         self._poll.register(ending, select.POLLIN)
         _tell(status, number)

@@ -86,11 +86,6 @@ def _share(groups: Path) -> float:
     return math.inf
 
 
-def rounds(tasks: int) -> int:
-    """Return how many trainings stand in line for a core, at most, on this machine."""
-    return math.ceil(tasks / cores())
-
-
 def carry_out(tasks: Sequence[Task], jobs: int | None, on_news: OnNews) -> None:
     """Do all tasks, so many `jobs` at a time (None: as many as there are cores).
 

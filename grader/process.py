@@ -106,6 +106,11 @@ class Child:
         """Its exit status, negative for a signal, None while it runs."""
         return self._process.poll()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server that forked it has ended, and it with that."""
+        return self.returncode is not None and getattr(self._process, "lost", False)
+
     def feed(self, data: bytes) -> None:
         """Give it its whole standard input, or the rest of it; returns before that is read."""
         self._outgoing.put(data)

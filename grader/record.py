@@ -219,10 +219,11 @@ class Record(Struct, frozen=True):
     `inputs_sha256` is of all that the run depends on: submission, rubric, options and grader.
     `fixed` are the numbers that no training changes; see `grader.plan.fixed`. `salt_sha256` is of
     the secret that seeds and masks follow from, empty without one; `grader_sha256` of the code.
+    `judged_by` is `evidence` where `--runs auto` asked for that, whatever the rubric says.
 
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
     if some were not selected, `interrupted` if the run was stopped from outside. `score` is None
-    where the grader is at fault or the run was stopped, which is not a zero.
+    until then, and where the grader is at fault or the run was stopped, which is not a zero.
     """
 
     submission: Submission
@@ -244,7 +245,7 @@ class Record(Struct, frozen=True):
     training: Training | None = None
     accuracy: Accuracy | None = None
     checks: list[Check] = []
-    score: float | None = 0.0
+    score: float | None = None
     official: bool = False
     environment: dict[str, str] = {}
     sandbox: Protections = Protections([], [])
@@ -253,6 +254,7 @@ class Record(Struct, frozen=True):
     data: Data = data_of(MNIST)
     salt_sha256: str = ""
     grader_sha256: str = ""
+    judged_by: Literal["", "evidence"] = ""
 
 
 def accuracy_of(

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from grader import checks, runs, seal
 from grader import record as records
+from grader import rubric as rubrics
 from grader.checks.accuracy import decision
 from grader.errors import UsageFault
 from grader.plan.assemble import DEFAULT, request_defaults
 from grader.record import Accuracy, Record
 from grader.reports.changes import Change
-from grader.rubric import Limits, Rubric, sha256_of
+from grader.rubric import Limits, Rubric
 from grader.salt import Salt
 
 
@@ -34,7 +35,10 @@ def regraded(
         )  # fmt: skip
     for path in paths:
         old = records.load(path)
-        change = _change(path.parent, old, rubric, lower=lower)
+        if doubts := seal.doubts(path.parent, old, salt):
+            change = Change(path.parent, old, old, [], f"{doubts[0]}; grade it again")
+        else:
+            change = _change(path.parent, old, rubric, lower=lower)
         if not change.kept:
             records.save(change.new, path.parent)
             seal.seal(path.parent, salt)
@@ -47,9 +51,10 @@ def _change(folder: Path, old: Record, rubric: Rubric, *, lower: bool) -> Change
     if old.data.sha256 != rubric.data.digest:
         asked = f"the rubric asks for {rubric.data.title}, not {old.data.title}; grade it again"
         return Change(folder, old, old, [], asked)
-    if needed := _untrained(old, rubric):
+    asked_for = rubrics.by_evidence(rubric) if old.judged_by else rubric
+    if needed := _untrained(old, asked_for):
         return Change(folder, old, old, [], needed)
-    new = _judged(old, rubric)
+    new = replace(_judged(old, asked_for), rubric_sha256=rubrics.sha256_of(rubric))
     why = list(_differences(old, new))
     assert new.score is not None
     if new.score < old.score and not lower:
@@ -82,7 +87,7 @@ def _more_runs(accuracy: Accuracy, limits: Limits) -> str:
     """Say of how many trainings a rubric wants to know, if not of those there are."""
     done = len(accuracy.runs)
     if limits.judged_by != "evidence":
-        return "" if done == limits.runs else str(limits.runs)
+        return "" if done >= limits.runs else str(limits.runs)
     enough = done >= limits.most_runs or decision(accuracy.runs, limits) != "undecided"
     return "" if enough else f"more than {done}"
 
@@ -95,8 +100,8 @@ def _judged(old: Record, rubric: Rubric) -> Record:
         again = [runs.judged(run, limits) for run in accuracy.runs]
         accuracy = records.accuracy_of(again, limits.judged_on, limits.accuracy)
     new = replace(
-        old, accuracy=accuracy, rubric_sha256=sha256_of(rubric), assignment=rubric.assignment,
-        max_score=rubric.max_score, inputs_sha256="",
+        old, accuracy=accuracy, assignment=rubric.assignment, max_score=rubric.max_score,
+        inputs_sha256="",
     )  # fmt: skip
     known = {check.id for check in old.checks}
     whole = old.status == "complete"

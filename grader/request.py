@@ -21,7 +21,8 @@ class Request:
     the network is trained, if not as often as the rubric says. `store` is where results of
     trainings are kept, None for the user's own place; with `rerun` they are trained again.
     `scheduler` is the address of the cluster that trains, if one does. Seeds and masks follow from
-    `salt`, if there is one.
+    `salt`, if there is one. `written` is the rubric as it is written, where another way of judging
+    was asked for than it names.
     """
 
     submission: Path
@@ -39,3 +40,4 @@ class Request:
     salt: Salt | None = None
     entry: Entry | None = None
     unpack: Callable[[Entry], Path] = lambda entry: entry.path
+    written: Rubric | None = None

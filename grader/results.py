@@ -28,9 +28,11 @@ PARTIAL = "partial"
 _LONGEST = 200  # bytes of a name; file systems take 255, and a hash follows
 DESCRIBED = ".described.json"
 """The record of a class run as it stood before the training, from which another one may go on."""
+DESCRIBED_MAC = ".described.mac"
+"""What only the holder of the salt can make of that, where there is a salt."""
 ANSWERS = "answers.json"
 """What the weights answer to the test images, as reports found out."""
-_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED, ANSWERS)
+_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED, DESCRIBED_MAC, ANSWERS)
 
 
 class _Whose(msgspec.Struct):
@@ -91,6 +93,13 @@ def _mark(out: Path) -> None:
 def find(out: Path, submission: Submission) -> Path | None:
     """Return the folder in which the results of a submission lie, if there are any."""
     return next((f for f in _places(out, submission) if _found_in(f, submission)), None)
+
+
+def is_place(folder: Path, submission: Submission) -> bool:
+    """Tell whether a folder is one that results of a submission are written to."""
+    folder = folder.resolve()
+    folder = folder.parent if folder.name == PARTIAL else folder
+    return folder in _places(folder.parent, submission)
 
 
 def _places(out: Path, submission: Submission) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import importlib.metadata
 import os
 import platform
@@ -11,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from grader import pool, results, runs, steps, store, unlikely
+from grader import pool, results, runs, seal, steps, store, unlikely
 from grader import record as records
 from grader import rubric as rubrics
 from grader.checks import accuracy
@@ -111,20 +113,30 @@ class Run:
             if last.inputs_sha256 != self.record.inputs_sha256:
                 return None
             if last.status == "complete":
-                if whole and last.score is not None:
+                sound = not seal.doubts(folder, last, self.request.salt)
+                if whole and last.score is not None and sound:
                     self.record, self._done = last, {"describe", "train"}
                     return folder
                 return None
             described = records.load(folder / results.DESCRIBED)
             encoded = (folder / "plan.json").read_bytes()
-            same = described.inputs_sha256 == last.inputs_sha256
-            sound = same and hashlib.sha256(encoded).hexdigest() == described.plan_sha256
-            if sound and described.level == "rebuilt" and (whole or last.training is None):
+            of = described.submission.key, described.inputs_sha256, described.plan_sha256
+            plan = hashlib.sha256(encoded).hexdigest()
+            same = of == (self.record.submission.key, last.inputs_sha256, plan)
+            sound = same and described.level == "rebuilt" and self._is_genuine(folder)
+            if sound and (whole or last.training is None):
                 self.plan = msgspec.json.decode(encoded, type=Plan)
                 self.record, self._done = described, {"describe"}
                 records.save(described, folder)
                 return folder
         return None
+
+    def _is_genuine(self, folder: Path) -> bool:
+        """Tell whether what was described is as we wrote it, which without a salt nobody knows."""
+        if (salt := self.request.salt) is None:
+            return True
+        expected = salt.seal((folder / results.DESCRIBED).read_bytes()).encode()
+        return hmac.compare_digest((folder / results.DESCRIBED_MAC).read_bytes(), expected)
 
     def save(self) -> None:
         """Write the record as it stands."""
@@ -140,8 +152,15 @@ class Run:
             self._describe(tools)
             self.save()
             if self.request.entry is not None:
-                write_atomically(self.begin() / results.DESCRIBED, records.encoded(self.record))
+                self._keep_description()
         return self.record
+
+    def _keep_description(self) -> None:
+        encoded = records.encoded(self.record)
+        write_atomically(self.begin() / results.DESCRIBED, encoded)
+        if salt := self.request.salt:
+            mac = salt.seal(encoded).encode()
+            write_atomically(self.begin() / results.DESCRIBED_MAC, mac)
 
     @property
     def is_described(self) -> bool:
@@ -430,11 +449,12 @@ def training(
 
 def _first_record(request: Request) -> Record:
     submission = _of_class(request.entry) if request.entry else _alone(request.submission)
-    rubric = rubrics.sha256_of(request.rubric)
+    rubric = rubrics.sha256_of(request.written or request.rubric)
+    judged_by: Literal["", "evidence"] = "evidence" if request.written else ""
     salt = request.salt.sha256 if request.salt else ""
     options = [
         request.model, request.recipe, request.seed, request.runs, request.official,
-        request.data_dir and str(request.data_dir), store.source_of("."), salt,
+        request.data_dir and str(request.data_dir), store.source_of("."), salt, judged_by,
     ]  # fmt: skip
     inputs = msgspec.json.encode([submission.sha256, rubric, options])
     return Record(
@@ -448,6 +468,7 @@ def _first_record(request: Request) -> Record:
         environment=_environment(),
         salt_sha256=salt,
         grader_sha256=store.source_of("."),
+        judged_by=judged_by,
     )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from grader import record as records
+from grader import results, store
 from grader import rubric as rubrics
-from grader import store
 from grader.datasets.known import KNOWN
 from grader.errors import GraderFault, UsageFault
 from grader.files import UNREADABLE, write_atomically
@@ -41,6 +41,11 @@ class Seal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def seal(folder: Path, salt: Salt | None) -> None:
     """Seal the results in a folder as they are. Raises GraderFault where that cannot be written."""
     files = _digests(folder)
+    if closed := [name for name, digest in files.items() if not digest]:
+        raise GraderFault(
+            "the results cannot be sealed", expected="files that can be read",
+            found=", ".join(closed), where=str(folder), help="remove what is no result there",
+        )  # fmt: skip
     mac = salt.seal(_content(files)) if salt else ""
     encoded = msgspec.json.format(msgspec.json.encode(Seal(files, mac)))
     write_atomically(folder / NAME, encoded)
@@ -62,30 +67,45 @@ def changed(folder: Path, salt: Salt | None = None, rubric: Rubric | None = None
         return
     now = _digests(folder)
     for name in sorted(sealed.files | now):
-        if sealed.files.get(name) != now.get(name):
+        if now.get(name) == "":
+            yield f"{name} cannot be read"
+        elif sealed.files.get(name) != now.get(name):
             how = "was added" if name not in sealed.files else "is missing"
             yield f"{name} {'was changed' if name in sealed.files and name in now else how}"
     if salt and not hmac.compare_digest(sealed.mac, salt.seal(_content(sealed.files))):
         yield f"{NAME} was not made with this salt"
     with contextlib.suppress(GraderFault):  # a record that cannot be read was changed, as was said
-        yield from _depends(records.load(folder / "record.json"), folder, salt, rubric)
+        record = records.load(folder / "record.json")
+        if not results.is_place(folder, record.submission):
+            yield f"these are the results of {record.submission.key or record.submission.name}"
+        yield from _depends(record, now, salt, rubric)
+
+
+def doubts(folder: Path, record: Record, salt: Salt | None) -> list[str]:
+    """Say why the results in a folder must not be sealed again.
+
+    Those of old, which were never sealed, are believed where there is no salt.
+    """
+    if record.salt_sha256 and salt is None:
+        return ["it was graded with a salt, which is not given (--salt)"]
+    if salt is None and not (folder / NAME).exists():
+        return []
+    return list(changed(folder, salt))
 
 
 def _depends(
-    record: Record, folder: Path, salt: Salt | None, rubric: Rubric | None
+    record: Record, now: dict[str, str], salt: Salt | None, rubric: Rubric | None
 ) -> Iterator[str]:
-    """Say what a record names that is another now."""
-    plan = folder / "plan.json"
-    if record.plan_sha256 and plan.exists() and _sha256(plan) != record.plan_sha256:
+    """Say what a record names that is another now, `now` being digests of the files beside it."""
+    if record.plan_sha256 and now.get("plan.json", record.plan_sha256) != record.plan_sha256:
         yield "plan.json is not the plan that the record names"
     for run in record.accuracy.runs if record.accuracy else ():
-        weights = folder / run.weights
-        if run.weights_sha256 and weights.exists() and _sha256(weights) != run.weights_sha256:
+        if run.weights_sha256 and now.get(run.weights, run.weights_sha256) != run.weights_sha256:
             yield f"{run.weights} are not the weights that the record names"
     path = Path(record.submission.path)
-    if record.submission.sha256 and not record.submission.key and path.exists():
-        with contextlib.suppress(GraderFault):
-            if sha256_of(path) != record.submission.sha256:
+    if record.submission.sha256 and not record.submission.key:
+        with contextlib.suppress(GraderFault, OSError):  # it is not here, or not for this user
+            if path.exists() and sha256_of(path) not in ("", record.submission.sha256):
                 yield f"the submission was changed: {path}"
     known = KNOWN.get(record.data.name)
     if known is None or known.digest != record.data.sha256:
@@ -103,9 +123,9 @@ def other_version(record: Record) -> bool:
 
 def results_in(folder: Path) -> list[Path]:
     """Return the folders of results: this one, or those in it. Raises UsageFault without any."""
-    if (folder / "record.json").exists():
+    if _holds_results(folder):
         return [folder]
-    found = sorted(path.parent for path in folder.glob("*/record.json"))
+    found = sorted(path for path in folder.glob("*") if _holds_results(path))
     if not found:
         raise UsageFault(
             "there are no results", expected="a folder that `grade` wrote results to",
@@ -115,13 +135,24 @@ def results_in(folder: Path) -> list[Path]:
     return found
 
 
+def _holds_results(folder: Path) -> bool:
+    """Tell whether there is a record, or the seal of one that was removed."""
+    try:
+        return any((folder / name).exists() for name in ("record.json", NAME))
+    except PermissionError:  # who wants to read it will be told
+        return True
+
+
 def _digests(folder: Path) -> dict[str, str]:
+    """Return a digest of each file by its name, empty for what cannot be read."""
     paths = sorted(path for pattern in _SEALED for path in folder.glob(pattern))
     return {path.name: _sha256(path) for path in paths}
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with contextlib.suppress(OSError):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return ""
 
 
 def _content(files: dict[str, str]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from grader.reporting import Wanted
 from grader.reports import class_table, progress, terminal
 from grader.reports.given import Graded as Result
 from grader.request import Request
+from grader.rubric import Rubric
 from grader.run import Run
 from grader.salt import Salt
 from grader.sandbox import doctor
@@ -120,7 +122,8 @@ class Graded:
 
     def _save(self, status: str) -> None:
         checks = [self.checks[name] for name in CHECKS if name in self.checks]
-        score = None if self.run.fault is not None else _score(self.run.record, checks)
+        unknown = status == "running" or self.run.fault is not None
+        score = None if unknown else _score(self.run.record, checks)
         keep = {} if self.run.record.status == "interrupted" else {"status": status}
         self.run.record = records.update(self.run.record, checks=checks, score=score, **keep)
         try:
@@ -147,15 +150,15 @@ class Grading:
         """Find the submissions by the options; UsageError for what the person got wrong."""
         option = config.getoption
         try:
-            rubric = rubrics.load(option("rubric") or rubrics.DEFAULT)
-            if auto := option("runs") == "auto":
-                rubric = rubrics.by_evidence(rubric)
+            written = rubrics.load(option("rubric") or rubrics.DEFAULT)
+            auto = option("runs") == "auto"
+            rubric = rubrics.by_evidence(written) if auto else written
             secret = _salt(option("salt"), option("rubric"), option("seed"))
             write_readably(sys.stdout)
             files.verify(rubric.data, option("data_dir"))
             wanted = Wanted(
-                tuple(option("report") or ()), rubric, option("out").absolute(), option("data_dir"),
-                option("roster"), option("column") or "", option("times"),
+                tuple(option("report") or ()), written, option("out").absolute(),
+                option("data_dir"), option("roster"), option("column") or "", option("times"),
             )  # fmt: skip
             wanted.check()
             if option("scheduler"):
@@ -169,6 +172,7 @@ class Grading:
                     option("model"), option("recipe"), option("seed"), option("official"),
                     None if auto else option("runs"), option("store"), option("rerun"),
                     option("scheduler"), secret, entry if entry.key else None, unpack,
+                    written if auto else None,
                 )))
                 for entry in config.stash[INTAKE].entries
             }  # fmt: skip
@@ -288,12 +292,11 @@ class Grading:
             raise pytest.UsageError(f"the rubric has switched off {names}: no points are given")
         guarded = self.config.pluginmanager.hasplugin("timeout")
         if guarded and self.config.getoption("timeout") is None:
-            seconds = self.rubric.seconds
-            runs, evidence = self._one.run.runs, self.rubric.limits.judged_by == "evidence"
-            each = seconds.describe + seconds.run * (runs if evidence else pool.rounds(runs))
-            each += _GRACE
+            jobs = None if self.config.getoption("scheduler") else self._jobs
+            run = self._one.run
+            longest = longest_check(run.request.rubric, run.runs, len(self.graded), jobs)
             for item in items:
-                item.add_marker(pytest.mark.timeout(each * len(self.graded)))
+                item.add_marker(pytest.mark.timeout(longest))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what is to be judged; make the folders for the results."""
@@ -395,6 +398,16 @@ _GRAVITY = [
     pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR,
     pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.OK,
 ]  # fmt: skip
+
+
+def longest_check(rubric: Rubric, runs: int, submissions: int, jobs: int | None) -> float:
+    """Return after how many seconds a check that waits for all trainings does not end any more.
+
+    Of so many `jobs` at a time; None on a cluster, which may give one machine.
+    """
+    at_once = 1 if jobs is None or rubric.limits.judged_by == "evidence" else jobs
+    rounds = math.ceil(runs / at_once)
+    return submissions * (rubric.seconds.describe + rubric.seconds.run * rounds + _GRACE)
 
 
 def _salt(named: Path | None, rubric: Path | None, seed: int | None) -> Salt | None:

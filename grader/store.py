@@ -250,15 +250,38 @@ def handed_out(kept: Kept, tensors: Sequence[str], weights: Path) -> list[AnyEve
     return [*before, msgspec.structs.replace(last, weights_sha256=digest)]
 
 
+class _Tensor(msgspec.Struct, frozen=True):
+    """What the header of safetensors says of one (github.com/huggingface/safetensors, Format)."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
 def _renamed(content: bytes, names: Mapping[str, str]) -> bytes:
-    """Give the tensors of safetensors other names (github.com/huggingface/safetensors, Format)."""
+    """Give the tensors of safetensors other names: the bytes that saving them so would give.
+
+    The library lays tensors out by type, in an order of its own, and those of a type by name.
+    """
     length = int.from_bytes(content[:8], "little")
     if length > _MOST_HEADER:
         raise ValueError(length)
-    header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, Any])
-    new = msgspec.json.encode({names.get(name, name): value for name, value in header.items()})
-    new += b" " * (-len(new) % 8)  # data is aligned to eight bytes
-    return len(new).to_bytes(8, "little") + new + content[8 + length :]
+    header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, _Tensor])
+    types = list(dict.fromkeys(tensor.dtype for tensor in header.values()))
+    named = sorted(
+        ((names.get(name, name), tensor) for name, tensor in header.items()),
+        key=lambda each: (types.index(each[1].dtype), each[0]),
+    )
+    data, new, place = content[8 + length :], {}, 0
+    for name, tensor in named:
+        first, last = tensor.data_offsets
+        new[name] = msgspec.structs.replace(
+            tensor, data_offsets=(place, place := place + last - first)
+        )
+    encoded = msgspec.json.encode(new)
+    encoded += b" " * (-len(encoded) % 8)  # data is aligned to eight bytes
+    parts = (data[slice(*tensor.data_offsets)] for _, tensor in named)
+    return b"".join((len(encoded).to_bytes(8, "little"), encoded, *parts))
 
 
 def now() -> str:

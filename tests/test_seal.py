@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from msgspec.structs import replace
 from grader import record as records
 from grader import rubric as rubrics
 from grader import seal
-from grader.errors import UsageFault
+from grader.errors import GraderFault, UsageFault
+from grader.record import Submission
 from grader.salt import Salt
 from tests.making import record
 
@@ -23,7 +25,8 @@ def results(folder: Path, salt: Salt | None = None) -> Path:
     """Write sealed results of a submission."""
     made = folder / "ada"
     made.mkdir()
-    asked = replace(record(60), salt_sha256=salt.sha256 if salt else "")
+    whose = Submission("ada", "ada", "0" * 64, "1234")
+    asked = record(60, submission=whose, salt_sha256=salt.sha256 if salt else "", score=50.0)
     records.save(replace(asked, rubric_sha256=rubrics.sha256_of(rubrics.load())), made)
     (made / "plan.json").write_bytes(b"{}")
     (made / "weights.safetensors").write_bytes(bytes(100))
@@ -101,3 +104,57 @@ def test_a_folder_without_results_is_wrong_usage(tmp_path: Path) -> None:
 
     made = results(tmp_path)
     assert seal.results_in(tmp_path) == seal.results_in(made) == [made]
+
+
+def test_results_whose_record_was_removed_are_found(tmp_path: Path) -> None:
+    """The seal is still there."""
+    made = results(tmp_path)
+    (made / "record.json").unlink()
+
+    assert seal.results_in(tmp_path) == seal.results_in(made) == [made]
+    assert list(seal.changed(made)) == ["record.json is missing"]
+
+
+def test_results_in_the_folder_of_another_submission_are_found(tmp_path: Path) -> None:
+    """All files of one, seal and all, are no results of the other; two of a name are told apart."""
+    made = results(tmp_path, SALT)
+    for name in ("ada-1234", "ada-1234/partial", "bob", "ada-5678"):
+        shutil.copytree(made, tmp_path / name)
+    names = ("ada", "ada-1234", "ada-1234/partial", "bob", "ada-5678")
+    found = [list(seal.changed(tmp_path / name, SALT)) for name in names]
+
+    assert found == [[], [], [], *[["these are the results of ada"]] * 2]
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder instead of a file, a file or a folder that is closed to whoever looks."""
+    made = results(tmp_path)
+    (made / "weightsX.safetensors").mkdir()
+    assert list(seal.changed(made)) == ["weightsX.safetensors cannot be read"]
+    with pytest.raises(GraderFault, match="cannot be sealed"):
+        seal.seal(made, None)
+
+    def closed(*_: object, **__: object) -> bytes:
+        raise PermissionError(13, "closed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", closed)
+        assert seal.results_in(made) == [made]
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    assert list(seal.changed(made)) == ["seal.json cannot be read: [Errno 13] closed"]
+
+
+def test_what_is_doubted_is_not_sealed_again(tmp_path: Path) -> None:
+    """Changed results, those of a salt that is not here, and with a salt those without a seal."""
+    made = results(tmp_path, SALT)
+    whole = records.load(made / "record.json")
+
+    assert seal.doubts(made, whole, SALT) == []
+    assert "which is not given" in seal.doubts(made, whole, None)[0]
+    assert seal.doubts(made, whole, Salt(bytes(32)))
+    records.save(replace(whole, score=100.0), made)
+    assert seal.doubts(made, whole, SALT) == ["record.json was changed"]
+
+    (made / "seal.json").unlink()
+    assert "is missing" in seal.doubts(made, whole, SALT)[0]
+    assert seal.doubts(made, replace(whole, salt_sha256=""), None) == []

@@ -16,7 +16,7 @@ from grader import rubric as rubrics
 from grader.checks import CHECKS, REQUIREMENTS
 from grader.request import Request
 from grader.run import Run
-from grader.session import Graded
+from grader.session import Graded, longest_check
 from tests.grading import EXAMPLES, grade
 from tests.making import facts
 from tests.reading import write
@@ -49,11 +49,21 @@ def test_a_run_that_the_grader_failed_has_no_score(tmp_path: Path) -> None:
     graded.begin()
 
     assert graded.judge(dropout).outcome == "passed"
-    assert run.record.score
+    assert run.record.score is None  # until all are judged
     with pytest.raises(ZeroDivisionError), graded.noted(count):
         raise ZeroDivisionError
     graded.end()
     assert run.record.score is None
+
+
+def test_the_longest_that_a_check_may_take_knows_how_many_train_at_once() -> None:
+    """Four runs take as long as one on four cores, twice that with two; on a cluster who knows."""
+    usual = rubrics.load()
+    times = [longest_check(usual, 4, 3, jobs) / 3 for jobs in (4, 2, 3, 1, None)]
+    one = usual.seconds.run
+
+    assert [round((time - times[0]) / one) for time in times] == [0, 1, 1, 3, 3]
+    assert longest_check(rubrics.by_evidence(usual), 4, 3, 4) == 3 * times[3]
 
 
 def test_without_the_accuracy_nothing_is_trained(tmp_path: Path) -> None:

@@ -108,6 +108,17 @@ def test_weights_get_the_names_of_those_who_ask(kept: Store, tmp_path: Path) -> 
     assert torch.equal(load(content)["second"], TENSORS["b"])
 
 
+def test_renamed_weights_are_the_bytes_of_a_fresh_save() -> None:
+    """Safetensors orders tensors by type and name, so that other names mean other places."""
+    tensors = {
+        "a": torch.arange(3.0), "b": torch.tensor(7), "c": torch.ones(2, 2), "d": torch.arange(2),
+        "e": torch.ones(3, dtype=torch.bool), "f": torch.ones(1, dtype=torch.float64),
+    }  # fmt: skip
+    names = dict(zip(tensors, "fedcba", strict=True)) | {"a": "é.longer"}
+
+    assert store._renamed(save(tensors), names) == save({names[n]: t for n, t in tensors.items()})
+
+
 def test_a_training_that_diverged_is_kept_without_weights(tmp_path: Path) -> None:
     """It would diverge again."""
     made = Store(tmp_path / "store")

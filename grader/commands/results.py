@@ -32,7 +32,7 @@ def regrade(arguments: Sequence[str]) -> int:
     parser = Parser("grade regrade", description=regrade.__doc__)
     parser.add_argument("folder", metavar="DIR", type=path, help="what --out named")
     parser.add_argument("--rubric", metavar="FILE", type=path, help="default: the grader's own")
-    parser.add_argument("--salt", metavar="FILE", type=path, help="as for `grade`: seals with it")
+    parser.add_argument("--salt", metavar="FILE", type=path, help="as for `grade`")
     parser.add_argument("--lower", action="store_true", help="lower scores, too")
     values = parser.parse_args(arguments)
     from grader import rubric as rubrics
@@ -41,7 +41,8 @@ def regrade(arguments: Sequence[str]) -> int:
     from grader.reports.changes import render
 
     rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
-    salt = salts.load(values.salt) if values.salt else None
+    place = values.salt or salts.beside(values.rubric)
+    salt = salts.load(place) if place else None
     print(render(list(regraded(values.folder, rubric, salt, lower=values.lower))))
     return 0
 

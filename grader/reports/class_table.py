@@ -77,8 +77,8 @@ def name_of(record: Record) -> str:
 
 
 def end_of(record: Record) -> str:
-    """Return `passed` where every check made did, `failed`, or `none` without a score."""
-    if record.score is None:
+    """Return `passed` where every check made did, `failed`, or `none` without a score or check."""
+    if record.score is None or not record.checks:
         return "none"
     every = all(check.outcome == "passed" for check in record.checks)
     return "passed" if every else "failed"
@@ -86,7 +86,7 @@ def end_of(record: Record) -> str:
 
 def score_of(record: Record) -> str:
     """Return the points, of how many that were judged."""
-    if record.score is None:
+    if record.score is None or not record.checks:
         return "none"
     judged = sum(check.max_points for check in record.checks)
     return f"{record.score:g}/{judged:g}"

@@ -179,7 +179,8 @@ class Boxed(process.Child):
         if status == _SHELL + getattr(signal, "SIGXCPU", 0):
             raise process.Stopped("time", "the kernel's bound on computing time")
         killed = status < 0 or status == _SHELL + getattr(signal, "SIGKILL", 0)
-        if killed and {"process namespace", "seccomp"} <= set(self.protections().present):
+        whole = {"process namespace", "seccomp"}
+        if self.is_lost or (killed and whole <= set(self.protections().present)):
             number = -status if status < 0 else status - _SHELL
             short = "; meanwhile the machine ran out of memory" * (_killed_for_memory() > self._oom)
             raise GraderFault(
