@@ -278,12 +278,12 @@ class Run:
         return tasks
 
     def _note_what_is_unlikely(self) -> None:
-        """Note what a person should look at; the verdict is what it is."""
+        """Remark what the instructor should look at; the verdict is what it is."""
         kept = store.Store(self.request.store or store.default_place())
         seeds = {run.seed for run in self._runs}
         others = kept.errors_of(self.record.content_sha256, self.record.data.sha256, seeds)
         if told := list(unlikely.notes_on(self.record, others)):
-            self._update(notes=[*self.record.notes, *told])
+            self._update(remarks=[*self.record.remarks, *told])
             self.save()
 
     @property
@@ -490,7 +490,7 @@ def _environment() -> dict[str, str]:
 def _taken(number: int, event: Taken) -> str:
     return (
         f"run {number} was not trained again: its result was kept on {event.trained}, from "
-        f"{event.submission}, which computes the same (--rerun trains it)"
+        "a submission that computes the same (--rerun trains it)"
     )
 
 

@@ -155,6 +155,23 @@ def test_a_fault_without_a_last_result_is_no_file(
     assert "768 MB" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("code", "status"), [(1, 0), (-9, 1), (2, 1), (3, 1), (4, 1)])
+def test_a_grader_that_was_killed_or_failed_has_no_result(
+    root: Path, monkeypatch: pytest.MonkeyPatch, code: int, status: int
+) -> None:
+    """Whatever stands in a record that it left."""
+
+    def ended(command: list[str], *, cwd: Path, **_: Any) -> subprocess.CompletedProcess[bytes]:
+        kept(cwd / "grades", root / "submission" / "net.py")
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(autograder, "memory", lambda: 2_000)
+    monkeypatch.setattr(autograder.subprocess, "run", ended)
+
+    assert main(root) == status
+    assert (root / "results" / "results.json").exists() is (status == 0)
+
+
 @pytest.mark.slow
 def test_what_is_new_is_graded_without_training(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -37,6 +37,11 @@ def test_a_verdict_within_the_noise_says_so() -> None:
     assert "within this noise" not in summary(200)
 
 
+def test_remarks_to_the_instructor_are_shown_as_such() -> None:
+    """The summary is of whoever runs the grader."""
+    assert "for the instructor: look at it" in summary(60, remarks=["look at it"])
+
+
 def test_several_runs_are_summed_up() -> None:
     """Mean, deviation, interval, each run's errors and seed, passes, chance and p-value."""
     text = summary(50, accuracy=accuracy([90, 44], [80, 48], [70, 52]))

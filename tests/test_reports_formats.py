@@ -78,6 +78,22 @@ def test_gradescope_gets_score_tests_and_leaderboard() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+def test_a_run_that_did_not_end_is_no_file_for_gradescope(status: str) -> None:
+    """The score so far is a zero that nobody has earned."""
+    assert made("gradescope", graded(status=status)) == {}
+
+
+@pytest.mark.parametrize("name", ["gradescope", "prairielearn", "classroom50", "github", "html"])
+@pytest.mark.usefixtures("runner")
+def test_remarks_to_the_instructor_are_not_told_to_students(name: str) -> None:
+    """A note is, so that the test would see it."""
+    told = b"".join(made(name, graded(notes=["a-note"], remarks=["a-remark"])).values())
+
+    assert re.search(rb"a\W*note", told)
+    assert not re.search(rb"a\W*remark", told)
+
+
 def test_a_fault_of_the_grader_is_no_file_for_gradescope() -> None:
     """So that Gradescope shows a failed autograder, and no zero."""
     assert made("gradescope", graded(**NOT_JUDGED)) == {}

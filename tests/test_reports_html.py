@@ -291,6 +291,14 @@ def test_nothing_tells_a_name_in_the_anonymous_dashboard(
     assert "99.10%" in page
 
 
+def test_remarks_to_the_instructor_stand_in_the_dashboard(tmp_path: Path) -> None:
+    """And not in the one that the class sees."""
+    of = results(tmp_path, graded(tmp_path, "ada", remarks=["too good"]))
+
+    assert b"too good" in dashboard.render(of)
+    assert b"too good" not in dashboard.render(of, anonymous=True)
+
+
 def test_a_dashboard_shows_what_was_compared(tmp_path: Path) -> None:
     """What `grade similar` wrote among the results is shown, with or without names; or refused."""
     pair = Pair("ada", "bob", 40, 0.75, 0.5)

@@ -47,8 +47,9 @@ def render(
 
 
 def _notes(record: Record) -> Iterator[RenderableType]:
-    if record.notes:
-        yield from (Item("note:", note) for note in record.notes)
+    yield from (Item("note:", note) for note in record.notes)
+    yield from (Item("for the instructor:", remark) for remark in record.remarks)
+    if record.notes or record.remarks:
         yield Text()
 
 

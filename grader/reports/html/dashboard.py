@@ -45,6 +45,7 @@ class Row:
     epochs: int | None
     checks: Sequence[tuple[str, str]]
     why: str
+    remarks: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _row(record: Record, name: str, link: str) -> Row:
         record.model.parameters if record.model else None,
         record.recipe.epochs if record.recipe else None,
         [(check.title, check.outcome) for check in record.checks],
-        why_of(record) if link else failed,
+        why_of(record) if link else failed, record.remarks if link else (),
     )  # fmt: skip
 
 
