@@ -268,13 +268,28 @@ def test_moodle_finds_participants_in_the_names_of_feedback(tmp_path: Path) -> N
     assert {(len(part), *part[2:]) for part in parts} == {(4, "assignsubmission", "file")}
 
 
-def test_of_several_submissions_one_has_feedback(tmp_path: Path) -> None:
-    """An archive has every name once; the remarks name the other."""
+def test_of_several_submissions_none_has_feedback(tmp_path: Path) -> None:
+    """Nobody was graded with them; the remarks name both."""
     made = graded(tmp_path, "moodle")
     found = written(tmp_path, "moodle", [*made, made[0]], worksheet(ENGLISH))
 
-    assert len(importing.files(found["moodle-feedback.zip"])) == 4
-    assert "several" in found["moodle-remarks.csv"].decode()
+    assert len(importing.files(found["moodle-feedback.zip"])) == 3
+    assert found["moodle-remarks.csv"].decode().count("it did not make one person's grade") == 2
+
+
+def test_moodle_gets_no_feedback_under_the_number_of_somebody_else(tmp_path: Path) -> None:
+    """A team is numbered apart: what is not in the worksheet, or is another's, is left out."""
+    made = graded(tmp_path, "moodle")
+    li = next(at for at, each in enumerate(made) if each.record.submission.ids["participant"] == LI)
+    for number, name in ((BOB, None), (BOB, "Team Rocket")):
+        submission = made[li].record.submission
+        people = [replace(person, name=name or person.name) for person in submission.people]
+        changed = replace(submission, ids={"participant": number}, people=people)
+        made[li] = with_(made[li], record=replace(made[li].record, submission=changed))
+        found = written(tmp_path, "moodle", made, worksheet(ENGLISH))
+
+        assert len(importing.files(found["moodle-feedback.zip"])) == 3
+        assert "no feedback" in found["moodle-remarks.csv"].decode()
 
 
 def test_comments_of_the_staff_stay_as_they_are(tmp_path: Path) -> None:

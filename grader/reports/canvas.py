@@ -7,6 +7,7 @@ the names of feedback files from its `lib/content_zipper.rb` and submission comm
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from grader.errors import UsageFault
 from grader.record import Submission
@@ -25,7 +26,7 @@ def files(results: Results) -> Files:
     """Return the gradebook with grades, feedback, and remarks. Raises UsageFault."""
     book = gradebook.of(results, "Canvas")
     grades, remarks = gradebook.filled(results, book, _layout(book))
-    zipped, left = feedback.zipped(results, "canvas", _place)
+    zipped, left = feedback.zipped(results, book, "canvas", _place)
     return {
         "canvas-grades.csv": grades, "canvas-feedback.zip": zipped,
         "canvas-remarks.csv": gradebook.as_csv(remarks + left),
@@ -57,7 +58,7 @@ def _layout(book: Gradebook) -> Layout:
     )  # fmt: skip
 
 
-def _place(submission: Submission) -> str:
+def _place(submission: Submission, _row: Sequence[str]) -> str:
     """Return the first parts of a feedback file's name, of which two are numbers: user and file."""
     user, file = submission.ids.get("user", ""), submission.ids.get("file", "")
     if not (user.isdecimal() and file.isdecimal()):

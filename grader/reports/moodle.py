@@ -7,7 +7,7 @@ the zip are from `feedback/file/importziplib.php`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from grader.record import Submission
 from grader.reports import feedback, gradebook
@@ -28,7 +28,7 @@ def files(results: Results) -> Files:
     """Return the worksheet with grades, feedback, and remarks. Raises UsageFault."""
     book = gradebook.of(results, "Moodle")
     grades, remarks = gradebook.filled(results, book, _layout(book))
-    zipped, left = feedback.zipped(results, "moodle", _place)
+    zipped, left = feedback.zipped(results, book, "moodle", _place)
     return {
         "moodle-grades.csv": grades, "moodle-feedback.zip": zipped,
         "moodle-remarks.csv": gradebook.as_csv([*remarks, *left, *_zeros(results, book)]),
@@ -46,11 +46,15 @@ def _layout(book: Gradebook) -> Layout:
     )  # fmt: skip
 
 
-def _place(submission: Submission) -> str:
-    """Return the folder of a submission, in whose name the participant's number stands."""
+def _place(submission: Submission, row: Sequence[str]) -> str:
+    """Return the folder of a submission, in whose name the participant's number stands.
+
+    A team's number is none of a participant's, or of another one: the row's first cell tells.
+    """
     number = submission.ids.get("participant", "")
     name = feedback.words(submission.people[0].name if submission.people else "")
-    return f"{name}_{number}_assignsubmission_file/" if number.isdecimal() else ""
+    own = number.isdecimal() and number in re.findall(r"\d+", row[0])
+    return f"{name}_{number}_assignsubmission_file/" if own else ""
 
 
 def _zeros(results: Results, book: Gradebook) -> Iterator[Remark]:
