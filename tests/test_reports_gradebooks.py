@@ -18,7 +18,7 @@ from grader.errors import UsageFault
 from grader.intake import gather
 from grader.record import Record
 from grader.reporting import Wanted
-from grader.reports import cells
+from grader.reports import cells, gradebook
 from grader.reports.given import Graded
 from grader.reports.html import report
 from tests import importing, rosters
@@ -113,6 +113,42 @@ def test_decimal_commas_and_semicolons_are_answered_alike(tmp_path: Path) -> Non
     made = canvas(tmp_path, exported, delimiter=";")["canvas-grades.csv"]
 
     assert importing.canvas(made, exported, ";")[ADA] == "8,75"
+
+
+@pytest.mark.parametrize("points", ["0", "0,00", "1,000", "1.000", "-10", "10 or 20"])
+def test_points_that_cannot_be_told_are_refused(tmp_path: Path, points: str) -> None:
+    """Every grade is scaled to them: of none, everybody would get a zero."""
+    exported = rosters.canvas(CLASS)
+    exported[2][-1] = points
+
+    with pytest.raises(UsageFault, match="points are possible"):
+        canvas(tmp_path, exported)
+
+
+@pytest.mark.parametrize("system", ["brightspace", "blackboard"])
+@pytest.mark.parametrize("points", ["0", "1,000"])
+def test_points_in_a_title_that_cannot_be_told_are_refused(
+    tmp_path: Path, system: str, points: str
+) -> None:
+    """Before anything is graded."""
+    titles = {
+        "brightspace": f"Project 1 Points Grade <Numeric MaxPoints:{points}>",
+        "blackboard": f"Project 1 [Total Pts: {points} Score] |12345",
+    }
+    exported = [["Username", titles[system]], ["ada", ""]]
+
+    with pytest.raises(UsageFault, match="points are possible"):
+        written(tmp_path, system, [], exported)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1000", 1000), ("1,000.5", 1000.5), ("1.000,50", 1000.5), ("12,5", 12.5), ("0.125", 0.125),
+     ("1,0000", 1), ("1,2,3", None), ("", None), ("EX", None)],
+)  # fmt: skip
+def test_a_number_is_read_where_there_is_one_way_to(text: str, expected: float | None) -> None:
+    """What groups digits, and what separates decimals, differs between countries."""
+    assert gradebook.number(text) == expected
 
 
 def test_other_columns_are_not_handed_back(tmp_path: Path) -> None:

@@ -51,10 +51,9 @@ def _layout(book: Gradebook) -> Layout:
     first = min((row.place for row in book.people), default=book.top + 1)
     above = [at for at in range(book.top + 1, first) if any(book.rows[at])]
     cells = [book.rows[at][target] for at in above if target < len(book.rows[at])]
-    possible = next((n for cell in cells if (n := gradebook.number(cell)) is not None), None)
     return Layout(
-        book.columns(*_NAMES, *_IDS), target, book.columns(*_NAMES), above, possible,
-        comma=any("," in cell for cell in cells),
+        book.columns(*_NAMES, *_IDS), target, book.columns(*_NAMES), above,
+        gradebook.possible(book, cells), comma=gradebook.has_commas(cells),
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def zipped(
                 continue
             start = place(submission, rows[at][0]) if submission.system == system else ""
             if not start:
-                left.append(("", graded.key, "no feedback: it has not the person's numbers in the system"))
+                left.append(("", graded.key, "no feedback: it has not the person's numbers there"))
                 continue
             if start + _NAME in archive.namelist():
                 left.append(("", graded.key, "no feedback: its number is that of another one too"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from grader.reports.grades import Grade, grade
 if TYPE_CHECKING:  # it holds a gradebook
     from grader.reports.given import Results
 
+
+_NUMBER = re.compile(r"(\d+|\d{1,3}(?:,\d{3})+(?=\.)|\d{1,3}(?:\.\d{3})+(?=,))(?:[.,](\d+))?", re.A)
 
 Remark = tuple[str, str, str]
 """A person, the key of a submission, and what is to be known; the first two may be empty."""
@@ -137,10 +139,39 @@ def as_csv(remarks: Sequence[Remark]) -> bytes:
     return cells.as_csv(map(cells.harmless, row) for row in rows)
 
 
+def possible(book: Gradebook, texts: Iterable[str]) -> float | None:
+    """Return the points that a system gives: what the first text with a digit says, None if none.
+
+    Raises UsageFault where that is not above zero, or cannot be told: every grade depends on it.
+    """
+    told = next((text.strip() for text in texts if re.search(r"\d", text)), None)
+    points = None if told is None else number(told)
+    if told is not None and not points:
+        raise UsageFault(
+            "there is no telling how many points are possible", found=told[:300],
+            expected="a number above zero, such as 1000 or 12.5", where=str(book.path),
+            help="give the assignment points in the system, or correct them in the file",
+        )  # fmt: skip
+    return points
+
+
 def number(text: str) -> float | None:
-    """Return the number in a cell, with a point or a comma; None where there is none."""
-    plain = text.strip().replace(",", ".")
-    return float(plain) if re.fullmatch(r"\d+(\.\d+)?", plain) else None
+    """Return the number in a cell, with a point or a comma; None where there is no telling.
+
+    `1,000` is a thousand to some and one to others.
+    """
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None:
+        return None
+    whole, part = re.sub(r"\D", "", found[1]), found[2] or "0"
+    if found[1].isdecimal() and len(part) == 3 and int(whole):
+        return None
+    return float(f"{whole}.{part}")
+
+
+def has_commas(texts: Iterable[str]) -> bool:
+    """Tell whether decimals are written with a comma."""
+    return any(re.search(r",\d+\s*$", text) for text in texts)
 
 
 def _outcome(results: Results, book: Gradebook, layout: Layout, row: Row) -> Grade:

@@ -39,10 +39,9 @@ def _layout(book: Gradebook) -> Layout:
     title = re.compile(re.escape(book.column)) if book.column else _GRADE
     target = book.target(title, "Grade, in the site's language")
     beside = [row[target + 1] for row in book.rows[book.top + 1 :] if len(row) > target + 1]
-    possible = next((n for cell in beside if (n := gradebook.number(cell)) is not None), None)
     return Layout(
-        [], target, range(1, target), possible=possible, whole=True,
-        comma=any("," in cell for cell in beside),
+        [], target, range(1, target), possible=gradebook.possible(book, beside), whole=True,
+        comma=gradebook.has_commas(beside),
     )  # fmt: skip
 
 
