@@ -107,6 +107,7 @@ def test_lateness_never_gives_points(
         ({"status": "interrupted", "score": None}, "stopped"),
         ({"status": "running"}, "not ended"),
         ({"status": "partial"}, "only some checks"),
+        ({"score": 0.0, "problem": Problem("read", "no-code", "essay.pdf")}, "look at it"),
     ],
     ids=str,
 )

@@ -24,12 +24,14 @@ class Grade:
 def grade(record: Record, rubric: Rubric) -> Grade:
     """Return the grade of a record.
 
-    No grade, which is not a zero: where the grader failed, the run did not end, or checks were left
-    out.
+    No grade, which is not a zero: where the grader failed, the run did not end, checks were left
+    out, or nothing was handed in that could be read as code.
     """
     why = why_unscored(record)
     if record.score is None or why:
         return Grade(None, f"no grade: {why}")
+    if record.problem is not None and record.problem.fault == "no-code":
+        return Grade(None, "handed in, but no code: look at it")
     off, remark = (0.0, "") if rubric.late is None else _taken_off(record, rubric.late)
     # Where `grade regrade` has kept a verdict, or somebody has forgotten `--rubric`.
     other = "judged by another rubric" * (record.rubric_sha256 != sha256_of(rubric))
