@@ -88,7 +88,7 @@ def graded(root: Path) -> bytes:
         results = place / "grades"
         if not results.is_dir():
             raise Failed("the grader did not begin, as its output above says")
-        (one,) = found(results)
+        ((one,), _) = found(results)
         print(f"protection: {told.protection(one.record) or 'nothing was run'}")
         made = gradescope.files(one, Results((one,), rubric, results))
     if not made:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from grader import rubric as rubrics
-from grader.errors import UsageFault
-from grader.record import Check, Problem, Record, Submission
+from grader.errors import GraderFault, UsageFault
+from grader.record import Check, Problem, Record, Submission, save
 from grader.reporting import Wanted, found
 from grader.reports import markdown
 from grader.reports.given import Graded, Results
@@ -245,6 +245,22 @@ def test_where_there_are_no_records_there_is_nothing_to_report(tmp_path: Path) -
     with pytest.raises(UsageFault, match="nothing to report") as error:
         found(tmp_path)
     assert error.value.where == str(tmp_path)
+
+
+def test_a_damaged_record_does_not_stop_the_report_of_a_class(tmp_path: Path) -> None:
+    """It is in the remarks; where none can be read, there is nothing to report."""
+    for key in ("ada", "bob"):
+        (tmp_path / key).mkdir()
+    (tmp_path / "ada" / "record.json").write_bytes(b"{")
+    with pytest.raises(GraderFault, match="cannot be read"):
+        found(tmp_path)
+    save(graded(), tmp_path / "bob")
+    made, remarks = found(tmp_path)
+
+    assert [each.folder.name for each in made] == ["bob"]
+    assert [(key, why.partition(":")[0]) for _, key, why in remarks] == [
+        ("ada", "the record cannot be read")
+    ]
 
 
 def test_reports_of_a_submission_lie_beside_its_record(tmp_path: Path) -> None:

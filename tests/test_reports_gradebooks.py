@@ -352,7 +352,7 @@ def test_brightspace_gets_its_keys_and_points(tmp_path: Path) -> None:
         ["#s1004", "#lxl", "20", "#"], ["#s1005", "#masmith", "6.67", "#"],
     ]  # fmt: skip
     said = remarks(made["brightspace-remarks.csv"])
-    assert said["ada-lovelace-12-777"] == "nobody on the list: nothing filled in"
+    assert "may be submission `ada-lovelace-12-777`" in said["Lovelace, Ada"]
 
 
 def test_blackboard_gets_user_names_and_the_number_of_the_column(tmp_path: Path) -> None:
@@ -375,6 +375,23 @@ def test_another_systems_list_is_refused(tmp_path: Path, system: str) -> None:
         written(tmp_path, system, [], [["Name", "Login"], ["Ada", "ada"]])
     with pytest.raises(UsageFault, match="go into the list"):
         Wanted((system,), rubrics.load(), tmp_path).check()
+
+
+def test_whose_submission_is_not_certain_is_not_said_to_have_none(tmp_path: Path) -> None:
+    """Of two people of one name; the remarks say which submission it may be."""
+    made = graded(tmp_path, "brightspace")
+    exported = rosters.brightspace(CLASS)
+    exported = [[*row[:-1], "", row[-1]] for row in exported]
+    exported[0][-2] = "Project 1 Points Grade"
+    said = importing.table(written(tmp_path, "brightspace", made, exported)[
+        "brightspace-remarks.csv"
+    ])[1:]  # fmt: skip
+    keys = [f"`{each.key}`" for each in made if each.record.submission.people[0].name[:3] == "Ada"]
+
+    assert [remark for person, _, remark in said if person == "Lovelace, Ada"] == [
+        f"may be submission {', '.join(keys)}: nothing filled in"
+    ] * 2
+    assert [person for person, _, text in said if "no submission" in text] == ["Copy, Bob"]
 
 
 def test_who_handed_in_twice_gets_nothing_by_chance(tmp_path: Path) -> None:

@@ -37,11 +37,13 @@ class Matcher:
             self._counts.append(len(set(parts)))
         self._logins.pop("", None)
 
-    def matched(self, entry: Entry, stem: str) -> tuple[Entry, list[int]]:
+    def matched(self, entry: Entry, stem: str) -> tuple[Entry, list[int], set[int]]:
         """Return an entry with what the roster knows of its people, and their places in it.
 
+        The last are places of those whom nothing tells apart: one of them may have handed it in.
         `stem` is what a file in a plain folder is called; it may hold an id, a login or a name.
         """
+        unsure: set[int] = set()
         if entry.system in ("folder", "path"):
             found = [(Person(), self._by_stem(stem))]
         else:
@@ -54,11 +56,16 @@ class Matcher:
                 people.append(_merged(self.rows[at].person, person))
             else:
                 people.append(person)
+                unsure |= rows
                 notes.append(self._why(person if str(person) else Person(name=stem), rows))
         known = tuple(person for person in people if person != Person())
         late, note = _lateness(entry, known)
         notes += [note] if note else []
-        return dataclasses.replace(entry, people=known, late=late, notes=tuple(notes)), places
+        return (
+            dataclasses.replace(entry, people=known, late=late, notes=tuple(notes)),
+            places,
+            unsure,
+        )
 
     def _why(self, person: Person, rows: Iterable[int]) -> str:
         several = ", ".join(

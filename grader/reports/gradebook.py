@@ -25,11 +25,15 @@ Remark = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """The row of a person, by its place from 0, and their submissions among `Results.graded`."""
+    """The row of a person, by its place from 0, and their submissions among `Results.graded`.
+
+    `unsure` are submissions that may be theirs or somebody else's.
+    """
 
     place: int
     person: Person
     graded: Sequence[int]
+    unsure: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,9 @@ def has_commas(texts: Iterable[str]) -> bool:
 def _outcome(results: Results, book: Gradebook, layout: Layout, row: Row) -> Grade:
     """Return the grade of the person in a row; the remark says why there is none."""
     if not row.graded:
-        return Grade(None, "no submission in these results: nothing filled in")
+        keys = ", ".join(f"`{results.graded[at].key}`" for at in row.unsure)
+        words = f"may be submission {keys}" if keys else "no submission in these results"
+        return Grade(None, f"{words}: nothing filled in")
     if len(row.graded) > 1:
         return Grade(None, "several submissions: nothing filled in")
     if _cell(book.rows[row.place], layout.target).strip().upper() == "EX":
@@ -206,12 +212,13 @@ def _cell(row: Sequence[str], at: int) -> str:
 def _remarks(
     results: Results, book: Gradebook, outcomes: dict[int, Grade], layout: Layout
 ) -> Iterator[Remark]:
+    yield from results.remarks
     most = results.rubric.max_score
     if layout.possible not in (None, most):
         yield "", "", f"{most:g} points of the rubric are {layout.possible:g} there"
     named: set[int] = set()
     for row in book.people:
-        named |= {*row.graded}
+        named |= {*(row.graded or row.unsure)}
         keys = ", ".join(results.graded[at].key for at in row.graded)
         person = row.person.name or row.person.login or row.person.email or row.person.id
         if remark := outcomes[row.place].remark:

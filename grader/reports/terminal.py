@@ -16,7 +16,8 @@ from grader.rubric import Limits, Rubric
 
 _FAULTS = {
     "error": "error of the submission", "no-code": "no code", "time-out": "timeout",
-    "out-of-memory": "out of memory", "flooded": "too much output", "crashed": "crashed", "suspicious": "suspicious",
+    "out-of-memory": "out of memory", "flooded": "too much output", "crashed": "crashed",
+    "suspicious": "suspicious",
     "grader": "fault of the grader", "usage": "wrong usage", "stopped": "not finished",
 }  # fmt: skip
 _SANDBOXED = (
