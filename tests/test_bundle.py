@@ -170,7 +170,7 @@ def test_a_grader_that_was_killed_or_failed_has_no_result(
         return subprocess.CompletedProcess(command, code)
 
     monkeypatch.setattr(autograder, "memory", lambda: 2_000)
-    monkeypatch.setattr(autograder.subprocess, "run", ended)
+    monkeypatch.setattr("grader.autograder.subprocess.run", ended)
 
     assert main(root) == status
     assert (root / "results" / "results.json").exists() is (status == 0)

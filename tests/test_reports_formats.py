@@ -124,7 +124,9 @@ def test_what_was_not_judged_is_not_gradable(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("runner")
-@pytest.mark.parametrize(("points", "score", "most"), [(10.0, 10, 20), (2.505, 250, 1250)], ids=str)
+@pytest.mark.parametrize(
+    ("points", "score", "most"), [(10.0, 10, 20), (2.505, 250, 1250), (4.35, 435, 1435)], ids=str
+)
 def test_classroom50_gets_whole_numbers(points: float, score: int, most: int) -> None:
     """In hundredths where points are not; never more than the most."""
     checks = [check(points=points, max_points=points or 10), check("failed", max_points=10)]
@@ -178,6 +180,25 @@ def test_annotations_stand_at_lines_of_the_submission(monkeypatch: pytest.Monkey
     assert lines[0] == lines[1]
     assert lines[0].startswith("::error file=hw/net.py,line=9,title=Dropout acts::no dropout%0A")
     assert lines[0].count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "at"),
+    [("forward of class Net (my net (1).py, line 9)", "file=hw/my net (1).py,line=9,"),
+     ("my net.ipynb, cell 3, line 4", "file=hw/my net.ipynb,"),
+     ("class Net (a/net.ipynb, cell 3, line 4)", "file=hw/a/net.ipynb,"),
+     ("v1.2/net.py, line 3; net.py, line 5", "file=hw/v1.2/net.py,line=3,"), ("the model", "")],
+    ids=str,
+)  # fmt: skip
+def test_annotations_name_notebooks_and_names_with_blanks(
+    monkeypatch: pytest.MonkeyPatch, where: str, at: str
+) -> None:
+    """A line of a cell is none of the notebook's file."""
+    monkeypatch.setenv("GITHUB_WORKSPACE", "/repo")
+    one = graded(submission=Submission("hw", "/repo/hw", ""), checks=[check("failed", where=where)])
+    text = made("github", one)["github/annotations.txt"].decode()
+
+    assert text.startswith(f"::error {at}title=Dropout acts::")
 
 
 def test_a_run_without_a_verdict_is_a_warning() -> None:

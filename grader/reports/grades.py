@@ -15,10 +15,14 @@ _DAY = 24 * 60  # minutes
 
 @dataclass(frozen=True)
 class Grade:
-    """Points out of the record's, None where there is no grade; `remark` says what is to know."""
+    """Points out of the record's, None where there is no grade.
+
+    `remark` says what the instructor has to know, `late` what lateness has cost, if anything.
+    """
 
     points: float | None
     remark: str = ""
+    late: str = ""
 
 
 def grade(record: Record, rubric: Rubric) -> Grade:
@@ -35,7 +39,11 @@ def grade(record: Record, rubric: Rubric) -> Grade:
     off, remark = (0.0, "") if rubric.late is None else _taken_off(record, rubric.late)
     # Where `grade regrade` has kept a verdict, or somebody has forgotten `--rubric`.
     other = "judged by another rubric" * (record.rubric_sha256 != sha256_of(rubric))
-    return Grade(max(record.score - off, 0.0), "; ".join(filter(None, (remark, other))))
+    return Grade(
+        max(record.score - off, 0.0),
+        "; ".join(filter(None, (remark, other))),
+        remark if off else "",
+    )
 
 
 def _taken_off(record: Record, late: Late) -> tuple[float, str]:

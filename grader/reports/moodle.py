@@ -36,7 +36,7 @@ def files(results: Results) -> Files:
 
 
 def _layout(book: Gradebook) -> Layout:
-    title = re.compile(re.escape(book.column)) if book.column else _GRADE
+    title = re.compile(re.escape(book.column.strip()) + ".*") if book.column else _GRADE
     target = book.target(title, "Grade, in the site's language")
     beside = [row[target + 1] for row in book.rows[book.top + 1 :] if len(row) > target + 1]
     return Layout(
