@@ -289,9 +289,10 @@ def test_a_title_in_an_unknown_language_can_be_named(tmp_path: Path) -> None:
     made = graded(tmp_path, "moodle")
     with pytest.raises(UsageFault, match="which column"):
         written(tmp_path, "moodle", made, exported)
-    found = written(tmp_path, "moodle", made, exported, column="Hinne")
+    for column in ("Hinne", "Hin"):  # the beginning is enough
+        found = written(tmp_path, "moodle", made, exported, column=column)
 
-    assert importing.table(found["moodle-grades.csv"])[1][4] == "8.75"
+        assert importing.table(found["moodle-grades.csv"])[1][4] == "8.75"
 
 
 def test_moodle_finds_participants_in_the_names_of_feedback(tmp_path: Path) -> None:
