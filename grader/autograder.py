@@ -31,6 +31,8 @@ from grader.reports.given import Results
 from grader.submission.files import sha256_of
 
 _SECONDS = 500  # of the ten minutes after which Gradescope gives a zero
+_ENDED = (0, 1)
+"""How the grader ends where the submission is judged; anything else is a fault of its own."""
 _NEEDED = 1_100  # megabytes that the checks take, with PyTorch loaded twice
 _NOBODY = 65534
 _FIELDS = ("score", "output", "output_format", "tests", "leaderboard", "test_output_format",
@@ -86,7 +88,7 @@ def graded(root: Path) -> bytes:
         results = place / "grades"
         if not results.is_dir():
             raise Failed("the grader did not begin, as its output above says")
-        (one,) = found(results)
+        ((one,), _) = found(results)
         print(f"protection: {told.protection(one.record) or 'nothing was run'}")
         made = gradescope.files(one, Results((one,), rubric, results))
     if not made:
@@ -112,7 +114,7 @@ def _run(folder: Path) -> None:
     environment = dict.fromkeys(("HOME", "TMPDIR", "GRADER_STORE"), str(folder))
     environment |= {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
     try:
-        subprocess.run(
+        ended = subprocess.run(
             command, cwd=folder, env=environment,
             stdin=subprocess.DEVNULL, check=False, timeout=_SECONDS, **other,
         )  # fmt: skip
@@ -122,6 +124,8 @@ def _run(folder: Path) -> None:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 process.kill()
+    if ended.returncode not in _ENDED:
+        raise Failed(f"the grader ended with {ended.returncode}, as its output above says")
 
 
 def last(root: Path) -> bytes | None:

@@ -20,7 +20,7 @@ from grader.isolation import PACKAGE
 from grader.reporting import found
 from grader.reports import gradescope
 from grader.reports.given import Results
-from grader.rubric import Rubric
+from grader.rubric import Rubric, sha256_of
 
 NAME = "mnist-grader"
 GRADED = "graded"
@@ -49,29 +49,31 @@ exec /opt/grader/bin/python -P -m grader.autograder /autograder
 """
 
 
-def bundle(rubric: Rubric, source: Path, grades: Path | None) -> tuple[bytes, int]:
-    """Return the zip, and how many submissions it knows the results of.
+def bundle(rubric: Rubric, source: Path, grades: Path | None) -> tuple[bytes, int, int]:
+    """Return the zip, of how many submissions it has the results, and how many are left out.
 
-    `source` is the rubric's file, `grades` the results of a class, if there are any. Raises
-    GraderFault where a record cannot be read.
+    `source` is the rubric's file, `grades` the results of a class, if there are any. Left out is
+    what is not graded whole, or by another rubric, or cannot be read. Raises GraderFault where no
+    record can be read.
     """
-    known = dict(_known(rubric, grades)) if grades is not None else {}
+    graded, damaged = found(grades) if grades is not None else ([], [])
+    known = list(_known(Results(tuple(graded), rubric, grades or Path())))
     files = {
         "setup.sh": _SETUP.encode(), "run_autograder": _RUN.encode(),
         "constraints.txt": "".join(f"{line}\n" for line in _constraints()).encode(),
         RUBRIC: source.read_bytes(), **_wheel(),
-        **{f"{GRADED}/{name}.json": content for name, content in known.items()},
+        **{f"{GRADED}/{name}.json": content for name, content in known},
     }  # fmt: skip
-    return _zipped(files), len(known)
+    return _zipped(files), len(known), len(graded) + len(damaged) - len(known)
 
 
-def _known(rubric: Rubric, grades: Path) -> Iterator[tuple[str, bytes]]:
+def _known(results: Results) -> Iterator[tuple[str, bytes]]:
     """Return what Gradescope is told of each submission that is graded whole, by its hash."""
-    graded = found(grades)
-    results = Results(tuple(graded), rubric, grades)
-    for each in graded:
+    rubric = sha256_of(results.rubric)
+    for each in results.graded:
         digest = each.record.submission.sha256
-        if digest and each.record.status == "complete":
+        whole = each.record.status == "complete" and each.record.rubric_sha256 == rubric
+        if digest and whole:
             for content in gradescope.files(each, results).values():
                 yield digest, content
 

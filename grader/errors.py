@@ -3,6 +3,7 @@
     GradingError                 a message a person can act on, never a traceback
     ├── SubmissionError          the student's to fix: `failed` at the check it hits
     │   ├── LimitReached         a bound was reached; its `fault` says which
+    │   ├── NoCode                   nothing of it could be read as code: a PDF, a broken archive
     │   ├── Crashed              the interpreter it ran in ended without an answer
     │   └── Suspicious           it did what only a submission does that means to deceive
     └── GraderFault              ours, or the machine's: `not_judged`, never a zero
@@ -24,8 +25,8 @@ from typing import Literal
 from grader.escape import safe
 
 Fault = Literal[
-    "error", "time-out", "out-of-memory", "flooded", "crashed", "suspicious", "grader", "usage",
-    "stopped",
+    "error", "no-code", "time-out", "out-of-memory", "flooded", "crashed", "suspicious", "grader",
+    "usage", "stopped",
 ]  # fmt: skip
 NOT_SCORED: tuple[Fault, ...] = ("grader", "usage", "stopped")
 _LABELS = {"expected:": "expected", "found:": "found", "where:": "where", "try:": "help"}
@@ -78,6 +79,12 @@ class LimitReached(SubmissionError):
         error = cls(message, expected=expected, found=found, where=where, help=help)
         error.fault = _OF_BOUND.get(bound, "flooded")
         return error
+
+
+class NoCode(SubmissionError):
+    """Nothing that was handed in could be read as code: a person has to look at it."""
+
+    fault: Fault = "no-code"
 
 
 class Crashed(SubmissionError):

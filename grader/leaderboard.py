@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -35,17 +37,27 @@ class Place:
         """What the submission is called."""
         return self.record.submission.key or self.record.submission.name
 
-    @property
-    def pseudonym(self) -> str:
-        """A name that its author can work out, and nobody who does not have the submission."""
-        return pseudonym(self.record)
+
+def pseudonyms(records: Sequence[Record]) -> Iterator[str]:
+    """Return a name for each submission that its author can work out, and nobody without its files.
+
+    All are different. Without a hash of its files a submission gets one by chance: what is known of
+    it to everybody could be guessed.
+    """
+    whole = [_digest(record) for record in records]
+    short = next(n for n in range(6, 65) if len({each[:n] for each in whole}) == len({*whole}))
+    made: Counter[str] = Counter()
+    for each in whole:
+        made[each] += 1
+        yield each[:short] if made[each] == 1 else f"{each[:short]}-{made[each]}"
 
 
-def pseudonym(record: Record) -> str:
-    """Return the pseudonym of a submission, whether or not it has a place."""
+def _digest(record: Record) -> str:
     submission = record.submission
+    if not submission.sha256:
+        return secrets.token_hex(32)
     content = f"{submission.sha256} {submission.key or submission.name}"
-    return hashlib.sha256(content.encode()).hexdigest()[:6]
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def leaderboard(records: Sequence[Record]) -> list[Place]:

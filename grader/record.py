@@ -224,6 +224,7 @@ class Record(Struct, frozen=True):
     `status` is `running` until the end, then `complete` if every check has an outcome, `partial`
     if some were not selected, `interrupted` if the run was stopped from outside. `score` is None
     until then, and where the grader is at fault or the run was stopped, which is not a zero.
+    `remarks` are for the instructor alone: what is made for the student has none of them.
     """
 
     submission: Submission
@@ -251,6 +252,7 @@ class Record(Struct, frozen=True):
     sandbox: Protections = Protections([], [])
     set_aside: list[SetAside] = []
     notes: list[str] = []
+    remarks: list[str] = []
     data: Data = data_of(MNIST)
     salt_sha256: str = ""
     grader_sha256: str = ""

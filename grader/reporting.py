@@ -12,15 +12,21 @@ import msgspec
 
 from grader import intake
 from grader import record as records
-from grader.errors import UsageFault
+from grader.errors import GraderFault, UsageFault
 from grader.files import write_atomically
 from grader.intake.people import Matcher
 from grader.intake.roster import read_roster, read_table
 from grader.record import Record
+from grader.reports import gradebook
 from grader.reports.given import Graded, Results
-from grader.reports.gradebook import Gradebook, Row
+from grader.reports.gradebook import Gradebook, Remark, Row
 from grader.reports.registry import FOLDER, FORMATS
 from grader.rubric import Rubric
+
+REMARKS = "remarks.csv"
+"""Where remarks lie that no gradebook has."""
+Places = defaultdict[int, list[int]]
+"""Submissions by the place of a person in a list."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +53,28 @@ class Wanted:
                 if FORMATS[name].per == "class":
                     FORMATS[name].files(results)
 
-    def write(self, graded: Sequence[Graded]) -> Iterator[Path]:
-        """Write all formats; return the files. Raises GraderFault."""
+    def write(self, graded: Sequence[Graded], remarks: Sequence[Remark] = ()) -> Iterator[Path]:
+        """Write all formats; return the files. Raises GraderFault.
+
+        `remarks` are on results that are left out; they are written, with those on the times, among
+        those of a gradebook, or by themselves.
+        """
         if not self.names:
             return
-        results = self._of(graded)
+        results = self._of(graded, remarks)
+        if results.remarks and results.gradebook is None:
+            yield from _written(results.folder, {REMARKS: gradebook.as_csv(results.remarks)})
         for name in self.names:
             made = FORMATS[name]
+            if name == "html" and "dashboard" in self.names and results.graded:
+                continue  # it writes all pages itself, and each takes seconds
             if made.per == "class":
                 yield from _written(results.folder, made.files(results))
             else:
                 for each in results.graded:
                     yield from _written(each.folder / FOLDER, made.files(each, results))
 
-    def _of(self, graded: Sequence[Graded]) -> Results:
+    def _of(self, graded: Sequence[Graded], remarks: Sequence[Remark] = ()) -> Results:
         """Match the submissions to people, as their intake did, and to the rows of the roster."""
         book = None
         if self.roster is not None:
@@ -68,14 +82,16 @@ class Wanted:
             delimiter, rows = read_table(self.roster)
             book = Gradebook(self.roster, rows, delimiter, people, self.column)
         if self.times is not None:  # in which people may be known by what the roster tells of them
-            graded = _timed(graded, self.times)
-        return Results(tuple(graded), self.rubric, self.out, self.data_dir, book)
+            graded, lost = _timed(graded, self.times)
+            remarks = [*remarks, *lost]
+        return Results(tuple(graded), self.rubric, self.out, self.data_dir, book, remarks)
 
 
-def found(folder: Path) -> list[Graded]:
+def found(folder: Path) -> tuple[list[Graded], list[Remark]]:
     """Return the results below what `--out` named, or in one submission's folder of it.
 
-    Raises UsageFault where there are none, GraderFault where a record cannot be read.
+    The remarks are on records that cannot be read. Raises UsageFault where there are none,
+    GraderFault where none can be read.
     """
     paths = sorted(folder.glob("*/record.json"))
     if (folder / "record.json").exists():
@@ -85,37 +101,69 @@ def found(folder: Path) -> list[Graded]:
             "there is nothing to report", expected="a folder that `grade` wrote results to",
             found="no record.json in it", where=str(folder), help="name the folder of --out",
         )  # fmt: skip
-    return [Graded(records.load(path), path.parent) for path in paths]
+    made: list[Graded] = []
+    faults: list[GraderFault] = []
+    for path in paths:
+        try:
+            made.append(Graded(records.load(path), path.parent))
+        except GraderFault as fault:
+            faults.append(fault)
+    if not made:
+        raise faults[0]
+    return made, [("", Path(f.where).parent.name, f"{f.message}: {f.found}") for f in faults]
 
 
-def _timed(graded: Sequence[Graded], path: Path) -> list[Graded]:
-    """Return the submissions with times and deadlines of a CSV; of a group the last ones count."""
+def _timed(graded: Sequence[Graded], path: Path) -> tuple[list[Graded], list[Remark]]:
+    """Return the submissions with times and deadlines of a CSV; of a group the last ones count.
+
+    The remarks are on its rows that are not of one submission, and count for none or for several.
+    """
     matcher = Matcher(read_roster(path, times=True))
-
-    def timed(each: Graded) -> Graded:
-        entry, places = matcher.matched(*_entry(each.record))
+    matches, own, unsure = _matches(graded, matcher)
+    made = []
+    for each, (entry, places) in zip(graded, matches, strict=True):
         people = [_person(person) for person in entry.people]  # with deadlines of their own
         when = max((matcher.rows[at].submitted for at in places), default="")
-        return _changed(each, people=people, submitted=when or each.record.submission.submitted)
-
-    return list(map(timed, graded))
+        submitted = when or each.record.submission.submitted
+        made.append(_changed(each, people=people, submitted=submitted))
+    lost = []
+    for at, row in enumerate(matcher.rows):
+        if len(own[at]) != 1:
+            keys = ", ".join(graded[index].key for index in own[at] or unsure[at])
+            why = "it counts for each" if own[at] else "nobody's time: it names no one for certain"
+            lost.append((str(row.person), keys, f"row {row.number} of {path.name}: {why}"))
+    return made, lost
 
 
 def _matched(graded: Sequence[Graded], path: Path) -> tuple[list[Graded], list[Row]]:
     """Return the submissions with what a roster knows of their people, and the rows of people."""
     matcher = Matcher(read_roster(path))
-    of_person: dict[int, list[int]] = defaultdict(list)
-    made = []
-    for index, each in enumerate(graded):
-        entry, places = matcher.matched(*_entry(each.record))
-        for at in places:
-            of_person[at].append(index)
-        made.append(_changed(each, people=[_person(person) for person in entry.people]))
+    matches, own, unsure = _matches(graded, matcher)
+    made = [
+        _changed(each, people=[_person(person) for person in entry.people])
+        for each, (entry, _) in zip(graded, matches, strict=True)
+    ]
     people = [
-        Row(row.number - 1, _person(row.person), of_person[at])
+        Row(row.number - 1, _person(row.person), own[at], unsure[at])
         for at, row in enumerate(matcher.rows)
     ]
     return made, people
+
+
+def _matches(
+    graded: Sequence[Graded], matcher: Matcher
+) -> tuple[list[tuple[intake.Entry, list[int]]], Places, Places]:
+    """Return entries with their places, and by place the submissions of it, and that may be."""
+    made = []
+    own, unsure = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
+    for index, each in enumerate(graded):
+        entry, places, maybe = matcher.matched(*_entry(each.record))
+        made.append((entry, places))
+        for at in places:
+            own[at].append(index)
+        for at in sorted(maybe):
+            unsure[at].append(index)
+    return made, own, unsure
 
 
 def _changed(graded: Graded, **what: Any) -> Graded:  # noqa: ANN401 - any field of Submission

@@ -299,12 +299,12 @@ class Run:
         return tasks
 
     def _note_what_is_unlikely(self) -> None:
-        """Note what a person should look at; the verdict is what it is."""
+        """Remark what the instructor should look at; the verdict is what it is."""
         kept = store.Store(self.request.store or store.default_place())
         seeds = {run.seed for run in self._runs}
         others = kept.errors_of(self.record.content_sha256, self.record.data.sha256, seeds)
         if told := list(unlikely.notes_on(self.record, others)):
-            self._update(notes=[*self.record.notes, *told])
+            self._update(remarks=[*self.record.remarks, *told])
             self.save()
 
     @property
@@ -521,7 +521,7 @@ def _masked(turns: Sequence[int]) -> str:
 def _taken(number: int, event: Taken) -> str:
     return (
         f"run {number} was not trained again: its result was kept on {event.trained}, from "
-        f"{event.submission}, which computes the same (--rerun trains it)"
+        "a submission that computes the same (--rerun trains it)"
     )
 
 

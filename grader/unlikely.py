@@ -1,4 +1,4 @@
-"""Notes on what is too good to be true: for a person to look at, and never a verdict."""
+"""Remarks on what is too good to be true: for the instructor to look at, and never a verdict."""
 
 from __future__ import annotations
 

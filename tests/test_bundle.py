@@ -18,6 +18,8 @@ from grader import record as records
 from grader import rubric as rubrics
 from grader.autograder import main
 from grader.record import Protections, Submission
+from grader.reporting import found
+from grader.reports.given import Results
 from grader.reports.told import protection
 from grader.sandbox import protections
 from grader.submission.files import sha256_of
@@ -49,6 +51,7 @@ def kept(folder: Path, path: Path, **more: Any) -> Path:
     """Write the record of a submission that is graded whole; return the folder of all."""
     submission = Submission(path.name, str(path), sha256_of(path), key="ada")
     values = {"status": "complete", "score": 95.0, "checks": [check()], "submission": submission}
+    values["rubric_sha256"] = rubrics.sha256_of(rubrics.load())
     (folder / "ada").mkdir(parents=True)
     records.save(record(60, **(values | more)), folder / "ada")
     return folder
@@ -92,14 +95,14 @@ def test_every_package_has_the_version_that_it_has_here() -> None:
 
 @pytest.mark.parametrize(
     ("more", "known"),
-    [({}, 1), ({"status": "partial"}, 0), ({"score": None}, 0)],
-    ids=["whole", "partial", "fault"],
+    [({}, 1), ({"status": "partial"}, 0), ({"score": None}, 0), ({"rubric_sha256": "0" * 64}, 0)],
+    ids=["whole", "partial", "fault", "another rubric"],
 )
 def test_what_is_graded_whole_is_shipped(tmp_path: Path, more: dict[str, Any], known: int) -> None:
-    """Neither some checks alone nor a fault of the grader is a result."""
+    """Neither some checks alone nor a fault of the grader is a result, nor points of others."""
     grades = kept(tmp_path, EXAMPLES / "too_short.py", **more)
 
-    assert len([*bundle._known(rubrics.load(), grades)]) == known
+    assert bundle.bundle(rubrics.load(), rubrics.DEFAULT, grades)[1:] == (known, 1 - known)
 
 
 # In the container
@@ -108,7 +111,8 @@ def test_what_is_graded_whole_is_shipped(tmp_path: Path, more: dict[str, Any], k
 def test_files_that_were_graded_get_their_result_at_once(root: Path, tmp_path: Path) -> None:
     """Whether they were graded as a file or as the folder around it."""
     for at, path in enumerate([root / "submission", root / "submission" / "net.py"]):
-        for name, content in bundle._known(rubrics.load(), kept(tmp_path / str(at), path)):
+        graded, _ = found(kept(tmp_path / str(at), path))
+        for name, content in bundle._known(Results(tuple(graded), rubrics.load(), tmp_path)):
             (root / "source" / "graded" / f"{name}.json").write_bytes(content)
         assert main(root) == 0
         assert results(root)["score"] == 95
@@ -153,6 +157,23 @@ def test_a_fault_without_a_last_result_is_no_file(
     assert main(root) == 1
     assert not (root / "results" / "results.json").exists()
     assert "768 MB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("code", "status"), [(1, 0), (-9, 1), (2, 1), (3, 1), (4, 1)])
+def test_a_grader_that_was_killed_or_failed_has_no_result(
+    root: Path, monkeypatch: pytest.MonkeyPatch, code: int, status: int
+) -> None:
+    """Whatever stands in a record that it left."""
+
+    def ended(command: list[str], *, cwd: Path, **_: Any) -> subprocess.CompletedProcess[bytes]:
+        kept(cwd / "grades", root / "submission" / "net.py")
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(autograder, "memory", lambda: 2_000)
+    monkeypatch.setattr("grader.autograder.subprocess.run", ended)
+
+    assert main(root) == status
+    assert (root / "results" / "results.json").exists() is (status == 0)
 
 
 @pytest.mark.slow

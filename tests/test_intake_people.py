@@ -138,6 +138,18 @@ def test_the_number_of_a_team_of_moodles_is_not_that_of_a_participant(tmp_path: 
     assert people["12"].email == ""
 
 
+@pytest.mark.parametrize("team", ["Adams Crew", "Ada and Bob", "Lovelaceadam"])
+def test_a_team_whose_name_holds_parts_of_a_participants_is_somebody_else(
+    tmp_path: Path, team: str
+) -> None:
+    """Whole words of both names are compared."""
+    tree = {f"{team}_12_assignsubmission_file/net.py": NET}
+    (tmp_path / "roster.csv").write_bytes(as_csv(ROSTERS["moodle"](CLASS)))
+    intake = gather([], in_zip(tmp_path / "in.zip", tree), tmp_path / "roster.csv")
+
+    assert intake.entries[0].person.email == ""
+
+
 def test_a_text_of_blackboard_that_names_somebody_else_is_not_believed(tmp_path: Path) -> None:
     """The name of a file is Blackboard's."""
     start = "Project 1_bcopy_attempt_2024-12-05-11-49-00"

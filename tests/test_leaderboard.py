@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from grader.leaderboard import leaderboard
+from grader.leaderboard import leaderboard, pseudonyms
 from grader.record import Record, Submission
 from grader.reports.leaderboard import render
 from tests.making import accuracy, check, facts, record
@@ -79,9 +79,25 @@ def test_names_are_shown_only_where_they_are_asked_for() -> None:
     places = leaderboard([entry("ada", 50)])
 
     assert "ada" not in render(places)
-    assert places[0].pseudonym in render(places)
+    (shown,) = pseudonyms([places[0].record])
+    assert shown in render(places)
     assert "ada" in render(places, names=True)
-    other = leaderboard(
-        [replace(entry("ada", 50), submission=Submission("x", "x", "1", key="ada"))]
-    )
-    assert other[0].pseudonym != places[0].pseudonym
+    other = replace(entry("ada", 50), submission=Submission("x", "x", "1", key="ada"))
+    assert [*pseudonyms([other])] != [shown]
+
+
+def test_a_pseudonym_without_a_hash_of_files_cannot_be_worked_out() -> None:
+    """What else is known of a submission, everybody may know."""
+    nameless = replace(entry("ada", 50), submission=Submission("x", "x", "", key="ada"))
+
+    assert [*pseudonyms([nameless])] != [*pseudonyms([nameless])]
+
+
+def test_no_two_submissions_have_one_pseudonym() -> None:
+    """Not even equal ones, nor many, of which some have the first six digits in common."""
+    same = [replace(entry("", 50), submission=Submission("x", "x", "1"))] * 3
+    many = [replace(same[0], submission=Submission("x", "x", f"{n}")) for n in range(20_000)]
+    made = [*pseudonyms([*many, *same])]
+
+    assert len({*made}) == len(made)
+    assert all(a.startswith(b) for a, b in zip(made, pseudonyms(many), strict=False))

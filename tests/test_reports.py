@@ -12,7 +12,7 @@ from rich.console import Console
 from grader import rubric
 from grader.events import AnyEvent, Diverged, Failed, Finished, Progress, Started, Taken
 from grader.record import SetAside, accuracy_of
-from grader.reports import progress, terminal
+from grader.reports import class_table, progress, terminal
 from tests.making import accuracy, check, epoch, facts, record, run
 
 RUBRIC = rubric.load()
@@ -35,6 +35,13 @@ def test_a_verdict_within_the_noise_says_so() -> None:
     """When the limit lies inside the interval of the accuracy, the summary says that."""
     assert "within this noise" in summary(62)
     assert "within this noise" not in summary(200)
+
+
+def test_remarks_to_the_instructor_are_shown_as_such() -> None:
+    """The summary is of whoever runs the grader."""
+    assert "for the instructor: look at it" in summary(60, remarks=["look at it"])
+    of_class = class_table.render([record(remarks=["look at it"])])
+    assert "for the instructor: net.py: look at it" in of_class
 
 
 def test_several_runs_are_summed_up() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from grader import rubric as rubrics
-from grader.errors import UsageFault
-from grader.record import Check, Problem, Record, Submission
+from grader.errors import GraderFault, UsageFault
+from grader.record import Check, Problem, Record, Submission, save
 from grader.reporting import Wanted, found
 from grader.reports import markdown
 from grader.reports.given import Graded, Results
@@ -78,6 +78,22 @@ def test_gradescope_gets_score_tests_and_leaderboard() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+def test_a_run_that_did_not_end_is_no_file_for_gradescope(status: str) -> None:
+    """The score so far is a zero that nobody has earned."""
+    assert made("gradescope", graded(status=status)) == {}
+
+
+@pytest.mark.parametrize("name", ["gradescope", "prairielearn", "classroom50", "github", "html"])
+@pytest.mark.usefixtures("runner")
+def test_remarks_to_the_instructor_are_not_told_to_students(name: str) -> None:
+    """A note is, so that the test would see it."""
+    told = b"".join(made(name, graded(notes=["a-note"], remarks=["a-remark"])).values())
+
+    assert re.search(rb"a\W*note", told)
+    assert not re.search(rb"a\W*remark", told)
+
+
 def test_a_fault_of_the_grader_is_no_file_for_gradescope() -> None:
     """So that Gradescope shows a failed autograder, and no zero."""
     assert made("gradescope", graded(**NOT_JUDGED)) == {}
@@ -108,7 +124,9 @@ def test_what_was_not_judged_is_not_gradable(more: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("runner")
-@pytest.mark.parametrize(("points", "score", "most"), [(10.0, 10, 20), (2.505, 250, 1250)], ids=str)
+@pytest.mark.parametrize(
+    ("points", "score", "most"), [(10.0, 10, 20), (2.505, 250, 1250), (4.35, 435, 1435)], ids=str
+)
 def test_classroom50_gets_whole_numbers(points: float, score: int, most: int) -> None:
     """In hundredths where points are not; never more than the most."""
     checks = [check(points=points, max_points=points or 10), check("failed", max_points=10)]
@@ -162,6 +180,25 @@ def test_annotations_stand_at_lines_of_the_submission(monkeypatch: pytest.Monkey
     assert lines[0] == lines[1]
     assert lines[0].startswith("::error file=hw/net.py,line=9,title=Dropout acts::no dropout%0A")
     assert lines[0].count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "at"),
+    [("forward of class Net (my net (1).py, line 9)", "file=hw/my net (1).py,line=9,"),
+     ("my net.ipynb, cell 3, line 4", "file=hw/my net.ipynb,"),
+     ("class Net (a/net.ipynb, cell 3, line 4)", "file=hw/a/net.ipynb,"),
+     ("v1.2/net.py, line 3; net.py, line 5", "file=hw/v1.2/net.py,line=3,"), ("the model", "")],
+    ids=str,
+)  # fmt: skip
+def test_annotations_name_notebooks_and_names_with_blanks(
+    monkeypatch: pytest.MonkeyPatch, where: str, at: str
+) -> None:
+    """A line of a cell is none of the notebook's file."""
+    monkeypatch.setenv("GITHUB_WORKSPACE", "/repo")
+    one = graded(submission=Submission("hw", "/repo/hw", ""), checks=[check("failed", where=where)])
+    text = made("github", one)["github/annotations.txt"].decode()
+
+    assert text.startswith(f"::error {at}title=Dropout acts::")
 
 
 def test_a_run_without_a_verdict_is_a_warning() -> None:
@@ -229,6 +266,22 @@ def test_where_there_are_no_records_there_is_nothing_to_report(tmp_path: Path) -
     with pytest.raises(UsageFault, match="nothing to report") as error:
         found(tmp_path)
     assert error.value.where == str(tmp_path)
+
+
+def test_a_damaged_record_does_not_stop_the_report_of_a_class(tmp_path: Path) -> None:
+    """It is in the remarks; where none can be read, there is nothing to report."""
+    for key in ("ada", "bob"):
+        (tmp_path / key).mkdir()
+    (tmp_path / "ada" / "record.json").write_bytes(b"{")
+    with pytest.raises(GraderFault, match="cannot be read"):
+        found(tmp_path)
+    save(graded(), tmp_path / "bob")
+    made, remarks = found(tmp_path)
+
+    assert [each.folder.name for each in made] == ["bob"]
+    assert [(key, why.partition(":")[0]) for _, key, why in remarks] == [
+        ("ada", "the record cannot be read")
+    ]
 
 
 def test_reports_of_a_submission_lie_beside_its_record(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from grader.errors import UsageFault
 from grader.intake import gather
 from grader.record import Record
 from grader.reporting import Wanted
-from grader.reports import cells
+from grader.reports import cells, gradebook
 from grader.reports.given import Graded
 from grader.reports.html import report
 from tests import importing, rosters
@@ -113,6 +113,42 @@ def test_decimal_commas_and_semicolons_are_answered_alike(tmp_path: Path) -> Non
     made = canvas(tmp_path, exported, delimiter=";")["canvas-grades.csv"]
 
     assert importing.canvas(made, exported, ";")[ADA] == "8,75"
+
+
+@pytest.mark.parametrize("points", ["0", "0,00", "1,000", "1.000", "-10", "10 or 20"])
+def test_points_that_cannot_be_told_are_refused(tmp_path: Path, points: str) -> None:
+    """Every grade is scaled to them: of none, everybody would get a zero."""
+    exported = rosters.canvas(CLASS)
+    exported[2][-1] = points
+
+    with pytest.raises(UsageFault, match="points are possible"):
+        canvas(tmp_path, exported)
+
+
+@pytest.mark.parametrize("system", ["brightspace", "blackboard"])
+@pytest.mark.parametrize("points", ["0", "1,000"])
+def test_points_in_a_title_that_cannot_be_told_are_refused(
+    tmp_path: Path, system: str, points: str
+) -> None:
+    """Before anything is graded."""
+    titles = {
+        "brightspace": f"Project 1 Points Grade <Numeric MaxPoints:{points}>",
+        "blackboard": f"Project 1 [Total Pts: {points} Score] |12345",
+    }
+    exported = [["Username", titles[system]], ["ada", ""]]
+
+    with pytest.raises(UsageFault, match="points are possible"):
+        written(tmp_path, system, [], exported)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1000", 1000), ("1,000.5", 1000.5), ("1.000,50", 1000.5), ("12,5", 12.5), ("0.125", 0.125),
+     ("1,0000", 1), ("1,2,3", None), ("", None), ("EX", None)],
+)  # fmt: skip
+def test_a_number_is_read_where_there_is_one_way_to(text: str, expected: float | None) -> None:
+    """What groups digits, and what separates decimals, differs between countries."""
+    assert gradebook.number(text) == expected
 
 
 def test_other_columns_are_not_handed_back(tmp_path: Path) -> None:
@@ -253,9 +289,10 @@ def test_a_title_in_an_unknown_language_can_be_named(tmp_path: Path) -> None:
     made = graded(tmp_path, "moodle")
     with pytest.raises(UsageFault, match="which column"):
         written(tmp_path, "moodle", made, exported)
-    found = written(tmp_path, "moodle", made, exported, column="Hinne")
+    for column in ("Hinne", "Hin"):  # the beginning is enough
+        found = written(tmp_path, "moodle", made, exported, column=column)
 
-    assert importing.table(found["moodle-grades.csv"])[1][4] == "8.75"
+        assert importing.table(found["moodle-grades.csv"])[1][4] == "8.75"
 
 
 def test_moodle_finds_participants_in_the_names_of_feedback(tmp_path: Path) -> None:
@@ -268,13 +305,28 @@ def test_moodle_finds_participants_in_the_names_of_feedback(tmp_path: Path) -> N
     assert {(len(part), *part[2:]) for part in parts} == {(4, "assignsubmission", "file")}
 
 
-def test_of_several_submissions_one_has_feedback(tmp_path: Path) -> None:
-    """An archive has every name once; the remarks name the other."""
+def test_of_several_submissions_none_has_feedback(tmp_path: Path) -> None:
+    """Nobody was graded with them; the remarks name both."""
     made = graded(tmp_path, "moodle")
     found = written(tmp_path, "moodle", [*made, made[0]], worksheet(ENGLISH))
 
-    assert len(importing.files(found["moodle-feedback.zip"])) == 4
-    assert "several" in found["moodle-remarks.csv"].decode()
+    assert len(importing.files(found["moodle-feedback.zip"])) == 3
+    assert found["moodle-remarks.csv"].decode().count("it did not make one person's grade") == 2
+
+
+def test_moodle_gets_no_feedback_under_the_number_of_somebody_else(tmp_path: Path) -> None:
+    """A team is numbered apart: what is not in the worksheet, or is another's, is left out."""
+    made = graded(tmp_path, "moodle")
+    li = next(at for at, each in enumerate(made) if each.record.submission.ids["participant"] == LI)
+    for number, name in ((BOB, None), (BOB, "Team Rocket")):
+        submission = made[li].record.submission
+        people = [replace(person, name=name or person.name) for person in submission.people]
+        changed = replace(submission, ids={"participant": number}, people=people)
+        made[li] = with_(made[li], record=replace(made[li].record, submission=changed))
+        found = written(tmp_path, "moodle", made, worksheet(ENGLISH))
+
+        assert len(importing.files(found["moodle-feedback.zip"])) == 3
+        assert "no feedback" in found["moodle-remarks.csv"].decode()
 
 
 def test_comments_of_the_staff_stay_as_they_are(tmp_path: Path) -> None:
@@ -301,7 +353,7 @@ def test_brightspace_gets_its_keys_and_points(tmp_path: Path) -> None:
         ["#s1004", "#lxl", "20", "#"], ["#s1005", "#masmith", "6.67", "#"],
     ]  # fmt: skip
     said = remarks(made["brightspace-remarks.csv"])
-    assert said["ada-lovelace-12-777"] == "nobody on the list: nothing filled in"
+    assert "may be submission `ada-lovelace-12-777`" in said["Lovelace, Ada"]
 
 
 def test_blackboard_gets_user_names_and_the_number_of_the_column(tmp_path: Path) -> None:
@@ -324,6 +376,23 @@ def test_another_systems_list_is_refused(tmp_path: Path, system: str) -> None:
         written(tmp_path, system, [], [["Name", "Login"], ["Ada", "ada"]])
     with pytest.raises(UsageFault, match="go into the list"):
         Wanted((system,), rubrics.load(), tmp_path).check()
+
+
+def test_whose_submission_is_not_certain_is_not_said_to_have_none(tmp_path: Path) -> None:
+    """Of two people of one name; the remarks say which submission it may be."""
+    made = graded(tmp_path, "brightspace")
+    exported = rosters.brightspace(CLASS)
+    exported = [[*row[:-1], "", row[-1]] for row in exported]
+    exported[0][-2] = "Project 1 Points Grade"
+    said = importing.table(written(tmp_path, "brightspace", made, exported)[
+        "brightspace-remarks.csv"
+    ])[1:]  # fmt: skip
+    keys = [f"`{each.key}`" for each in made if each.record.submission.people[0].name[:3] == "Ada"]
+
+    assert [remark for person, _, remark in said if person == "Lovelace, Ada"] == [
+        f"may be submission {', '.join(keys)}: nothing filled in"
+    ] * 2
+    assert [person for person, _, text in said if "no submission" in text] == ["Copy, Bob"]
 
 
 def test_who_handed_in_twice_gets_nothing_by_chance(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_lateness_never_gives_points(
         ({"status": "interrupted", "score": None}, "stopped"),
         ({"status": "running"}, "not ended"),
         ({"status": "partial"}, "only some checks"),
+        ({"score": 0.0, "problem": Problem("read", "no-code", "essay.pdf")}, "look at it"),
     ],
     ids=str,
 )
@@ -138,6 +139,20 @@ def test_times_come_from_a_file_where_the_download_has_none(tmp_path: Path) -> N
 
     assert table(written["canvas-grades.csv"])[-1][-1] == "60"
     assert "2 days late: 20 points taken off" in written["canvas-remarks.csv"].decode()
+
+
+def test_a_row_of_times_that_is_nobodys_is_told(tmp_path: Path) -> None:
+    """Without a gradebook the remarks have a file of their own."""
+    (tmp_path / "times.csv").write_bytes(
+        b"login,submitted\r\nada,2026-12-02 13:00\r\nadda,2026-12-03 13:00\r\n"
+    )
+    submission = Submission("net.py", "", "", key="ada", system="x", people=[Person(login="ada")])
+    one = Graded(record(60, submission=submission), tmp_path / "ada")
+    wanted = Wanted(("gradescope",), rubrics.load(), tmp_path, times=tmp_path / "times.csv")
+    (said,) = [path.read_text() for path in wanted.write([one]) if path.name == "remarks.csv"]
+
+    assert "adda,,row 3 of times.csv" in said
+    assert "row 2" not in said
 
 
 def test_extensions_may_stand_beside_the_times(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from grader import rubric as rubrics
 from grader.errors import UsageFault
 from grader.plan.schema import Fact
 from grader.record import Problem, RecipeSummary, Record, SetAside, Submission
+from grader.reporting import Wanted
 from grader.reports.given import Graded
 from grader.reports.html import anonymous, dashboard, plots, report
 from grader.reports.html.diagram import diagram
@@ -153,6 +154,9 @@ def test_what_lateness_costs_is_told(tmp_path: Path) -> None:
     text = " ".join(Tags(report.render(made, class_).decode()).text.split())
 
     assert "Grade: 80 of 100 points; 2 days late: 10 points taken off." in text
+    unknown = msgspec.structs.replace(handed_in, submitted="")
+    made = Graded(msgspec.structs.replace(one, submission=unknown), tmp_path)
+    assert b"Grade:" not in report.render(made, class_)  # that nobody knows when is the staff's
 
 
 def hostile(text: str) -> Record:
@@ -291,6 +295,14 @@ def test_nothing_tells_a_name_in_the_anonymous_dashboard(
     assert "99.10%" in page
 
 
+def test_remarks_to_the_instructor_stand_in_the_dashboard(tmp_path: Path) -> None:
+    """And not in the one that the class sees."""
+    of = results(tmp_path, graded(tmp_path, "ada", remarks=["too good"]))
+
+    assert b"too good" in dashboard.render(of)
+    assert b"too good" not in dashboard.render(of, anonymous=True)
+
+
 def test_a_dashboard_shows_what_was_compared(tmp_path: Path) -> None:
     """What `grade similar` wrote among the results is shown, with or without names; or refused."""
     pair = Pair("ada", "bob", 40, 0.75, 0.5)
@@ -306,6 +318,32 @@ def test_a_dashboard_shows_what_was_compared(tmp_path: Path) -> None:
     (tmp_path / "similar.json").write_text("{}")
     with pytest.raises(UsageFault, match="what the class shares"):
         dashboard.render(class_)
+
+
+def test_two_submissions_of_one_name_have_a_pseudonym_each(tmp_path: Path) -> None:
+    """As those that are graded without a class have."""
+    one = Submission("net.py", "a/net.py", "1" * 64)
+    class_ = results(
+        tmp_path, graded(tmp_path, "a", submission=one),
+        graded(tmp_path, "b", submission=msgspec.structs.replace(one, sha256="2" * 64)),
+    )  # fmt: skip
+    page = dashboard.render(class_, anonymous=True).decode()
+
+    assert len({*re.findall(r'<th scope="row" data-value="(\w+)"', page)}) == 2
+
+
+def test_a_folder_of_results_may_be_a_link(tmp_path: Path) -> None:
+    """To anywhere: its page is written where it lies."""
+    made = graded(tmp_path / "elsewhere", "ada")
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "ada").symlink_to(made.folder)
+    linked = replace(made, folder=tmp_path / "class" / "ada")
+    wanted = Wanted(("html", "dashboard"), RUBRIC, tmp_path / "class")
+    written = [path.resolve() for path in wanted.write([linked])]
+
+    page = tmp_path / "elsewhere" / "ada" / "reports" / "report.html"
+    assert written.count(page) == 1
+    assert page.exists()
 
 
 def test_a_script_runs_only_if_it_is_ours(pages: dict[str, str]) -> None:

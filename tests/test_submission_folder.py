@@ -8,9 +8,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from grader.submission import read_program
+from grader.errors import NoCode
+from grader.submission import apart, read_program
 from tests.reading import HEAD, TRAIN, found, net, notebook, parameters, refusal, write
 
 MAKES = "model = Net(3)\noptimizer = optim.SGD(model.parameters(), lr=1)\n"
@@ -162,3 +164,21 @@ def _room(members: int = 10_000, size: int = 10**8) -> Callable[[object], None]:
         vars(room).update(members=members, size=size)
 
     return small
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("essay.pdf", "%PDF"), ("net.rar", "Rar!"), ("net.zip", "PK"), ("link.txt", "https:"),
+     ("net.py", " "), ("net.ipynb", '{"cells": []}'), ("net.ipynb", "<html>"), ("", "")],
+)  # fmt: skip
+def test_what_holds_no_code_is_told_apart_from_what_is_wrong(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    """A person has to look at it, since no check can; also out of the process that reads."""
+    path = write(tmp_path, name, content) if name else tmp_path
+    answer = apart._read(apart._Task(bytes(path), None, None))
+
+    assert isinstance(answer, apart._Error)
+    with pytest.raises(NoCode) as caught:
+        apart._answer(msgspec.json.encode(answer))
+    assert caught.value.fault == "no-code"

@@ -79,9 +79,11 @@ def gradescope_bundle(arguments: Sequence[str]) -> int:
     from grader.files import write_atomically
 
     source = values.rubric or rubrics.DEFAULT
-    content, known = bundle(rubrics.load(source), source, values.grades)
+    content, known, left = bundle(rubrics.load(source), source, values.grades)
     write_atomically(values.out, content)
     print(f"{values.out}: {len(content) / 1e6:.1f} MB, with the results of {known} submissions")
+    if left:
+        print(f"left out: {left}, which are not graded whole, or not by this rubric")
     return 0
 
 

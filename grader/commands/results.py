@@ -65,7 +65,7 @@ def report(arguments: Sequence[str]) -> int:
         tuple(values.report), rubric, values.folder, values.data_dir, values.roster,
         values.column or "", values.times,
     )  # fmt: skip
-    for written in wanted.write(found(values.folder)):
+    for written in wanted.write(*found(values.folder)):
         print(safe(str(written)))
     return 0
 

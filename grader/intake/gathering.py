@@ -86,7 +86,7 @@ def _mapped(
     """Map entries to the people of a roster; return them, and who handed nothing in."""
     pairs = [matcher.matched(entry, stem) for entry, stem in zip(entries, stems, strict=True)]
     of_person: dict[int, list[str]] = defaultdict(list)
-    for entry, places in pairs:
+    for entry, places, _ in pairs:
         for at in places:
             of_person[at].append(entry.key)
     notes = [
@@ -94,12 +94,13 @@ def _mapped(
         for at, keys in sorted(of_person.items())
         if len(keys) > 1
     ]
-    if unknown := [entry.key for entry, places in pairs if not places]:
+    if unknown := [entry.key for entry, places, _ in pairs if not places]:
         notes.append(f"nobody on the roster for {_listed(unknown)}")
-    missing = tuple(row.person for at, row in enumerate(matcher.rows) if at not in of_person)
+    known = {*of_person}.union(*(unsure for _, _, unsure in pairs))
+    missing = tuple(row.person for at, row in enumerate(matcher.rows) if at not in known)
     if missing:
         notes.append(f"no submission from {_listed(str(person) for person in missing)}")
-    return [entry for entry, _ in pairs], missing, notes
+    return [entry for entry, _, _ in pairs], missing, notes
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from grader.intake.entries import Entry, Person
-from grader.intake.names import folded, tokens, words
+from grader.intake.names import tokens, words
 from grader.intake.roster import Row
 
 _TELLING = 4  # characters that a part of a file's name must have to be an id or a login
@@ -37,11 +37,13 @@ class Matcher:
             self._counts.append(len(set(parts)))
         self._logins.pop("", None)
 
-    def matched(self, entry: Entry, stem: str) -> tuple[Entry, list[int]]:
+    def matched(self, entry: Entry, stem: str) -> tuple[Entry, list[int], set[int]]:
         """Return an entry with what the roster knows of its people, and their places in it.
 
+        The last are places of those whom nothing tells apart: one of them may have handed it in.
         `stem` is what a file in a plain folder is called; it may hold an id, a login or a name.
         """
+        unsure: set[int] = set()
         if entry.system in ("folder", "path"):
             found = [(Person(), self._by_stem(stem))]
         else:
@@ -54,11 +56,16 @@ class Matcher:
                 people.append(_merged(self.rows[at].person, person))
             else:
                 people.append(person)
+                unsure |= rows
                 notes.append(self._why(person if str(person) else Person(name=stem), rows))
         known = tuple(person for person in people if person != Person())
         late, note = _lateness(entry, known)
         notes += [note] if note else []
-        return dataclasses.replace(entry, people=known, late=late, notes=tuple(notes)), places
+        return (
+            dataclasses.replace(entry, people=known, late=late, notes=tuple(notes)),
+            places,
+            unsure,
+        )
 
     def _why(self, person: Person, rows: Iterable[int]) -> str:
         several = ", ".join(
@@ -75,17 +82,25 @@ class Matcher:
                 return numbered
         number = person.id or (entry.ids.get("user", "") if entry.system == "canvas" else "")
         by_id = self._ids.get(("", number.casefold()), set())
-        if agreeing := {at for at in by_id if self._agrees(at, person.name)}:
+        own = bool(person.id)  # which somebody keeps who is called otherwise now
+        if agreeing := {at for at in by_id if self._agrees(at, person.name, changed=own)}:
             return agreeing
         for login in (person.login, person.email):
             if found := self._logins.get(login.casefold()):
                 return found
         return self._names.get("".join(words(person.name)), set())
 
-    def _agrees(self, at: int, name: str) -> bool:
-        """Tell whether a name can be that of a row: numbers of different systems may be equal."""
-        whole, parts = folded(name), words(self.rows[at].person.name)
-        return not whole or not parts or any(part in whole for part in parts)
+    def _agrees(self, at: int, name: str, *, changed: bool = False) -> bool:
+        """Tell whether a name can be that of a row: numbers of different systems may be equal.
+
+        One name has to have all words of the other, or, where it may have `changed`, one of them:
+        a part of a word is no name.
+        """
+        told, known = set(words(name)), set(words(self.rows[at].person.name))
+        if not told or not known or at in self._names.get("".join(words(name)), ()):
+            return True
+        shared = told & known
+        return bool(shared) if changed else shared in (told, known)
 
     def _by_stem(self, stem: str) -> set[int]:
         parts = tokens(stem)

@@ -11,7 +11,7 @@ from grader.reports.gradebook import Gradebook, Layout
 from grader.reports.registry import Files
 
 _GRADE = re.compile(r".+ ?\|\d+")
-_POINTS = re.compile(r"Total Pts: (?:up to )?(\d+(?:[.,]\d+)?)")
+_POINTS = re.compile(r"Total Pts: (?:up to )?([-\d.,]*\d)")
 
 
 def files(results: Results) -> Files:
@@ -30,5 +30,5 @@ def _layout(book: Gradebook) -> Layout:
             help="download grades in Blackboard, and give the file as the roster",
         )  # fmt: skip
     target = book.target(_GRADE, "Project 1 [Total Pts: 10 Score] |12345")
-    points = _POINTS.search(book.header[target])
-    return Layout(users, target, possible=gradebook.number(points[1]) if points else None)
+    points = gradebook.possible(book, _POINTS.findall(book.header[target]))
+    return Layout(users, target, possible=points)

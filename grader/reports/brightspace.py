@@ -12,7 +12,7 @@ from grader.reports.registry import Files
 
 _KEYS = ("OrgDefinedId", "Username")
 _GRADE = re.compile(r".+ Points Grade( <.*>)?")
-_POINTS = re.compile(r"MaxPoints:(\d+(?:\.\d+)?)")
+_POINTS = re.compile(r"MaxPoints:([-\d.,]*\d)")
 _END = "End-of-Line Indicator"
 
 
@@ -34,7 +34,5 @@ def _layout(book: Gradebook) -> Layout:
             help="export grades in Brightspace, with both keys, and give the file as the roster",
         )  # fmt: skip
     target = book.target(_GRADE, "Project 1 Points Grade")
-    points = _POINTS.search(book.header[target])
-    return Layout(
-        keys, target, possible=float(points[1]) if points else None, after=book.columns(_END)
-    )
+    points = gradebook.possible(book, _POINTS.findall(book.header[target]))
+    return Layout(keys, target, possible=points, after=book.columns(_END))

@@ -7,6 +7,7 @@ the names of feedback files from its `lib/content_zipper.rb` and submission comm
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from grader.errors import UsageFault
 from grader.record import Submission
@@ -25,7 +26,7 @@ def files(results: Results) -> Files:
     """Return the gradebook with grades, feedback, and remarks. Raises UsageFault."""
     book = gradebook.of(results, "Canvas")
     grades, remarks = gradebook.filled(results, book, _layout(book))
-    zipped, left = feedback.zipped(results, "canvas", _place)
+    zipped, left = feedback.zipped(results, book, "canvas", _place)
     return {
         "canvas-grades.csv": grades, "canvas-feedback.zip": zipped,
         "canvas-remarks.csv": gradebook.as_csv(remarks + left),
@@ -50,14 +51,13 @@ def _layout(book: Gradebook) -> Layout:
     first = min((row.place for row in book.people), default=book.top + 1)
     above = [at for at in range(book.top + 1, first) if any(book.rows[at])]
     cells = [book.rows[at][target] for at in above if target < len(book.rows[at])]
-    possible = next((n for cell in cells if (n := gradebook.number(cell)) is not None), None)
     return Layout(
-        book.columns(*_NAMES, *_IDS), target, book.columns(*_NAMES), above, possible,
-        comma=any("," in cell for cell in cells),
+        book.columns(*_NAMES, *_IDS), target, book.columns(*_NAMES), above,
+        gradebook.possible(book, cells), comma=gradebook.has_commas(cells),
     )  # fmt: skip
 
 
-def _place(submission: Submission) -> str:
+def _place(submission: Submission, _row: Sequence[str]) -> str:
     """Return the first parts of a feedback file's name, of which two are numbers: user and file."""
     user, file = submission.ids.get("user", ""), submission.ids.get("file", "")
     if not (user.isdecimal() and file.isdecimal()):

@@ -36,7 +36,12 @@ def render(records: Sequence[Record], *, width: int = 100, color: bool = False) 
     words = {"passed": "passed every check made", "failed": "did not", "none": "without a score"}
     ends = ", ".join(f"{counts[end]} {said}" for end, said in words.items() if counts[end])
     many = f"{len(records)} submission{'s' * (len(records) != 1)}"
-    return rendered([table, Text(f"{many}: {ends}")], width=width, color=color)
+    noticed = [
+        Item("for the instructor:", f"{name_of(record)}: {remark}")
+        for record in escaped(list(records))
+        for remark in record.remarks
+    ]
+    return rendered([table, *noticed, Text(f"{many}: {ends}")], width=width, color=color)
 
 
 def remarks(notes: Sequence[str], passed_over: Sequence[str], width: int, *, color: bool) -> str:

@@ -64,6 +64,6 @@ def files(graded: Graded, results: Results) -> Files:
 def _test(check: Check, scale: int) -> dict[str, Any]:
     return {
         "test-name": check.title, "passed": check.outcome == "passed",
-        "score": int(check.points * scale), "max-score": int(check.max_points * scale),
+        "score": round(check.points * scale), "max-score": round(check.max_points * scale),
         "output": "\n".join(told.lines(check)),
     }  # fmt: skip

@@ -5,36 +5,52 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 from grader.record import Submission
 from grader.reports.given import Results
-from grader.reports.gradebook import Remark
+from grader.reports.gradebook import Gradebook, Remark
 from grader.reports.grades import grade
 from grader.reports.registry import FORMATS
 
-Place = Callable[[Submission], str]
-"""Where in an archive a submission's feedback belongs: the beginning of its name, or nothing."""
+Place = Callable[[Submission, Sequence[str]], str]
+"""Where in an archive a submission's feedback belongs: the beginning of its name, or nothing.
+
+It is asked with the row of the gradebook whose grade the submission made.
+"""
 
 _WHEN = (1980, 1, 1, 0, 0, 0)  # equal results make equal archives
 _NAME = "report.html"
 
 
-def zipped(results: Results, system: str, place: Place) -> tuple[bytes, list[Remark]]:
-    """Return a zip with the page of each submission, and remarks on those without one in it."""
+def zipped(
+    results: Results, book: Gradebook, system: str, place: Place
+) -> tuple[bytes, list[Remark]]:
+    """Return a zip with the pages of submissions, and remarks on those without one in it.
+
+    In it are those that one row was graded with: nobody else may read what a page says.
+    """
+    rows: dict[int, list[Sequence[str]]] = defaultdict(list)
+    for row in book.people:
+        if len(row.graded) == 1:
+            rows[row.graded[0]].append(book.rows[row.place])
     made = io.BytesIO()
     left: list[Remark] = []
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for graded in results.graded:
+        for at, graded in enumerate(results.graded):
             submission = graded.record.submission
-            start = place(submission) if submission.system == system else ""
             if grade(graded.record, results.rubric).points is None:
                 continue  # which the remarks on grades tell
+            if len(rows[at]) != 1:
+                left.append(("", graded.key, "no feedback: it did not make one person's grade"))
+                continue
+            start = place(submission, rows[at][0]) if submission.system == system else ""
             if not start:
-                left.append(("", graded.key, "no feedback: it has not the system's numbers"))
+                left.append(("", graded.key, "no feedback: it has not the person's numbers there"))
                 continue
             if start + _NAME in archive.namelist():
-                left.append(("", graded.key, "no feedback: somebody handed in several times"))
+                left.append(("", graded.key, "no feedback: its number is that of another one too"))
                 continue
             entry = zipfile.ZipInfo(start + _NAME, _WHEN)
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16

@@ -19,7 +19,9 @@ from grader.reports.registry import Files
 
 _MOST_SUMMARY = 1_000 * 1024  # bytes
 _MOST_ANNOTATIONS = 10
-_WHERE = re.compile(r"(?P<file>[^,;()\s]+), line (?P<line>\d+)")
+_WHERE = re.compile(
+    r"(?P<file>[^;]*?\.(?:py|ipynb))(?P<cell>, cell \d+)?(?:, line (?P<line>\d+))?(?![\w.])", re.I
+)
 
 
 def files(graded: Graded, results: Results) -> Files:
@@ -38,8 +40,17 @@ def files(graded: Graded, results: Results) -> Files:
 def _annotation(check: Check, record: Record) -> str:
     text = "\n".join(told.lines(check))
     place = _WHERE.search(check.where)
-    at = {"file": _file(record, place["file"]), "line": place["line"]} if place else {}
+    at = {"file": _file(record, _name(place["file"]))} if place else {}
+    if place and place["line"] and not place["cell"]:  # lines of a cell are not those of the file
+        at["line"] = place["line"]
     return _command("error", at | {"title": check.title}, text)
+
+
+def _name(text: str) -> str:
+    """Return a file's name without the words before it: `forward of Net (my net (1).py`."""
+    while text.count("(") > text.count(")"):
+        text = text.partition("(")[2]
+    return text.strip()
 
 
 def _file(record: Record, name: str) -> str:

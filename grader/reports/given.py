@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grader.record import Person, Record
-from grader.reports.gradebook import Gradebook
+from grader.reports.gradebook import Gradebook, Remark
 from grader.rubric import Rubric
 
 
@@ -32,6 +33,7 @@ class Results:
 
     `data_dir` is where the data set lies, None for its usual place. `gradebook` is the list of the
     class as a system exported it, None without `--roster`; its rows know whose submission is whose.
+    `remarks` are on what of the results, or of the times, could not be used.
     """
 
     graded: tuple[Graded, ...]
@@ -39,9 +41,10 @@ class Results:
     folder: Path
     data_dir: Path | None = None
     gradebook: Gradebook | None = None
+    remarks: Sequence[Remark] = ()
 
     @property
     def missing(self) -> tuple[Person, ...]:
-        """People on the list of the class of whom there is no submission."""
+        """People on the list of the class of whom there is certainly no submission."""
         rows = self.gradebook.people if self.gradebook else ()
-        return tuple(row.person for row in rows if not row.graded)
+        return tuple(row.person for row in rows if not (row.graded or row.unsure))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +17,23 @@ if TYPE_CHECKING:  # it holds a gradebook
     from grader.reports.given import Results
 
 
+_NUMBER = re.compile(r"(\d+|\d{1,3}(?:,\d{3})+(?=\.)|\d{1,3}(?:\.\d{3})+(?=,))(?:[.,](\d+))?", re.A)
+
 Remark = tuple[str, str, str]
 """A person, the key of a submission, and what is to be known; the first two may be empty."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The row of a person, by its place from 0, and their submissions among `Results.graded`."""
+    """The row of a person, by its place from 0, and their submissions among `Results.graded`.
+
+    `unsure` are submissions that may be theirs or somebody else's.
+    """
 
     place: int
     person: Person
     graded: Sequence[int]
+    unsure: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -137,16 +143,47 @@ def as_csv(remarks: Sequence[Remark]) -> bytes:
     return cells.as_csv(map(cells.harmless, row) for row in rows)
 
 
+def possible(book: Gradebook, texts: Iterable[str]) -> float | None:
+    """Return the points that a system gives: what the first text with a digit says, None if none.
+
+    Raises UsageFault where that is not above zero, or cannot be told: every grade depends on it.
+    """
+    told = next((text.strip() for text in texts if re.search(r"\d", text)), None)
+    points = None if told is None else number(told)
+    if told is not None and not points:
+        raise UsageFault(
+            "there is no telling how many points are possible", found=told[:300],
+            expected="a number above zero, such as 1000 or 12.5", where=str(book.path),
+            help="give the assignment points in the system, or correct them in the file",
+        )  # fmt: skip
+    return points
+
+
 def number(text: str) -> float | None:
-    """Return the number in a cell, with a point or a comma; None where there is none."""
-    plain = text.strip().replace(",", ".")
-    return float(plain) if re.fullmatch(r"\d+(\.\d+)?", plain) else None
+    """Return the number in a cell, with a point or a comma; None where there is no telling.
+
+    `1,000` is a thousand to some and one to others.
+    """
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None:
+        return None
+    whole, part = re.sub(r"\D", "", found[1]), found[2] or "0"
+    if found[1].isdecimal() and len(part) == 3 and int(whole):
+        return None
+    return float(f"{whole}.{part}")
+
+
+def has_commas(texts: Iterable[str]) -> bool:
+    """Tell whether decimals are written with a comma."""
+    return any(re.search(r",\d+\s*$", text) for text in texts)
 
 
 def _outcome(results: Results, book: Gradebook, layout: Layout, row: Row) -> Grade:
     """Return the grade of the person in a row; the remark says why there is none."""
     if not row.graded:
-        return Grade(None, "no submission in these results: nothing filled in")
+        keys = ", ".join(f"`{results.graded[at].key}`" for at in row.unsure)
+        words = f"may be submission {keys}" if keys else "no submission in these results"
+        return Grade(None, f"{words}: nothing filled in")
     if len(row.graded) > 1:
         return Grade(None, "several submissions: nothing filled in")
     if _cell(book.rows[row.place], layout.target).strip().upper() == "EX":
@@ -175,12 +212,13 @@ def _cell(row: Sequence[str], at: int) -> str:
 def _remarks(
     results: Results, book: Gradebook, outcomes: dict[int, Grade], layout: Layout
 ) -> Iterator[Remark]:
+    yield from results.remarks
     most = results.rubric.max_score
     if layout.possible not in (None, most):
         yield "", "", f"{most:g} points of the rubric are {layout.possible:g} there"
     named: set[int] = set()
     for row in book.people:
-        named |= {*row.graded}
+        named |= {*(row.graded or row.unsure)}
         keys = ", ".join(results.graded[at].key for at in row.graded)
         person = row.person.name or row.person.login or row.person.email or row.person.id
         if remark := outcomes[row.place].remark:

@@ -15,25 +15,35 @@ _DAY = 24 * 60  # minutes
 
 @dataclass(frozen=True)
 class Grade:
-    """Points out of the record's, None where there is no grade; `remark` says what is to know."""
+    """Points out of the record's, None where there is no grade.
+
+    `remark` says what the instructor has to know, `late` what lateness has cost, if anything.
+    """
 
     points: float | None
     remark: str = ""
+    late: str = ""
 
 
 def grade(record: Record, rubric: Rubric) -> Grade:
     """Return the grade of a record.
 
-    No grade, which is not a zero: where the grader failed, the run did not end, or checks were left
-    out.
+    No grade, which is not a zero: where the grader failed, the run did not end, checks were left
+    out, or nothing was handed in that could be read as code.
     """
     why = why_unscored(record)
     if record.score is None or why:
         return Grade(None, f"no grade: {why}")
+    if record.problem is not None and record.problem.fault == "no-code":
+        return Grade(None, "handed in, but no code: look at it")
     off, remark = (0.0, "") if rubric.late is None else _taken_off(record, rubric.late)
     # Where `grade regrade` has kept a verdict, or somebody has forgotten `--rubric`.
     other = "judged by another rubric" * (record.rubric_sha256 != sha256_of(rubric))
-    return Grade(max(record.score - off, 0.0), "; ".join(filter(None, (remark, other))))
+    return Grade(
+        max(record.score - off, 0.0),
+        "; ".join(filter(None, (remark, other))),
+        remark if off else "",
+    )
 
 
 def _taken_off(record: Record, late: Late) -> tuple[float, str]:

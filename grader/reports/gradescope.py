@@ -1,6 +1,7 @@
 """`results.json` of a Gradescope autograder (its documentation, "Autograder Specifications").
 
-A record without a score gives no file: Gradescope then shows a failed autograder, and no zero.
+A record without a score, or of a run that did not end, gives no file: Gradescope then shows a
+failed autograder, and no zero.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from grader.reports.registry import Files
 
 
 def files(graded: Graded, results: Results) -> Files:
-    """Return the file, with a test for each check; nothing where there is no score."""
+    """Return the file, with a test for each check; nothing where no score counts."""
     record = escaped(graded.record)
-    if record.score is None:
+    if record.score is None or record.status in ("running", "interrupted"):
         return {}
     made = {
         "score": record.score,

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.escape import safe
-from grader.leaderboard import Place
+from grader.leaderboard import Place, pseudonyms
 from grader.reports.text import Item, rendered
 
 _WORDS = (
@@ -25,9 +25,9 @@ def render(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("Rank", "Submission", "Accuracy", "Parameters", "Epochs", "Multiply-adds", ""):
         table.add_column(title, justify="left" if title == "Submission" else "right")
-    for place in places:
+    for place, pseudonym in zip(places, pseudonyms([p.record for p in places]), strict=True):
         table.add_row(
-            str(place.rank), safe(place.name if names else place.pseudonym),
+            str(place.rank), safe(place.name if names else pseudonym),
             f"{place.accuracy:.2f}%", f"{place.parameters:,}", str(place.epochs),
             f"{place.macs:,}", "*" if place.front else "",
         )  # fmt: skip

@@ -7,7 +7,7 @@ the zip are from `feedback/file/importziplib.php`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from grader.record import Submission
 from grader.reports import feedback, gradebook
@@ -28,7 +28,7 @@ def files(results: Results) -> Files:
     """Return the worksheet with grades, feedback, and remarks. Raises UsageFault."""
     book = gradebook.of(results, "Moodle")
     grades, remarks = gradebook.filled(results, book, _layout(book))
-    zipped, left = feedback.zipped(results, "moodle", _place)
+    zipped, left = feedback.zipped(results, book, "moodle", _place)
     return {
         "moodle-grades.csv": grades, "moodle-feedback.zip": zipped,
         "moodle-remarks.csv": gradebook.as_csv([*remarks, *left, *_zeros(results, book)]),
@@ -36,21 +36,24 @@ def files(results: Results) -> Files:
 
 
 def _layout(book: Gradebook) -> Layout:
-    title = re.compile(re.escape(book.column)) if book.column else _GRADE
+    title = re.compile(re.escape(book.column.strip()) + ".*") if book.column else _GRADE
     target = book.target(title, "Grade, in the site's language")
     beside = [row[target + 1] for row in book.rows[book.top + 1 :] if len(row) > target + 1]
-    possible = next((n for cell in beside if (n := gradebook.number(cell)) is not None), None)
     return Layout(
-        [], target, range(1, target), possible=possible, whole=True,
-        comma=any("," in cell for cell in beside),
+        [], target, range(1, target), possible=gradebook.possible(book, beside), whole=True,
+        comma=gradebook.has_commas(beside),
     )  # fmt: skip
 
 
-def _place(submission: Submission) -> str:
-    """Return the folder of a submission, in whose name the participant's number stands."""
+def _place(submission: Submission, row: Sequence[str]) -> str:
+    """Return the folder of a submission, in whose name the participant's number stands.
+
+    A team's number is none of a participant's, or of another one: the row's first cell tells.
+    """
     number = submission.ids.get("participant", "")
     name = feedback.words(submission.people[0].name if submission.people else "")
-    return f"{name}_{number}_assignsubmission_file/" if number.isdecimal() else ""
+    own = number.isdecimal() and number in re.findall(r"\d+", row[0])
+    return f"{name}_{number}_assignsubmission_file/" if own else ""
 
 
 def _zeros(results: Results, book: Gradebook) -> Iterator[Remark]:

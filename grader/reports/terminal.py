@@ -15,8 +15,9 @@ from grader.reports.text import Item, rendered
 from grader.rubric import Limits, Rubric
 
 _FAULTS = {
-    "error": "error of the submission", "time-out": "timeout", "out-of-memory": "out of memory",
-    "flooded": "too much output", "crashed": "crashed", "suspicious": "suspicious",
+    "error": "error of the submission", "no-code": "no code", "time-out": "timeout",
+    "out-of-memory": "out of memory", "flooded": "too much output", "crashed": "crashed",
+    "suspicious": "suspicious",
     "grader": "fault of the grader", "usage": "wrong usage", "stopped": "not finished",
 }  # fmt: skip
 _SANDBOXED = (
@@ -47,8 +48,9 @@ def render(
 
 
 def _notes(record: Record) -> Iterator[RenderableType]:
-    if record.notes:
-        yield from (Item("note:", note) for note in record.notes)
+    yield from (Item("note:", note) for note in record.notes)
+    yield from (Item("for the instructor:", remark) for remark in record.remarks)
+    if record.notes or record.remarks:
         yield Text()
 
 

@@ -23,6 +23,7 @@ from grader.errors import (
     GraderFault,
     GradingError,
     LimitReached,
+    NoCode,
     SubmissionError,
     UsageFault,
 )  # fmt: skip
@@ -43,7 +44,7 @@ class _Task(msgspec.Struct, frozen=True):
 
 
 class _Error(msgspec.Struct, frozen=True):
-    kind: Literal["submission", "memory", "usage", "grader"]
+    kind: Literal["submission", "no-code", "memory", "usage", "grader"]
     message: str
     expected: str
     found: str
@@ -115,7 +116,8 @@ def _answer(data: bytes) -> Program:
     if told.kind == "memory":
         raise LimitReached.of("memory", told.message, help=told.help, **words)
     kinds: dict[str, type[GradingError]] = {
-        "submission": SubmissionError, "usage": UsageFault, "grader": GraderFault,
+        "submission": SubmissionError, "no-code": NoCode, "usage": UsageFault,
+        "grader": GraderFault,
     }  # fmt: skip
     raise kinds[told.kind](told.message, help=told.help, **words)
 
@@ -160,7 +162,8 @@ def _read(task: _Task) -> _Answer:
         return read_program(path, model=task.model, recipe=task.recipe)
     except GradingError as error:
         return _Error(
-            "submission" if isinstance(error, SubmissionError)
+            "no-code" if isinstance(error, NoCode)
+            else "submission" if isinstance(error, SubmissionError)
             else "usage" if isinstance(error, UsageFault) else "grader",
             error.message, error.expected, error.found, error.where, error.help,
         )  # fmt: skip

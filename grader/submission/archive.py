@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import IO
 
-from grader.errors import SubmissionError
+from grader.errors import NoCode
 from grader.submission import bounds
 
 _MAX_LIST = 400 * bounds.MAX_MEMBERS  # bytes
@@ -101,8 +101,8 @@ def _blamed(name: str) -> Iterator[None]:
         raise _bad(name, found[:200]) from None
 
 
-def _bad(name: str, found: str) -> SubmissionError:
-    return SubmissionError(
+def _bad(name: str, found: str) -> NoCode:
+    return NoCode(
         f"{name} cannot be opened as an archive",
         expected="a .zip of the folder, the notebook or the script",
         found=found,

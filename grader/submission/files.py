@@ -18,7 +18,7 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from grader.errors import SubmissionError, UsageFault
+from grader.errors import NoCode, SubmissionError, UsageFault
 from grader.submission import archive, bounds
 from grader.submission.text import clean
 
@@ -130,7 +130,7 @@ def handed_in(path: Path) -> Iterator[Files]:
         elif path.suffix.lower() in bounds.SUFFIXES:
             yield Files("", {PurePosixPath(path.name): partial(_content, path, path.name)})
         else:
-            raise SubmissionError(
+            raise NoCode(
                 f"{path.name} has a type that cannot be read",
                 expected=KINDS,
                 found=path.suffix or "a name without an extension",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from grader.errors import SubmissionError
+from grader.errors import NoCode, SubmissionError
 from grader.submission.files import Files, label_of
 
 MAX_FILES = 400
@@ -31,7 +31,7 @@ def candidates(files: Files) -> list[PurePosixPath]:
         and (not _NO_ENTRIES.match(path.name) or _trains_itself(_text(files, path)))
     ]
     if not found:
-        raise SubmissionError(
+        raise NoCode(
             f"{files.name} holds no code",
             expected="at least one .py file or .ipynb notebook",
             found="tests and setup alone" if files.table else "none",

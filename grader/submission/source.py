@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from grader.errors import SubmissionError, UsageFault
+from grader.errors import NoCode, SubmissionError, UsageFault
 from grader.submission.names import Names, names_of
 from grader.submission.program import SetAside, Statement, Witness
 from grader.submission.text import Parsed, Room, Text, TooLong, Unparsable, clean, decode, parse
@@ -124,7 +124,7 @@ def read_unit(path: PurePosixPath, label: str, data: bytes) -> Unit:
 def script(path: PurePosixPath, label: str, source: str) -> Unit:
     """Give the unit of a Python file's text. Raises SubmissionError."""
     if not source.strip():
-        raise SubmissionError(
+        raise NoCode(
             f"{label} is empty",
             expected="Python code that defines a model",
             found="no text",
@@ -222,7 +222,7 @@ def read_notebook(path: PurePosixPath, label: str, data: bytes) -> Unit:
     """Give the unit of a notebook. Raises SubmissionError."""
     cells = _cells(label, data)
     if not any(cell.source.strip() for cell in cells):
-        raise SubmissionError(
+        raise NoCode(
             f"{label} has no code",
             expected="a notebook with code cells",
             found=f"{len(cells)} code cells, all empty" if cells else "no code cell",
@@ -316,7 +316,7 @@ def _json(label: str, data: bytes) -> dict[str, Any]:
     except ValueError as error:
         line = getattr(error, "lineno", 1)
         words = "an empty file" if not data.strip() else str(error)
-        raise SubmissionError(
+        raise NoCode(
             f"{label} is not a notebook",
             expected="the JSON that Jupyter or Colab saves",
             found=words[:200],
@@ -328,8 +328,8 @@ def _json(label: str, data: bytes) -> dict[str, Any]:
     return notebook
 
 
-def _not_a_notebook(label: str, found: str) -> SubmissionError:
-    return SubmissionError(
+def _not_a_notebook(label: str, found: str) -> NoCode:
+    return NoCode(
         f"{label} is not a notebook",
         expected="a notebook of format 3 or 4: an object with a list of cells",
         found=found,
@@ -348,7 +348,7 @@ def _check_language(label: str, notebook: dict[str, Any]) -> None:
     ]
     for language in named:
         if isinstance(language, str) and language and "python" not in language.lower():
-            raise SubmissionError(
+            raise NoCode(
                 f"{label} is written in another language",
                 expected="a Python notebook",
                 found=f"a kernel for {language[:40]}",

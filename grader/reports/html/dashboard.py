@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from grader.answers import answers_of, images_of_test
 from grader.errors import UsageFault
 from grader.escape import escaped
 from grader.events import Answers
-from grader.leaderboard import Place, leaderboard, pseudonym
+from grader.leaderboard import Place, leaderboard, pseudonyms
 from grader.record import Record
 from grader.reports.class_table import end_of, name_of, score_of, why_of
 from grader.reports.given import Graded, Results
@@ -45,6 +46,7 @@ class Row:
     epochs: int | None
     checks: Sequence[tuple[str, str]]
     why: str
+    remarks: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,12 @@ def files(results: Results) -> Files:
 def render(results: Results, *, anonymous: bool = False) -> bytes:
     """Return the dashboard; where it is `anonymous`, no name, path or message stands in it."""
     records = [escaped(each.record) for each in results.graded]
-    names = {  # by keys, which are no secret here alone
-        name_of(record): pseudonym(each.record) if anonymous else name_of(record)
-        for record, each in zip(records, results.graded, strict=True)
-    }
+    real = [each.record for each in results.graded]
+    names = list(pseudonyms(real) if anonymous else map(name_of, records))
     rows = [
-        _row(record, names[name_of(record)], "" if anonymous else _place(each, results))
-        for record, each in zip(records, results.graded, strict=True)
-    ]  # fmt: skip
+        _row(record, name, "" if anonymous else _place(each, results))
+        for record, name, each in zip(records, names, results.graded, strict=True)
+    ]
     if anonymous:  # the order of names tells names
         rows.sort(key=lambda row: row.name)
     leaders = leaderboard(records)
@@ -107,14 +107,19 @@ def render(results: Results, *, anonymous: bool = False) -> bytes:
         plots=_plots(records, leaders, results), failing=_failing(records),
         hard=_hardest(asked, results), answering=len(asked),
         groups=_groups(records, results, names),
-        leaders=[(place, names[place.name]) for place in leaders],
+        leaders=[
+            (place, name)
+            for place in leaders
+            for record, name in zip(records, names, strict=True)
+            if record is place.record
+        ],
         missing=len(results.missing),
     )  # fmt: skip
 
 
 def _place(graded: Graded, results: Results) -> str:
     """Return the report's path from the dashboard."""
-    folder = graded.folder.resolve().relative_to(results.folder.resolve())
+    folder = os.path.relpath(graded.folder.resolve(), results.folder.resolve())
     return (Path(folder) / FOLDER / "report.html").as_posix()
 
 
@@ -127,7 +132,7 @@ def _row(record: Record, name: str, link: str) -> Row:
         record.model.parameters if record.model else None,
         record.recipe.epochs if record.recipe else None,
         [(check.title, check.outcome) for check in record.checks],
-        why_of(record) if link else failed,
+        why_of(record) if link else failed, record.remarks if link else (),
     )  # fmt: skip
 
 
@@ -143,8 +148,8 @@ def _plots(records: Sequence[Record], leaders: Sequence[Place], results: Results
     ]
     if len(known) > 1:
         tried, sizes, accuracies = zip(*known, strict=True)
-        front = [place.name for place in leaders if place.front]
-        best = [at for at, record in enumerate(tried) if name_of(record) in front]
+        front = {id(place.record) for place in leaders if place.front}
+        best = [at for at, record in enumerate(tried) if id(record) in front]
         made.append(plots.spread(accuracies, limits.accuracy))
         limit = (limits.parameters, limits.accuracy)
         made.append(plots.trade_off(sizes, accuracies, best, limit))
@@ -203,20 +208,18 @@ def _hardest(answers: Sequence[Answers], results: Results) -> list[Hard]:
     ]  # fmt: skip
 
 
-def _groups(records: Sequence[Record], results: Results, names: Mapping[str, str]) -> list[Group]:
+def _groups(records: Sequence[Record], results: Results, shown: Sequence[str]) -> list[Group]:
     """Return what is known of work that is alike: by networks, and by code if that was compared."""
     findings = _findings(results.folder / SIMILAR)
     made = []
     if findings is None:
         alike: dict[str, list[str]] = defaultdict(list)
-        for record in records:
+        for record, name in zip(records, shown, strict=True):
             if record.content_sha256:
-                alike[record.content_sha256].append(name_of(record))
-        sets = [keys for keys in alike.values() if len(keys) > 1]
-        return [
-            Group("the same network and recipe", sorted(names[k] for k in keys), [])
-            for keys in sets
-        ]
+                alike[record.content_sha256].append(name)
+        sets = [members for members in alike.values() if len(members) > 1]
+        return [Group("the same network and recipe", sorted(members), []) for members in sets]
+    names = {name_of(record): name for record, name in zip(records, shown, strict=True)}
     for what, sets in (
         ("the same network and recipe", findings.same_recipe),
         ("the same network, with different recipes", findings.same_graph),

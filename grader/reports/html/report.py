@@ -117,11 +117,10 @@ def render(graded: Graded, results: Results) -> bytes:
     tone, word = _verdict(record)
     failed = [check for check in record.checks if check.outcome == "failed"]
     mistakes = _mistakes(graded, results)
-    handed_on = grade(graded.record, rubric)
     return page(
         "report.html", record=record, rubric=rubric, tone=tone, word=word, failed=failed,
         score=score_line(record) if tone == "open" else "",
-        late=handed_on if rubric.late and handed_on.points is not None else None,
+        handed_on=grade(graded.record, rubric),
         said=_sentence(record, failed),
         points=None if record.status in ("running", "interrupted") else record.score,
         of=record.max_score if record.status != "partial" else _judged(record),
