@@ -123,6 +123,7 @@ def _of_seeds(record: Record, plan: Plan, salt: Salt | None) -> Iterator[str]:
 
 def _of_verdict(record: Record, rubric: Rubric) -> Iterator[str]:
     """Say where accuracy, checks or score are not what the rubric makes of the runs."""
+    rubric = rubrics.by_evidence(rubric) if record.judged_by else rubric
     limits = rubric.limits
     again = [runs.judged(run, limits) for run in record.accuracy.runs] if record.accuracy else []
     accuracy = records.accuracy_of(again, limits.judged_on, limits.accuracy)
