@@ -109,14 +109,21 @@ def leaderboard(arguments: Sequence[str]) -> int:
     parser.add_argument("--names", action="store_true", help="names instead of pseudonyms")
     values = parser.parse_args(arguments)
     import shutil
+    import sys
 
     from grader import leaderboard as board
     from grader import record as records
     from grader import seal
+    from grader.errors import GraderFault
     from grader.reports.leaderboard import render
 
-    folders = seal.results_in(values.folder)
-    places = board.leaderboard([records.load(f / "record.json") for f in folders])
+    found = []
+    for folder in seal.results_in(values.folder):
+        try:
+            found.append(records.load(folder / "record.json"))
+        except GraderFault as fault:
+            print(f"{folder.name}: {fault.message}, so it has no place", file=sys.stderr)
+    places = board.leaderboard(found)
     width = max(shutil.get_terminal_size().columns, 80)
     print(render(places, names=values.names, width=width))
     return 0
