@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from grader.commands import results
 from grader.leaderboard import leaderboard, pseudonyms
-from grader.record import Record, Submission
+from grader.record import Record, Submission, save
 from grader.reports.leaderboard import render
 from tests.making import accuracy, check, facts, record
 
@@ -72,6 +75,21 @@ def test_who_failed_a_check_is_not_ranked() -> None:
 
     assert [place.name for place in leaderboard([failed, short])] == ["b"]
     assert "No submission" in render(leaderboard([failed]))
+
+
+def test_a_record_that_cannot_be_read_keeps_nobody_else_from_a_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named, and the others are ranked."""
+    for name in ("ada", "bob"):
+        (tmp_path / name).mkdir()
+        save(entry(name, 50), tmp_path / name)
+    (tmp_path / "bob" / "record.json").write_bytes(b"{")
+
+    assert results.leaderboard([str(tmp_path), "--names"]) == 0
+    shown = capsys.readouterr()
+    assert "ada" in shown.out
+    assert "bob: the record cannot be read" in shown.err
 
 
 def test_names_are_shown_only_where_they_are_asked_for() -> None:
