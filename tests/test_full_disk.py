@@ -20,6 +20,7 @@ import pytest
 from grader import record as records
 from grader.plan.schema import Plan
 from grader.record import Record
+from grader.seal import Seal
 from grader.submission.bounds import RESULTS
 from tests.grading import EXAMPLES, REPO
 from tests.test_session_sandboxed import SUBMISSION
@@ -87,14 +88,16 @@ def graded(
     return done.returncode, done.stdout + done.stderr, out if temporary else kept
 
 
-def whole(folder: Path) -> dict[str, Record | Plan | None]:
+def whole(folder: Path) -> dict[str, Record | Plan | Seal | None]:
     """Read all results of a folder; fails for a file that is half written or left over."""
-    found: dict[str, Record | Plan | None] = {}
+    found: dict[str, Record | Plan | Seal | None] = {}
     for path in folder.rglob("*"):
         if path.name == "record.json":
             found[path.name] = records.load(path)
         elif path.name == "plan.json":
             found[path.name] = msgspec.json.decode(path.read_bytes(), type=Plan)
+        elif path.name == "seal.json":
+            found[path.name] = msgspec.json.decode(path.read_bytes(), type=Seal)
         elif path.is_file() and path.name != RESULTS:
             assert path.name == "weights.safetensors", path
             found[path.name] = None
