@@ -55,7 +55,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, size: int) -> N
     assert done.returncode in (1, 3, 4), done.stdout
     assert "could not be written" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert {path.name for path in found} <= {RESULTS, "record.json", "plan.json"}
+    assert {path.name for path in found} <= {RESULTS, "record.json", "plan.json", "seal.json"}
     for path in found:
         if path.name == "record.json":
             assert records.load(path).status in ("running", "partial")
