@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import importlib.metadata
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -30,7 +26,7 @@ from grader.errors import (
 )
 from grader.events import AnyEvent, Blank, EpochDone, Metered, Started, Taken
 from grader.files import UNREADABLE, write_atomically
-from grader.intake import Entry
+from grader.first import first_record
 from grader.measure.asking import Measurer
 from grader.plan.assemble import request_defaults
 from grader.plan.content import content_of
@@ -39,7 +35,6 @@ from grader.record import Record
 from grader.request import Request
 from grader.sandbox.box import Held
 from grader.sandbox.describe import Box
-from grader.submission.files import sha256_of
 from grader.submission.literals import fixed_in_code
 from grader.submission.program import Program
 from grader.submission.witness import notes_on
@@ -84,7 +79,7 @@ class Run:
         self.folder: Path | None = None
         self.fault: Exception | None = None
         self.runs = request.rubric.limits.runs_asked_for(request.runs)
-        self.record = _first_record(request)
+        self.record = first_record(request)
         self._done: set[str] = set()
         self._runs: list[records.TrainingRun] = []
         self._errors: dict[int, GradingError] = {}
@@ -447,64 +442,9 @@ def training(
     return pool.Task(msgspec.structs.replace(job, own=own), bounds, msgspec.json.encode(program))
 
 
-def _first_record(request: Request) -> Record:
-    submission = _of_class(request.entry) if request.entry else _alone(request.submission)
-    rubric = rubrics.sha256_of(request.written or request.rubric)
-    judged_by: Literal["", "evidence"] = "evidence" if request.written else ""
-    salt = request.salt.sha256 if request.salt else ""
-    options = [
-        request.model, request.recipe, request.seed, request.runs, request.official,
-        request.data_dir and str(request.data_dir), store.source_of("."), salt, judged_by,
-    ]  # fmt: skip
-    inputs = msgspec.json.encode([submission.sha256, rubric, options])
-    return Record(
-        submission=submission,
-        assignment=request.rubric.assignment,
-        data=records.data_of(request.rubric.data),
-        rubric_sha256=rubric,
-        inputs_sha256=hashlib.sha256(inputs).hexdigest(),
-        max_score=request.rubric.max_score,
-        official=request.official,
-        environment=_environment(),
-        salt_sha256=salt,
-        grader_sha256=store.source_of("."),
-        judged_by=judged_by,
-    )  # fmt: skip
-
-
-def _alone(path: Path) -> records.Submission:
-    name, number = results.identity(path)
-    digest = ""
-    with contextlib.suppress(GraderFault):  # it cannot be read, which the first step will tell
-        digest = sha256_of(path)
-    return records.Submission(name, _text(path), digest, number)
-
-
-def _of_class(entry: Entry) -> records.Submission:
-    name, number = results.identity(entry.path / entry.inside)
-    people = [records.Person(**asdict(person)) for person in entry.people]
-    path = f"{_text(entry.path)}: {entry.inside}" if entry.inside else _text(entry.path)
-    return records.Submission(
-        name, path, entry.sha256, number, entry.key, people, entry.system, entry.attempt,
-        entry.late, entry.submitted, dict(entry.ids),
-    )  # fmt: skip
-
-
-def _text(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def _protections(held: Held) -> records.Protections:
     missing = [f"{name}: {why}" for name, why in held.missing.items()]
     return records.Protections(list(held.present), missing)
-
-
-def _environment() -> dict[str, str]:
-    versions = {
-        name: importlib.metadata.version(name) for name in ("mnist-grader", "torch", "torchvision")
-    }
-    machine = {"system": platform.platform(), "cores": str(os.cpu_count())}
-    return versions | machine | {"python": platform.python_version()}
 
 
 def _masked(turns: Sequence[int]) -> str:

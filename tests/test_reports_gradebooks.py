@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from grader import first
 from grader import rubric as rubrics
-from grader import run
 from grader.errors import UsageFault
 from grader.intake import gather
 from grader.record import Record
@@ -42,7 +42,7 @@ def graded(place: Path, system: str, **more: Any) -> list[Graded]:
     folder = in_folder(place / "in", SYSTEMS[system](CLASS[:-1]))
     made = []
     for entry in gather([], folder).entries:
-        submission = run._of_class(entry)
+        submission = first.of_class(entry)
         key = next(s.number for s in CLASS if _is_of(s.number, s.login, submission.ids))
         score = SCORES[str(key)]
         values = {"status": "complete", "submission": submission, "score": score}
