@@ -24,7 +24,7 @@ import psutil
 
 from grader import rubric as rubrics
 from grader.bundle import GRADED, RUBRIC
-from grader.files import write_atomically
+from grader.files import UNREADABLE, write_atomically
 from grader.reporting import found
 from grader.reports import gradescope, told
 from grader.reports.given import Results
@@ -120,19 +120,20 @@ def _run(folder: Path) -> None:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Failed(f"it took more than {_SECONDS} seconds: choose a faster container") from None
-    finally:
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+    except PermissionError:
+        raise Failed(
+            f"the user nobody, who grades, may not run {sys.executable}: install Python and the "
+            "grader where everybody may read them, as setup.sh does"
+        ) from None
     if ended.returncode not in _ENDED:
         raise Failed(f"the grader ended with {ended.returncode}, as its output above says")
 
 
 def last(root: Path) -> bytes | None:
     """Return the result of the person's last submission, saying that it is that one's."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError, AttributeError, TypeError):
-        told = msgspec.json.decode((root / "submission_metadata.json").read_bytes())
-        for earlier in reversed(told["previous_submissions"]):
+    with contextlib.suppress(*UNREADABLE, AttributeError, KeyError, TypeError):
+        metadata = msgspec.json.decode((root / "submission_metadata.json").read_bytes())
+        for earlier in reversed(metadata["previous_submissions"]):
             results = earlier.get("results")
             if results and not earlier.get("autograder_error") and "tests" in results:
                 made = {name: results[name] for name in _FIELDS if results.get(name) is not None}

@@ -43,6 +43,11 @@ SERVED: dict[str, Kind] = {
 """Which server has loaded what a module needs whose `main` is run by `python -I -m MODULE`."""
 
 
+def title(module: str) -> str:
+    """Return the name that `ps` and `top` show of a child that runs a module: 15 characters."""
+    return f"grader {module.rpartition('.')[2]}"[:15]
+
+
 class Order(msgspec.Struct, frozen=True):
     """What a child is to run, in which environment and folder.
 

@@ -36,7 +36,8 @@ from typing import Any, NoReturn, cast
 import msgspec
 
 from grader import process
-from grader.forks import MOST, READY, SERVED, STATUS, Kind, Order
+from grader.forks import MOST, READY, SERVED, STATUS, Kind, Order, title
+from grader.sandbox import kernel
 
 assert sys.platform == "linux"  # elsewhere libraries do not survive a fork
 
@@ -183,6 +184,7 @@ def _go_on(order: Order, received: list[int], main: Callable[[list[str]], int]) 
         _take(received[:3] + received[4:], [0, 1, 2, *order.inherited])
         os.setsid()
         os.chdir(order.folder)
+        _name(title(order.module))
         _take_environment(order.environment)
         _draw_anew()
         sys.argv = [order.module, *order.arguments]
@@ -210,9 +212,8 @@ def _go_on_inside(inside: ModuleType, environment: dict[str, str]) -> NoReturn:
 
 
 def _look_new(inside: ModuleType, environment: dict[str, str]) -> None:
-    from grader.sandbox import kernel
-
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # as after an exec; /proc/self is its own again
+    _name(Path(sys.executable).name)
     os.closerange(3, _ALL)
     _take_environment(environment)
     _draw_anew()
@@ -234,6 +235,11 @@ def _take(received: Sequence[int], numbers: Sequence[int]) -> None:
     for descriptor, number in zip(moved, numbers, strict=True):
         os.dup2(descriptor, number)
     os.closerange(above, _ALL)
+
+
+def _name(name: str) -> None:
+    """Give this process the name that is shown of it."""
+    kernel.libc().prctl(kernel.PR_SET_NAME, name.encode())
 
 
 def _take_environment(environment: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ import pytest
 from grader import forks, process
 from grader.sandbox import doctor
 from tests.judging import Judged, judge
+from tests.processes import runs
 
 CASES = Path(__file__).parent / "cases"
 ATTACKS = sorted((CASES / "attacks").glob("*.py"))
@@ -115,7 +116,7 @@ def networks() -> set[int]:
     for each in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             above = [each, *each.parents()]
-            if not any("grader.sandbox.launch" in " ".join(p.cmdline()) for p in above):
+            if not any(runs(p, "grader.sandbox.launch") for p in above):
                 found.add(Path(f"/proc/{each.pid}/ns/net").stat().st_ino)
     return found
 

@@ -112,7 +112,7 @@ def test_a20_an_archive_writes_nowhere_and_links_lead_nowhere(tmp_path: Path) ->
         file.writestr(link, "/etc/passwd")
     found = judge(archive, tmp_path / "out", official=False)
 
-    assert found.score == ALL_POINTS or found.fault == "error"
+    assert found.score == ALL_POINTS or found.fault == "no-code"
     assert not (tmp_path.parent / "climbed.py").exists()
     assert not Path("/tmp/grader-absolute.py").exists()
 
@@ -159,7 +159,7 @@ def test_a20_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     (folder / "loop").symlink_to(folder)
     found = judge(folder, tmp_path / "out", official=False)
 
-    assert found.score == ALL_POINTS or found.fault == "error"
+    assert found.score == ALL_POINTS or found.fault == "no-code"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not take such names")

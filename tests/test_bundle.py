@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -176,12 +178,35 @@ def test_a_grader_that_was_killed_or_failed_has_no_result(
     assert (root / "results" / "results.json").exists() is (status == 0)
 
 
+def nobody_runs_python() -> bool:
+    """Tell whether the user who grades in a container may run this Python."""
+    with contextlib.suppress(PermissionError):
+        return subprocess.run([sys.executable, "-c", ""], user=65534, check=False).returncode == 0
+    return False
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0 or nobody_runs_python(),
+    reason="the user nobody may run this Python",
+)
+def test_a_python_that_nobody_may_run_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is installed for everybody in a container, and what to do is said where it is not."""
+    monkeypatch.setattr(autograder, "memory", lambda: 2_000)
+
+    assert main(root) == 1
+    assert f"may not run {sys.executable}" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_what_is_new_is_graded_without_training(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With points for what was judged alone, and what protected the container."""
     monkeypatch.setattr(autograder, "memory", lambda: 2_000)
+    if os.geteuid() == 0 and not nobody_runs_python():  # this Python is root's own
+        monkeypatch.setattr(autograder, "_NOBODY", 0)
 
     assert main(root) == 0
     assert results(root)["score"] == 60

@@ -17,6 +17,7 @@ from grader.datasets.known import FASHION_MNIST
 from grader.errors import GraderFault, UsageFault
 from grader.events import EpochDone, Finished, Progress, Started
 from grader.pool import Ended, News
+from tests.processes import runs
 from tests.test_pool import tasks
 
 distributed = pytest.importorskip("distributed")
@@ -110,7 +111,7 @@ def test_a_worker_that_is_lost_costs_no_verdict(address: str, tmp_path: Path) ->
         if isinstance(news, Started) and not killed:
             for process in psutil.Process().children(recursive=True):
                 parent = process.parent()
-                if "grader.training.worker" in " ".join(process.cmdline()) and parent:
+                if runs(process, "grader.training.worker") and parent:
                     killed.append(parent)
                     parent.kill()
 

@@ -49,7 +49,7 @@ def test_a_salted_run_names_its_salt_and_shows_its_masks(salted: Graded) -> None
     assert run.seed == secret.seed(record.content_sha256, 1)
     assert run.mask is not None
     assert sorted(run.mask.classes) == list(range(10))
-    assert record.accuracy.judged > 40
+    assert record.accuracy.judged > 20  # an untrained network gets 10
     check = next(check for check in record.checks if check.id == "test_accuracy")
     assert check.found.endswith("in the mean of one run: passed")
 

@@ -167,5 +167,5 @@ def test_the_copies_of_this_test_are_of_a_disk(tmp_path: Path) -> None:
     status, _, kept = graded(tmp_path, GOOD, "size=1m", "--quick")
 
     assert status == 0
-    assert set(whole(kept)) == {"record.json", "plan.json"}
+    assert set(whole(kept)) == {"record.json", "plan.json", "seal.json"}
     shutil.rmtree(kept)

@@ -22,6 +22,7 @@ from grader.pool import Ended, News, Task
 from grader.supervise import Bounds, Job
 from tests.capturing import Net
 from tests.plans import plan_of
+from tests.processes import running
 
 BOUNDS = Bounds(epoch=300, run=300, megabytes=6_000)
 Training = Callable[..., None]
@@ -182,8 +183,7 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
     def listener(news: News, number: int) -> None:
         started.add(number)
         if len(started) == 2:
-            family = psutil.Process(os.getpid()).children(recursive=True)
-            workers.extend(p for p in family if "grader.training.worker" in p.cmdline())
+            workers.extend(running(psutil.Process(), "grader.training.worker"))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

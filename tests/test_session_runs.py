@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import signal
@@ -18,6 +17,7 @@ from grader import record as records
 from grader import rubric as rubrics
 from grader import runs
 from tests.grading import REPO, grade
+from tests.processes import running as training
 from tests.reading import HEAD, write
 
 SUBMISSION = (
@@ -130,15 +130,8 @@ def test_a_signal_ends_all_runs(tmp_path: Path, number: int) -> None:
 def workers_of(running: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Wait for its first training, and a second one where there are cores; return all of them."""
     while running.poll() is None:
-        family = psutil.Process(running.pid).children(recursive=True)
-        if any(map(_trains, family)):
+        if training(psutil.Process(running.pid), "grader.training.worker"):
             time.sleep(3)
             return psutil.Process(running.pid).children(recursive=True)
         time.sleep(0.1)
     raise AssertionError("no training was started")
-
-
-def _trains(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):  # it may be gone by now
-        return "grader.training.worker" in process.cmdline()
-    return False

@@ -16,6 +16,7 @@ import pytest
 from grader import record as records
 from grader.submission.bounds import RESULTS
 from tests.grading import EXAMPLES, REPO, grade
+from tests.processes import runs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and rlimits are POSIX")
 GOOD = EXAMPLES / "too_short.py"
@@ -136,7 +137,7 @@ def _descendant(running: subprocess.Popen[str], words: str) -> psutil.Process:
     while running.poll() is None:
         with contextlib.suppress(psutil.Error):  # one that is just ending
             for child in psutil.Process(running.pid).children(recursive=True):
-                if words in " ".join(child.cmdline()):
+                if runs(child, words) or words in " ".join(child.cmdline()):
                     return child
         time.sleep(0.1)
     raise AssertionError(f"{words} was never started")

@@ -15,6 +15,7 @@ import pytest
 from grader import record as records
 from grader.sandbox import doctor
 from tests.grading import EXAMPLES, REPO
+from tests.processes import runs
 from tests.test_session_sandboxed import SUBMISSION
 
 pytestmark = [
@@ -84,7 +85,7 @@ def test_while_a_submission_trains_itself(tmp_path: Path, depth: int) -> None:
     seen: list[float] = []
 
     def choose(grader: psutil.Process) -> psutil.Process | None:
-        workers = [p for p in grader.children() if "grader.training.worker" in p.cmdline()]
+        workers = [p for p in grader.children() if runs(p, "grader.training.worker")]
         found = [*workers, *(c for worker in workers for c in worker.children(recursive=True))]
         if len(found) < 4:
             return None

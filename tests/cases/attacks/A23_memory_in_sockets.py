@@ -1,10 +1,10 @@
 # A23 takes memory that lies in the buffers of sockets, held by children
 # fault: out-of-memory
 # score: 0
-# megabytes: 1500
+# megabytes: 1000
 def attack():
-    import os, socket, time
-    for _ in range(30):
+    import os, socket
+    for _ in range(24):
         if os.fork() == 0:
             break
     pairs = []
@@ -20,4 +20,5 @@ def attack():
                 except BlockingIOError:
                     pass
     except OSError:
-        time.sleep(999)
+        pairs.pop()
+        os.read(os.pipe()[0], 1)
