@@ -4,18 +4,21 @@
     python benchmarks/class_scale.py memory [--of 10 40]       # of all processes, no training
     python benchmarks/class_scale.py simulate [--tasks 2000] [--workers 64] [--cluster]
 
-`simulate` sends trainings through the scheduler of one machine, or through Dask's with workers in
-this process. Each lasts as long as one in `experiments.jsonl` took, divided by a number; nothing
-is computed. The ideal is that no worker ever waits, or the longest training if that is more.
+`simulate` sends trainings through the scheduler of one machine, or through Dask's, with a process
+for each worker. A training lasts as long as one in `experiments.jsonl` took, divided by a number;
+nothing is computed. The ideal is that no worker ever waits, or the longest training if that takes
+longer.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import importlib
 import json
+import os
 import random
 import resource
 import statistics
@@ -25,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -42,6 +46,7 @@ from grader.sandbox.describe import describe  # noqa: E402
 from grader.submission.reader import read_program  # noqa: E402
 from grader.supervise import Bounds, Job  # noqa: E402
 
+_FASTER = "GRADER_BENCHMARK_FASTER"
 _EVERY = 0.2  # seconds between two looks at memory
 
 
@@ -113,20 +118,9 @@ def _proportional(one: psutil.Process) -> int:
 
 def simulate(base: Path, count: int, workers: int, faster: float, *, on_cluster: bool) -> None:
     """Send tasks that only last; print how long all took, and how long they would at best."""
-    lines = (ROOT / "benchmarks" / "experiments.jsonl").read_text(encoding="utf-8").splitlines()
-    known = [json.loads(line)["cpu_seconds"] for line in lines]
-    draw = random.Random(1)  # noqa: S311 - durations, not secrets
-    lasting = [draw.choice(known) for _ in range(count)]
+    lasting = [_lasting(number) / faster for number in range(count)]
     plan = base / "plan.json"
     plan.write_bytes(b"{}")
-
-    def train(
-        job: Job, bounds: Bounds, home: Path, tell: Callable[[AnyEvent], None], stop: object
-    ) -> None:
-        time.sleep(lasting[job.seed] / faster)
-        Path(job.weights).write_bytes(b"")
-        tell(Started("cpu", 1, 1, 1, job.seed, {}))
-        tell(Finished(1, 1.0, 1, hashlib.sha256(b"").hexdigest()))
 
     def task(number: int) -> pool.Task:
         decides = store.what_decides("", number, 1, 1, own=False)
@@ -141,33 +135,75 @@ def simulate(base: Path, count: int, workers: int, faster: float, *, on_cluster:
         if isinstance(news, pool.Ended):
             ends.append(news.error)
 
-    where: Any = cluster if on_cluster else pool
-    where.train, files.verify = train, lambda *_: None
-    cluster._STATE /= faster  # a wait that is as long as the trainings are not
-    with _workers(workers) if on_cluster else contextlib.nullcontext("") as address:
+    _pretend(pool, faster)
+    with _workers(workers, faster) if on_cluster else contextlib.nullcontext("") as address:
         began = time.perf_counter()
         if on_cluster:
             cluster.carry_out(tasks, address, {}, hear)
         else:
             pool.carry_out(tasks, workers, hear)
         took = time.perf_counter() - began
-    ideal = max(sum(lasting) / workers, *lasting) / faster
+    ideal = max(sum(lasting) / workers, *lasting)
     assert ends == [None] * count, {str(end) for end in ends}
     print(
-        f"{count} trainings of {min(lasting):.0f} to {max(lasting):.0f} s, {faster:g} times "
-        f"faster, on {workers} workers: {took:.1f} s, ideal {ideal:.1f} s, {took / ideal:.3f} times"
+        f"{count} trainings, {faster:g} times faster ({min(lasting):.1f} to {max(lasting):.1f} s), "
+        f"on {workers} workers: {took:.1f} s, ideal {ideal:.1f} s, {took / ideal:.3f} times"
     )
 
 
+@functools.cache
+def _known() -> list[float]:
+    lines = (ROOT / "benchmarks" / "experiments.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["cpu_seconds"] for line in lines]
+
+
+def _lasting(seed: int) -> float:
+    """Return how many seconds the training from a seed lasts."""
+    return random.Random(seed).choice(_known())  # noqa: S311 - durations, not secrets
+
+
+def _pretend(where: ModuleType, faster: float) -> None:
+    """Have `where`, a module that trains, do nothing for as long as a training lasts."""
+
+    def train(
+        job: Job, bounds: Bounds, home: Path, tell: Callable[[AnyEvent], None], stop: object
+    ) -> None:
+        time.sleep(_lasting(job.seed) / faster)
+        Path(job.weights).write_bytes(b"")
+        tell(Started("cpu", 1, 1, 1, job.seed, {}))
+        tell(Finished(1, 1.0, 1, hashlib.sha256(b"").hexdigest()))
+
+    vars(where)["train"], vars(files)["verify"] = train, lambda *_: None
+
+
+def dask_setup(worker: object) -> None:
+    """Prepare a worker, which Dask has load this module."""
+    faster = float(os.environ[_FASTER])
+    _pretend(cluster, faster)
+    cluster._STATE /= faster  # a wait that is as long as the trainings are not
+
+
 @contextlib.contextmanager
-def _workers(count: int) -> Iterator[str]:
-    """Start Dask's scheduler and so many workers in this process; give its address."""
+def _workers(count: int, faster: float) -> Iterator[str]:
+    """Start Dask's scheduler and so many workers, a process each; give its address."""
     distributed: Any = importlib.import_module("distributed")  # ships few types
+    os.environ |= {_FASTER: str(faster), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with distributed.LocalCluster(
-        n_workers=count, threads_per_worker=1, processes=False, dashboard_address=None,
-        protocol="tcp", host="127.0.0.1", silence_logs=50, memory_limit=0,
-    ) as made:  # fmt: skip
+        n_workers=0, dashboard_address=None, host="127.0.0.1", silence_logs=50
+    ) as made:
+        command = [
+            sys.executable, "-m", "distributed.cli.dask_worker", made.scheduler_address,
+            "--nthreads=1", "--nworkers=1", "--no-nanny", "--no-dashboard", "--memory-limit=0",
+            "--host=127.0.0.1", "--preload=benchmarks.class_scale", "--death-timeout=600",
+        ]  # fmt: skip
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        running = [subprocess.Popen(command, **quiet) for _ in range(count)]  # type: ignore[call-overload]
+        with distributed.Client(made.scheduler_address, set_as_default=False) as client:
+            client.wait_for_workers(count, timeout=600)
         yield str(made.scheduler_address)
+        for each in running:
+            each.kill()
+            each.wait()
 
 
 def main() -> None:
