@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from grader import process, scratch
-from grader.datasets.files import images_of_test
+from grader.datasets.files import images_of_test, verify
 from grader.events import Answers
-from grader.files import write_atomically
+from grader.files import UNREADABLE, write_atomically
 from grader.record import Record
 from grader.results import ANSWERS
 from grader.rubric import Rubric
@@ -62,7 +62,7 @@ def answers_of(
 
 def _ask(networks: Sequence[Network], rubric: Rubric, data_dir: Path | None) -> None:
     """Ask networks, and keep what they answer."""
-    images_of_test(rubric.data, data_dir)  # raises what the process would die of
+    verify(rubric.data, data_dir)  # raises what the process would die of
     questions = [_question(record, folder) for record, folder in networks]
     for (record, folder), reply in zip(
         networks, _replies(questions, rubric, data_dir), strict=True
@@ -82,7 +82,7 @@ def _known(record: Record, folder: Path, rubric: Rubric) -> Answers | str | None
     """Return what is kept, or why there can be none; None if the network has to be asked."""
     if why := _untrained(record):
         return why
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(*UNREADABLE):
         kept = msgspec.json.decode((folder / ANSWERS).read_bytes(), type=_Kept)
         if (kept.plan_sha256, kept.weights_sha256) == (record.plan_sha256, _weights_of(record)):
             return kept.answers

@@ -3,7 +3,7 @@
     GradingError                 a message a person can act on, never a traceback
     ├── SubmissionError          the student's to fix: `failed` at the check it hits
     │   ├── LimitReached         a bound was reached; its `fault` says which
-    │   ├── NoCode                   nothing of it could be read as code: a PDF, a broken archive
+    │   ├── NoCode               nothing of it could be read as code: a PDF, a broken archive
     │   ├── Crashed              the interpreter it ran in ended without an answer
     │   └── Suspicious           it did what only a submission does that means to deceive
     └── GraderFault              ours, or the machine's: `not_judged`, never a zero

@@ -29,10 +29,9 @@ class Started(Event, frozen=True, tag="started"):
 class Taken(Event, frozen=True, tag="taken"):
     """What follows was told by a training that is over already, and was kept.
 
-    It was that of `submission`, and `trained` is when it ended (ISO 8601, UTC).
+    `trained` is when it ended (ISO 8601, UTC).
     """
 
-    submission: str
     trained: str
 
 

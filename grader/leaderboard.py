@@ -7,7 +7,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from grader.record import Accuracy, Record
@@ -75,12 +75,9 @@ def leaderboard(records: Sequence[Record]) -> list[Place]:
         for record in found
     ]  # fmt: skip
     marked = [
-        Place(
-            p.record, p.rank, not any(_dominates(other, p) for other in places), p.accuracy,
-            p.parameters, p.epochs, p.macs,
-        )
-        for p in places
-    ]  # fmt: skip
+        replace(place, front=not any(_dominates(other, place) for other in places))
+        for place in places
+    ]
     return sorted(marked, key=lambda place: (place.rank, -place.accuracy, place.parameters))
 
 

@@ -155,8 +155,8 @@ OPTIONS = (
     ),
     _option(
         "--report", metavar="NAME", action="append", choices=tuple(FORMATS),
-        help="also write the results as another system reads them: " + ", ".join(FORMATS)
-        + " (docs/reports.md); several are possible",
+        help="also write the results for others to read; several are possible (docs/reports.md): "
+        + "; ".join(f"{name}: {each.about}" for name, each in FORMATS.items()),
     ),
     _option(
         "--column", metavar="TITLE", type=_something,

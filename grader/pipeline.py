@@ -71,8 +71,12 @@ def train(runs: Sequence[Run], place: Place, on_event: OnEvent) -> None:
 
     See `describe` for faults.
     """
-    while work := _next(runs):
-        _carry_out(work, place, on_event)
+    work = _next(runs)
+    several = len(work) > 1 and place.scheduler is None
+    with process.loaded("trusted") if several else contextlib.nullcontext():
+        while work:
+            _carry_out(work, place, on_event)
+            work = _next(runs)
 
 
 def _next(runs: Sequence[Run]) -> list[_Work]:
@@ -107,8 +111,7 @@ def _carry_out(work: list[_Work], place: Place, on_event: OnEvent) -> None:
         here = again if place.scheduler is not None else first + again
         if here:
             tasks = [task for task, _, _ in here]
-            with process.loaded("trusted") if len(tasks) > 1 else contextlib.nullcontext():
-                pool.carry_out(tasks, place.jobs, partial(note, here))
+            pool.carry_out(tasks, place.jobs, partial(note, here))
 
 
 def _apart(work: list[_Work], *, at_all: bool) -> tuple[list[_Work], list[_Work]]:

@@ -158,7 +158,7 @@ def _train_once(
             holding.enter_context(store.lease(keeping.key, stop.is_set))
         kept = None if keeping.anew else store.find(keeping.key)
         if kept is not None:
-            tell(Taken(kept.about.submission, kept.about.trained))
+            tell(Taken(kept.about.trained))
             for event in handed_out(kept, keeping.about.tensors, Path(job.weights)):
                 tell(event)
             return

@@ -94,11 +94,7 @@ def _more_runs(accuracy: Accuracy, limits: Limits) -> str:
 
 def _judged(old: Record, rubric: Rubric) -> Record:
     """Return the record with the verdicts of a rubric."""
-    limits = rubric.limits
-    accuracy = old.accuracy
-    if accuracy is not None:
-        again = [runs.judged(run, limits) for run in accuracy.runs]
-        accuracy = records.accuracy_of(again, limits.judged_on, limits.accuracy)
+    accuracy = runs.judged_again(old.accuracy, rubric.limits)
     new = replace(
         old, accuracy=accuracy, assignment=rubric.assignment, max_score=rubric.max_score,
         inputs_sha256="",

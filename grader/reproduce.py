@@ -38,7 +38,7 @@ _DECIDES = ("torch", "numpy", "numba", "instructions", "gpu", "device")
 
 @dataclass(frozen=True)
 class Sources:
-    """What a record is held against: all of these may be missing."""
+    """What a record is held against: all but the rubric may be missing."""
 
     rubric: Rubric
     salt: Salt | None = None
@@ -61,14 +61,14 @@ def reproduced(folder: Path, sources: Sources, on_event: OnEvent) -> Reproduced:
     objections = [*_of_seeds(record, plan, sources.salt), *_of_verdict(record, sources.rubric)]
     with scratch.folder("grader-again-") as home:
         tasks, told = _trainings(record, trained, folder, sources, Path(home))
-        runs, environment = _carried_out(tasks, trained, on_event)
+        found, environment = _carried_out(tasks, trained, on_event)
     differs = list(_differences(record, environment))
     exact = not differs and record.environment.get("device") == "cpu"
     most = trained[0].tested * (1 - sources.rubric.limits.accuracy / 100)
     objections += told + [
-        words for again in runs if (words := _objection(again, most, exact=exact))
+        words for again in found if (words := _objection(again, most, exact=exact))
     ]
-    return Reproduced(record, runs, differs + list(_remarks(record, plan, sources)), objections)
+    return Reproduced(found, differs + list(_remarks(record, plan, sources)), objections)
 
 
 def _plan_of(folder: Path, record: Record) -> Plan:
@@ -124,9 +124,7 @@ def _of_seeds(record: Record, plan: Plan, salt: Salt | None) -> Iterator[str]:
 def _of_verdict(record: Record, rubric: Rubric) -> Iterator[str]:
     """Say where accuracy, checks or score are not what the rubric makes of the runs."""
     rubric = rubrics.by_evidence(rubric) if record.judged_by else rubric
-    limits = rubric.limits
-    again = [runs.judged(run, limits) for run in record.accuracy.runs] if record.accuracy else []
-    accuracy = records.accuracy_of(again, limits.judged_on, limits.accuracy)
+    accuracy = runs.judged_again(record.accuracy, rubric.limits)
     if accuracy != record.accuracy:
         yield "the accuracy is not what its runs come to"
     judged = {c.id: c for c in checks.judge(records.update(record, accuracy=accuracy), rubric)}

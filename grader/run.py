@@ -72,7 +72,7 @@ class Run:
     """A submission that is being graded; nothing is started before it is described."""
 
     def __init__(self, request: Request) -> None:
-        """Raise UsageFault when the rubric asks for more passing runs than there are."""
+        """Raise UsageFault as `Limits.runs_asked_for` does."""
         self.request = request
         self.program: Program | None = None
         self.plan: Plan | None = None
@@ -283,7 +283,7 @@ class Run:
         last = min(done + 1, self.runs) if evidence else self.runs
         if last == done or (done and self._is_decided):
             self._done.add("train")
-            self._note_what_is_unlikely()
+            self._remark_what_is_unlikely()
             return {}
         with self._problems_noted("train"):
             tasks = {number: self._task(self.plan, number) for number in range(done + 1, last + 1)}
@@ -293,12 +293,12 @@ class Run:
         self._left = len(tasks)
         return tasks
 
-    def _note_what_is_unlikely(self) -> None:
+    def _remark_what_is_unlikely(self) -> None:
         """Remark what the instructor should look at; the verdict is what it is."""
         kept = store.Store(self.request.store or store.default_place())
         seeds = {run.seed for run in self._runs}
         others = kept.errors_of(self.record.content_sha256, self.record.data.sha256, seeds)
-        if told := list(unlikely.notes_on(self.record, others)):
+        if told := list(unlikely.remarks_on(self.record, others)):
             self._update(remarks=[*self.record.remarks, *told])
             self.save()
 

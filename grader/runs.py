@@ -22,7 +22,15 @@ from grader.events import (
 from grader.measure.asking import Answer
 from grader.plan.assemble import steps_per_epoch
 from grader.plan.schema import Recipe
-from grader.record import Problem, Stage, Training, TrainingRun, percent
+from grader.record import (
+    Accuracy,
+    Problem,
+    Stage,
+    Training,
+    TrainingRun,
+    accuracy_of,
+    percent,
+)
 from grader.rubric import Limits
 
 
@@ -72,6 +80,12 @@ def judged(run: TrainingRun, limits: Limits) -> TrainingRun:
     errors = run.curve[-1] if limits.judged_on == "last" else min(run.curve)
     good = percent(errors, run.tested) >= limits.accuracy
     return replace(run, errors=errors, passed=good if run.finished else run.passed)
+
+
+def judged_again(accuracy: Accuracy | None, limits: Limits) -> Accuracy | None:
+    """Return what the same runs come to under limits, which may be others than before."""
+    again = [judged(run, limits) for run in accuracy.runs] if accuracy else []
+    return accuracy_of(again, limits.judged_on, limits.accuracy)
 
 
 def in_full(

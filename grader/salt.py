@@ -90,6 +90,12 @@ def beside(rubric: Path | None) -> Path | None:
     return place if place and place.is_file() else None
 
 
+def asked_for(named: Path | None, rubric: Path | None) -> Salt | None:
+    """Read the salt that is named, or else lies beside the rubric; raises UsageFault as `load`."""
+    path = named or beside(rubric)
+    return load(path) if path else None
+
+
 def _refused(path: Path, found: str) -> UsageFault:
     return UsageFault(
         "this is no salt", expected="64 hexadecimal digits, as `grade salt FILE` writes them",

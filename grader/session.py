@@ -412,13 +412,13 @@ def longest_check(rubric: Rubric, runs: int, submissions: int, jobs: int | None)
 
 def _salt(named: Path | None, rubric: Path | None, seed: int | None) -> Salt | None:
     """Return the secret that seeds follow from; UsageFault where a seed is given as well."""
-    path = named or salts.beside(rubric)
-    if path is not None and seed is not None:
+    salt = salts.asked_for(named, rubric)
+    if salt is not None and seed is not None:
         raise UsageFault(
             "with a salt nobody chooses a seed", expected="--seed or a salt", found="both",
-            where=str(path), help="leave out --seed",
+            where="--seed", help="leave it out",
         )  # fmt: skip
-    return salts.load(path) if path else None
+    return salt
 
 
 def _score(record: Record, checks: list[Check]) -> float | None:

@@ -12,13 +12,13 @@ from grader.statistics import likely_spread
 
 _FAR = 4.0  # standard deviations: noise goes so far once in 30,000 trainings
 _BEST = ((3_648, 52.4), (18_962, 45.0), (19_862, 37.8))
-"""Parameters, and mean errors of the best ten trainings known with no more than so many
-(docs/performance.md, benchmarks/experiments.jsonl)."""
+"""Parameters, and mean errors of the best network known with no more than so many, over its ten
+seeds or twenty (`smallest`, `unhurried` and `most_accurate` in benchmarks/experiments.jsonl)."""
 _FIRST = 91
 """The fewest errors of all those trainings after their first epoch."""
 
 
-def notes_on(record: Record, others: Sequence[int]) -> Iterator[str]:
+def remarks_on(record: Record, others: Sequence[int]) -> Iterator[str]:
     """Say where a training did far better than can be expected of it.
 
     `others` are the errors that trainings of the same network and recipe ended with before.

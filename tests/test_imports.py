@@ -38,6 +38,7 @@ ALLOWED = {
         "reports",
         "errors",
         "escape",
+        "files",
         "record",
         "rubric",
         "events",

@@ -174,7 +174,7 @@ def test_at_a_terminal_each_run_has_its_bar(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 CLASS: list[tuple[AnyEvent, str]] = [
-    (Taken("net.py", "today"), "kept"), (Started("cpu", 1, 2, 100, 7, {}), "kept"),
+    (Taken("today"), "kept"), (Started("cpu", 1, 2, 100, 7, {}), "kept"),
     (epoch(2, 70), "kept"), (Finished(1, 1.0, 1, "00"), "kept"),
     (Started("cpu", 1, 2, 100, 7, {}), "ada"),
     (Started("cpu", 1, 2, 100, 7, {}), "bob"), (Progress(1, 10, 1000, 0.5, 0.1), "ada"),

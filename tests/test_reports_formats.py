@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from grader import rubric as rubrics
 from grader.errors import GraderFault, UsageFault
+from grader.options import OPTIONS
 from grader.record import Check, Problem, Record, Submission, save
 from grader.reporting import Wanted, found
 from grader.reports import markdown
@@ -256,9 +257,11 @@ def test_every_format_holds_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_has_a_module_that_makes_files(name: str) -> None:
-    """And says in a line what it is."""
+    """And `--help` says what it is."""
+    report = next(option for option in OPTIONS if option.name == "--report")
+
     assert callable(FORMATS[name].files)
-    assert FORMATS[name].about
+    assert f"{name}: {FORMATS[name].about}" in report.arguments["help"]
 
 
 def test_where_there_are_no_records_there_is_nothing_to_report(tmp_path: Path) -> None:

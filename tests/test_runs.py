@@ -16,19 +16,14 @@ from grader import cluster, pipeline, pool, runs
 from grader import record as records
 from grader import rubric as rubrics
 from grader.errors import GraderFault, LimitReached, SubmissionError, UsageFault
-from grader.events import AnyEvent, Diverged, Failed, Finished, Started, Taken
+from grader.events import AnyEvent, Diverged, Failed, Finished, Started
 from grader.request import Request
-from grader.run import Run, _taken
+from grader.run import Run
 from grader.supervise import Job
 from tests.grading import EXAMPLES
 from tests.making import epoch
 
 LIMITS = rubrics.load().limits
-
-
-def test_a_result_that_was_kept_names_nobody() -> None:
-    """Whoever handed in the same network before is not told to this one's author."""
-    assert "lovelace" not in _taken(1, Taken("ada_lovelace.py", "2026-12-01"))
 
 
 @given(st.integers(0, 2**63 - 1))

@@ -61,6 +61,28 @@ def test_what_is_kept_is_found_again(kept: Store) -> None:
     assert kept.find(store.key_of(DECIDES | {"seed": 2})) is None
 
 
+def test_what_others_made_of_a_plan_is_found(tmp_path: Path) -> None:
+    """The last errors of other seeds, on the same data; what cannot be read is passed over."""
+    made, weights = Store(tmp_path / "store"), tmp_path / "weights.safetensors"
+    weights.write_bytes(save(TENSORS))
+    for content, data, seed, errors in [
+        ("c", "d", 1, 60), ("c", "d", 2, 70), ("c", "other", 3, 80), ("other", "d", 4, 90),
+    ]:  # fmt: skip
+        decides = {"content": content, "data": data, "seed": seed}
+        about = msgspec.structs.replace(ABOUT, depends_on=decides)
+        started, _, _, finished = told(weights.read_bytes())
+        trained = [started, epoch(1, 500), epoch(2, errors), finished]
+        made.keep(store.key_of(decides), about, trained, weights)
+    for number, damaged in enumerate([b"{", b'{"depends_on": 1}', b"\xff"]):
+        folder = made.place / "aa" / f"aa{number}"
+        folder.mkdir(parents=True)
+        (folder / "about.json").write_bytes(damaged)
+
+    assert sorted(made.errors_of("c", "d", ())) == [60, 70]
+    assert made.errors_of("c", "d", (1,)) == [70]
+    assert made.errors_of("c", "none", ()) == []
+
+
 # The fixture is put back as it was after every example.
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @pytest.mark.parametrize("name", ["about.json", "events.jsonl", "weights.safetensors"])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from grader import unlikely
 from grader.record import Record
-from grader.store import Store
 from tests.making import facts, record
 
 
 def told(made: Record, *others: int) -> list[str]:
-    """Return the notes on a record."""
-    return list(unlikely.notes_on(made, others))
+    """Return the remarks on a record."""
+    return list(unlikely.remarks_on(made, others))
 
 
 @pytest.mark.parametrize("curve", [(150, 70, 50), (91, 45), (120, 60, 38), (5_000,)])
@@ -27,31 +23,21 @@ def test_what_is_known_of_good_networks_is_no_wonder(curve: tuple[int, ...]) -> 
 
 def test_fewer_errors_than_the_best_of_its_size_are_noted() -> None:
     """With 18,962 parameters the best make 45 errors in the mean."""
-    (note,) = told(record(200, 20))
+    (remark,) = told(record(200, 20))
 
-    assert "20 errors, where the best that is known of networks of this size makes 45" in note
+    assert "20 errors, where the best that is known of networks of this size makes 45" in remark
     assert told(record(200, 20, model=facts(parameters=25_000))) == []
 
 
 def test_a_curve_that_starts_too_high_is_noted() -> None:
     """Nobody has reached 99.6 % after one epoch."""
-    (note,) = told(record(40, 42))
+    (remark,) = told(record(40, 42))
 
-    assert "40 errors after one epoch, where the best that is known made 91" in note
+    assert "40 errors after one epoch, where the best that is known made 91" in remark
 
 
 def test_more_than_the_same_network_did_before_is_noted() -> None:
     """Of the same plan, other seeds made 90 errors."""
-    (note,) = told(record(150, 50), 88, 92, 90)
+    (remark,) = told(record(150, 50), 88, 92, 90)
 
-    assert "50 errors, where the same network and recipe made 90 before (n = 3)" in note
-
-
-def test_what_others_made_of_a_plan_is_found_in_the_store(tmp_path: Path) -> None:
-    """Entries that cannot be read, or are of other plans, are passed over."""
-    for number, content in enumerate([b"{", json.dumps({"depends_on": 1}).encode(), b"\xff"]):
-        folder = tmp_path / "aa" / f"aa{number}"
-        folder.mkdir(parents=True)
-        (folder / "about.json").write_bytes(content)
-
-    assert Store(tmp_path).errors_of("a" * 64, "b" * 64, ()) == []
+    assert "50 errors, where the same network and recipe made 90 before (n = 3)" in remark

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grader import statistics
 from grader.record import Accuracy, TrainingRun, percent
 from grader.rubric import Limits
 from grader.statistics import Decision
-from grader.statistics import decision as decided
 
 _ROUNDED = 1e-6  # the last digit that `record.percent` leaves, in points
 
@@ -36,7 +36,7 @@ def decision(runs: Sequence[TrainingRun], limits: Limits) -> Decision:
     if not errors:
         return "undecided"
     most = runs[0].tested * (1 - limits.accuracy / 100)
-    return decided(errors, most, rate=limits.error_rate, looks=limits.most_runs)
+    return statistics.decision(errors, most, rate=limits.error_rate, looks=limits.most_runs)
 
 
 def expected(limits: Limits, runs: int = 1) -> str:

@@ -81,7 +81,7 @@ def _again(folders: list[Path], sources: Sources) -> int:
             except GradingError as error:
                 if len(folders) == 1:
                     raise
-                each = Reproduced(None, [], [], [f"{error.message}: {error.found}"])
+                each = Reproduced([], [], [f"{error.message}: {error.found}"])
             found.append(each)
     width = max(shutil.get_terminal_size().columns, 80)
     print(render(list(zip(folders, found, strict=True)), width=width))
@@ -99,6 +99,6 @@ def _sources(values: argparse.Namespace) -> Sources:
     from grader import salt as salts
     from grader.reproduce import Sources
 
-    secret = salts.load(values.salt) if values.salt else None
+    secret = salts.asked_for(values.salt, values.rubric)
     rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
     return Sources(rubric, secret, getattr(values, "submission", None), values.data_dir)

@@ -41,8 +41,7 @@ def regrade(arguments: Sequence[str]) -> int:
     from grader.reports.changes import render
 
     rubric = rubrics.load(values.rubric or rubrics.DEFAULT)
-    place = values.salt or salts.beside(values.rubric)
-    salt = salts.load(place) if place else None
+    salt = salts.asked_for(values.salt, values.rubric)
     print(render(list(regraded(values.folder, rubric, salt, lower=values.lower))))
     return 0
 
@@ -109,7 +108,6 @@ def leaderboard(arguments: Sequence[str]) -> int:
     parser.add_argument("--names", action="store_true", help="names instead of pseudonyms")
     values = parser.parse_args(arguments)
     import shutil
-    import sys
 
     from grader import leaderboard as board
     from grader import record as records

@@ -112,7 +112,7 @@ def some(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Images:
 
 
 def images_of_test(dataset: Dataset = MNIST, data_dir: Path | None = None) -> Bytes:
-    """Read and check the test images alone, and raise what `load` would raise."""
+    """Read and check the test images alone; raises UsageFault as `load` does, of their file."""
     folder = _folder(dataset, data_dir)
     file = _files(dataset)[2]
     return _array(_read(folder, file, dataset), file)

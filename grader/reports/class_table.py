@@ -12,7 +12,7 @@ from rich.text import Text
 
 from grader.escape import escaped, safe
 from grader.record import Record
-from grader.reports import cells
+from grader.reports import cells, told
 from grader.reports.text import Item, rendered
 
 _LISTED = 20  # things passed over that are named
@@ -90,11 +90,10 @@ def end_of(record: Record) -> str:
 
 
 def score_of(record: Record) -> str:
-    """Return the points, of how many that were judged."""
+    """Return the points, of how many there are."""
     if record.score is None or not record.checks:
         return "none"
-    judged = sum(check.max_points for check in record.checks)
-    return f"{record.score:g}/{judged:g}"
+    return f"{record.score:g}/{told.possible(record):g}"
 
 
 def why_of(record: Record) -> str:

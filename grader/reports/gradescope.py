@@ -53,7 +53,7 @@ def _summary(record: Record) -> list[str]:
     problem = told.untold(record)
     lines = told.lines(problem) if problem is not None else []
     if record.status == "partial":
-        made = sum(check.max_points for check in record.checks)
+        made = told.possible(record)
         lines.append(f"only checks worth {made:g} of {record.max_score:g} points were made so far")
     lines += told.accuracy(record)
     return lines + [f"note: {note}" for note in record.notes]

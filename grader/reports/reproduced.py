@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.escape import safe
-from grader.record import Record, TrainingRun
+from grader.record import TrainingRun
 from grader.reports.text import Item, rendered
 
 
@@ -39,7 +39,6 @@ class Reproduced:
     is not as the record says, or why it could not be trained.
     """
 
-    record: Record | None
     runs: list[Again]
     remarks: list[str]
     objections: list[str]

@@ -58,6 +58,13 @@ def protection(record: Record) -> str:
     return "container" if lacking <= {*NAMESPACES} else "none"
 
 
+def possible(record: Record) -> float:
+    """Return how many points there are: of what was judged, where checks were left out."""
+    if record.status != "partial":
+        return record.max_score
+    return sum(check.max_points for check in record.checks if check.outcome != "not_judged")
+
+
 def why_unscored(record: Record) -> str:
     """Return why a record has no score that counts, or nothing where it has one."""
     if record.status == "interrupted":

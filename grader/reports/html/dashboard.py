@@ -15,6 +15,7 @@ from grader.answers import answers_of, images_of_test
 from grader.errors import UsageFault
 from grader.escape import escaped
 from grader.events import Answers
+from grader.files import UNREADABLE
 from grader.leaderboard import Place, leaderboard, pseudonyms
 from grader.record import Record
 from grader.reports.class_table import end_of, name_of, score_of, why_of
@@ -244,7 +245,7 @@ def _findings(path: Path) -> Findings | None:
         return escaped(msgspec.json.decode(path.read_bytes(), type=Findings))
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except UNREADABLE as error:
         raise UsageFault(
             "what the class shares cannot be read", expected="what `grade similar --out` wrote",
             found=str(error), where=str(path), help=f"write it anew, or remove {SIMILAR}",

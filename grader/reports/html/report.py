@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from grader.answers import answers_of, images_of_test
 from grader.escape import escaped
+from grader.files import UNREADABLE
 from grader.record import Accuracy, Check, Facts, Record
 from grader.reports import told
 from grader.reports.advice import advice
@@ -123,7 +124,7 @@ def render(graded: Graded, results: Results) -> bytes:
         handed_on=grade(graded.record, rubric),
         said=_sentence(record, failed),
         points=None if record.status in ("running", "interrupted") else record.score,
-        of=record.max_score if record.status != "partial" else _judged(record),
+        of=told.possible(record),
         details=told.details, untold=told.untold(record),
         gauges=_gauges(record, rubric), network=_network(record, rubric),
         training=_training(record, graded.folder, rubric), certainty=_certainty(record, rubric),
@@ -131,11 +132,6 @@ def render(graded: Graded, results: Results) -> bytes:
         why_no_mistakes=mistakes if isinstance(mistakes, str) else "",
         classes=rubric.data.classes, limit_at=_LIMIT_AT,
     )  # fmt: skip
-
-
-def _judged(record: Record) -> float:
-    """Return the points of the checks that were judged, where others were left out."""
-    return sum(check.max_points for check in record.checks if check.outcome != "not_judged")
 
 
 def _verdict(record: Record) -> tuple[str, str]:
@@ -247,7 +243,7 @@ def _rates(record: Record, folder: Path) -> list[tuple[float, float]]:
     """Return epochs, whole or not, and the learning rates there: of each step if the plan tells."""
     training = record.training
     assert training is not None
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(*UNREADABLE):
         plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=_Plan)
         steps = plan.recipe.schedule.lr[0]
         if len(steps) > 1 and plan.recipe.schedule.plateau is None and record.level == "rebuilt":
