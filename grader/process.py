@@ -33,6 +33,7 @@ _TICK = 0.1  # seconds between two looks at memory and deadline
 _LAST_WORDS = 10  # seconds a process has to exit after it closed its output
 _ERROR_TAIL = 20_000  # bytes of standard error that are kept
 _LAST_MESSAGE = 1 << 16  # bytes that a socket takes although its buffer is almost full
+_CHILDREN_ARE_TOLD = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 _UNREAD = 4  # pieces that may wait for a child to read its input
 
 
@@ -208,7 +209,7 @@ class Child:
     def _family(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._process.pid)
-            return [process, *process.children(recursive=True)]
+            return [process, *_descendants(process)]
         return []
 
     def end(self) -> None:
@@ -240,6 +241,30 @@ class Child:
             with contextlib.suppress(psutil.Error, OSError):
                 if process.environ().get(_MARK) == self._mark:
                     yield process
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Find the children of a process, and theirs.
+
+    Linux knows those of each thread (proc_pid_task_tid_children(5)), where it was built to tell:
+    that spares a look at every process of the machine, ten times a second for each child. It may
+    pass over one while others end, which the next look finds.
+    """
+    if not _CHILDREN_ARE_TOLD:
+        return process.children(recursive=True)
+    found: list[psutil.Process] = []
+    waiting = [process.pid]
+    while waiting:
+        threads = f"/proc/{waiting.pop()}/task"
+        with contextlib.suppress(OSError):  # it has ended
+            for thread in os.listdir(threads):  # noqa: PTH208 - ten times a second
+                told = Path(threads, thread, "children").read_text(encoding="ascii")
+                numbers = [int(number) for number in told.split()]
+                waiting += numbers
+                for number in numbers:
+                    with contextlib.suppress(psutil.Error):  # one that has just ended
+                        found.append(psutil.Process(number))
+    return found
 
 
 def _resident(process: psutil.Process) -> int:

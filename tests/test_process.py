@@ -205,3 +205,29 @@ def test_cpu_time_of_a_child_counts_its_descendants(tmp_path: Path) -> None:
         assert child.cpu_seconds() > 1.5  # the child by itself needs some hundredths
     finally:
         child.end()
+
+
+def test_linux_tells_the_descendants_that_all_processes_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Children of any thread, and theirs: the same as in a look at every process."""
+    sleeps = "import time; time.sleep(600)"
+    starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleeps!r}])"
+    code = (
+        "import subprocess, sys, threading\n"
+        "def start():\n"
+        f"    for code in {[sleeps, starts]!r}:\n"
+        "        subprocess.Popen([sys.executable, '-c', code])\n"
+        "    threading.Event().wait()\n"
+        "threading.Thread(target=start, daemon=True).start()\n"
+        "sys.stdin.read()\n"
+    )
+    child = child_of(tmp_path, code)
+    try:
+        while len(found := child._family()) < 4:
+            assert child.returncode is None, child.stderr
+            time.sleep(0.1)
+        monkeypatch.setattr(process, "_CHILDREN_ARE_TOLD", False)
+        assert set(found) == set(child._family())
+    finally:
+        child.end()
