@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from grader import record as records
-from grader.errors import GraderFault
+from grader.errors import GraderFault, UsageFault
 from grader.files import UNREADABLE, unwritten
 from grader.record import Record, Submission
 from grader.reports.registry import FOLDER
@@ -30,9 +30,11 @@ DESCRIBED = ".described.json"
 """The record of a class run as it stood before the training, from which another one may go on."""
 DESCRIBED_MAC = ".described.mac"
 """What only the holder of the salt can make of that, where there is a salt."""
+SEAL = "seal.json"
+"""The digests that tell whether anything was changed: `grader.seal`."""
 ANSWERS = "answers.json"
 """What the weights answer to the test images, as reports found out."""
-_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED, DESCRIBED_MAC, ANSWERS)
+_WRITTEN = ("plan.json", "weights*.safetensors", SEAL, DESCRIBED, DESCRIBED_MAC, ANSWERS)
 
 
 class _Whose(msgspec.Struct):
@@ -95,6 +97,28 @@ def find(out: Path, submission: Submission) -> Path | None:
     return next((f for f in _places(out, submission) if _found_in(f, submission)), None)
 
 
+def results_in(folder: Path) -> list[Path]:
+    """Return the folders of results: this one, or those in it. Raises UsageFault without any."""
+    if _holds_results(folder):
+        return [folder]
+    found = sorted(path for path in folder.glob("*") if _holds_results(path))
+    if not found:
+        raise UsageFault(
+            "there are no results", expected="a folder that `grade` wrote results to",
+            found="no record.json in it, nor in a folder below", where=str(folder),
+            help="name the folder of --out",
+        )  # fmt: skip
+    return found
+
+
+def _holds_results(folder: Path) -> bool:
+    """Tell whether there is a record, or the seal of one that was removed."""
+    try:
+        return any((folder / name).exists() for name in ("record.json", SEAL))
+    except PermissionError:  # who wants to read it will be told
+        return True
+
+
 def is_place(folder: Path, submission: Submission) -> bool:
     """Tell whether a folder is one that results of a submission are written to."""
     folder = folder.resolve()
@@ -103,7 +127,7 @@ def is_place(folder: Path, submission: Submission) -> bool:
 
 
 def _places(out: Path, submission: Submission) -> tuple[Path, Path]:
-    name = (submission.key or submission.name).encode()[:_LONGEST].decode("utf-8", "ignore")
+    name = submission.called.encode()[:_LONGEST].decode("utf-8", "ignore")
     return out / name, out / f"{name}-{submission.id}"
 
 

@@ -251,13 +251,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pages(folder: Path) -> dict[str, str]:
     """Render the pages of a class of three, with and without names."""
-    class_ = results(
-        folder, graded(folder, "ada", answers((7, 3, 5), (9, 4, 9))),
+    class_ = [
+        graded(folder, "ada", answers((7, 3, 5), (9, 4, 9))),
         graded(folder, "bob", answers((7, 3, 5), (8, 1, 2)), content_sha256="ada"),
         graded(folder, "eve", score=None, accuracy=None, training=None),
-    )  # fmt: skip
-    made = {**dashboard.files(class_), **anonymous.files(class_)}
-    return {name: content.decode() for name, content in made.items()}
+    ]
+    made = Wanted(("dashboard", "anonymous"), RUBRIC, folder).write(class_)
+    return {page.relative_to(folder).as_posix(): page.read_text(encoding="utf-8") for page in made}
 
 
 def test_a_dashboard_links_to_reports_that_are_there(pages: dict[str, str]) -> None:

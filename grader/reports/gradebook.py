@@ -220,9 +220,8 @@ def _remarks(
     for row in book.people:
         named |= {*(row.graded or row.unsure)}
         keys = ", ".join(results.graded[at].key for at in row.graded)
-        person = row.person.name or row.person.login or row.person.email or row.person.id
         if remark := outcomes[row.place].remark:
-            yield person, keys, remark
+            yield str(row.person), keys, remark
     for at, graded in enumerate(results.graded):
         if at not in named:
             yield "", graded.key, "nobody on the list: nothing filled in"

@@ -20,6 +20,13 @@ def lines(told: Check | Problem) -> list[str]:
     return message + [f"{label}: {text}" for label, text in details(told)]
 
 
+def found(check: Check) -> str:
+    """Return what a check found, or why it could not be judged."""
+    if check.outcome != "not_judged":
+        return check.found or check.message
+    return f"{check.message}: {check.found}" if check.found else check.message
+
+
 def accuracy(record: Record) -> list[str]:
     """Return a line on the accuracy and how sure it is, or nothing where there is none."""
     if record.accuracy is None:
@@ -60,8 +67,11 @@ def protection(record: Record) -> str:
 
 def possible(record: Record) -> float:
     """Return how many points there are: of what was judged, where checks were left out."""
-    if record.status != "partial":
-        return record.max_score
+    return judged(record) if record.status == "partial" else record.max_score
+
+
+def judged(record: Record) -> float:
+    """Return how many points there are for what was judged."""
     return sum(check.max_points for check in record.checks if check.outcome != "not_judged")
 
 
