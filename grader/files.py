@@ -34,6 +34,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise unwritten(path, error) from error
 
 
+def readable(value: object) -> bytes:
+    """Return a value as JSON that people can read, too."""
+    return msgspec.json.format(msgspec.json.encode(value))
+
+
 def archived(files: Mapping[str, bytes], scripts: Container[str] = ()) -> bytes:
     """Return a zip of files by their names, equal for equal ones; `scripts` are executable."""
     made = io.BytesIO()

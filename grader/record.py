@@ -12,7 +12,7 @@ from grader.datasets.known import MNIST, Dataset
 from grader.datasets.mask import Mask
 from grader.errors import NOT_SCORED, Fault, GraderFault
 from grader.events import Blank, EpochDone, Metered, Recalled
-from grader.files import UNREADABLE, write_atomically
+from grader.files import UNREADABLE, readable, write_atomically
 from grader.person import Person
 from grader.plan.findings import Facts, Finding, Fixed, Layer
 from grader.plan.schema import Fact, Flaw
@@ -301,7 +301,7 @@ def percent(errors: int, tested: int) -> float:
 
 def encoded(record: Record) -> bytes:
     """Return a record as JSON that people can read."""
-    return msgspec.json.format(msgspec.json.encode(record))
+    return readable(record)
 
 
 def save(record: Record, folder: Path) -> None:

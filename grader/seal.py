@@ -21,7 +21,7 @@ from grader import results, store
 from grader import rubric as rubrics
 from grader.datasets.known import KNOWN
 from grader.errors import GraderFault
-from grader.files import UNREADABLE, write_atomically
+from grader.files import UNREADABLE, readable, write_atomically
 from grader.record import Record
 from grader.rubric import Rubric
 from grader.salt import Salt
@@ -46,8 +46,7 @@ def seal(folder: Path, salt: Salt | None) -> None:
             found=", ".join(closed), where=str(folder), help="remove what is no result there",
         )  # fmt: skip
     mac = salt.seal(_content(files)) if salt else ""
-    encoded = msgspec.json.format(msgspec.json.encode(Seal(files, mac)))
-    write_atomically(folder / results.SEAL, encoded)
+    write_atomically(folder / results.SEAL, readable(Seal(files, mac)))
 
 
 def changed(folder: Path, salt: Salt | None = None, rubric: Rubric | None = None) -> Iterator[str]:

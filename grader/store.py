@@ -35,7 +35,7 @@ from grader.datasets.known import MNIST, Dataset
 from grader.datasets.mask import Mask
 from grader.errors import GraderFault
 from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Finished, Progress
-from grader.files import UNREADABLE, write_atomically
+from grader.files import UNREADABLE, readable, write_atomically
 
 PLACE = "GRADER_STORE"
 """The environment variable that names another place than the user's own."""
@@ -189,7 +189,7 @@ class Store:
             folder.parent.mkdir(parents=True, exist_ok=True)
             new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
             try:
-                (new / "about.json").write_bytes(msgspec.json.format(msgspec.json.encode(about)))
+                (new / "about.json").write_bytes(readable(about))
                 told = [event for event in events if not isinstance(event, Progress)]
                 (new / "events.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(told))
                 if weights.exists():

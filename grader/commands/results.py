@@ -85,16 +85,13 @@ def similar(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FILE", type=path, help="write all that was found as JSON")
     parser.add_argument("--dolos", metavar="ZIP", type=path, help="write an archive for Dolos")
     values = parser.parse_args(arguments)
-    import msgspec
-
-    from grader.files import write_atomically
+    from grader.files import readable, write_atomically
     from grader.reports.similarity import render
     from grader.similar import similar as compared
 
     found = compared(values.submissions, values.roster, values.staff, values.grades)
     if values.out:
-        encoded = msgspec.json.format(msgspec.json.encode(found.findings))
-        write_atomically(values.out, encoded)
+        write_atomically(values.out, readable(found.findings))
     if values.dolos:
         write_atomically(values.dolos, found.dolos())
     print(render(found.findings))
@@ -108,18 +105,13 @@ def leaderboard(arguments: Sequence[str]) -> int:
     parser.add_argument("--names", action="store_true", help="names instead of pseudonyms")
     values = parser.parse_args(arguments)
     from grader import leaderboard as board
-    from grader import record as records
-    from grader.errors import GraderFault
+    from grader.reporting import found
     from grader.reports.leaderboard import render
     from grader.reports.text import terminal_width
-    from grader.results import results_in
 
-    found = []
-    for folder in results_in(values.folder):
-        try:
-            found.append(records.load(folder / "record.json"))
-        except GraderFault as fault:
-            print(f"{folder.name}: {fault.message}, so it has no place", file=sys.stderr)
-    places = board.leaderboard(found)
+    graded, remarks = found(values.folder)
+    for _, key, why in remarks:
+        print(f"{key}: {why}, so it has no place", file=sys.stderr)
+    places = board.leaderboard([each.record for each in graded])
     print(render(places, names=values.names, width=terminal_width()))
     return 0

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from grader.escape import safe
 from grader.record import Record
+from grader.reports.class_table import score_of
 from grader.reports.text import rendered, terminal_width, titled
 
 
@@ -39,12 +40,8 @@ def render(changes: Sequence[Change]) -> str:
     shown = [change for change in changes if change.is_one or change.kept]
     for change in shown:
         why = f"not changed: {change.kept}" if change.kept else "; ".join(change.why)
-        new = "" if change.kept else _score(change.new)
-        table.add_row(safe(change.old.submission.called), _score(change.old), new, safe(why))
+        new = "" if change.kept else score_of(change.new)
+        table.add_row(safe(change.old.submission.called), score_of(change.old), new, safe(why))
     same = len(changes) - len(shown)
     parts: list[RenderableType] = [table, Text(f"{same} of {len(changes)} stay as they are")]
     return rendered(parts if shown else parts[1:], width=terminal_width(), color=False)
-
-
-def _score(record: Record) -> str:
-    return "none" if record.score is None else f"{record.score:g}/{record.max_score:g}"

@@ -36,18 +36,22 @@ def accuracy(record: Record) -> list[str]:
     return [f"{judged} ({len(record.accuracy.runs)} runs)" if record.accuracy.runs[1:] else judged]
 
 
+def failed(record: Record) -> list[Check]:
+    """Return the checks that failed."""
+    return [check for check in record.checks if check.outcome == "failed"]
+
+
 def untold(record: Record) -> Problem | None:
     """Return the problem of a record, where no check that failed says it."""
-    told = [check.message for check in record.checks if check.outcome == "failed"]
+    told = [check.message for check in failed(record)]
     problem = record.problem
     return problem if problem is not None and problem.message not in told else None
 
 
 def failures(record: Record) -> list[Check | Problem]:
     """Return what is to be mended: checks that failed, then what no check says."""
-    failed: list[Check | Problem] = [c for c in record.checks if c.outcome == "failed"]
     problem = untold(record)
-    return failed if problem is None else [*failed, problem]
+    return [*failed(record)] if problem is None else [*failed(record), problem]
 
 
 def protection(record: Record) -> str:

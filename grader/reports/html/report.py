@@ -116,7 +116,7 @@ def render(graded: Graded, results: Results) -> bytes:
     """Return the page of one of the results."""
     record, rubric = escaped(graded.record), results.rubric
     tone, word = _verdict(record)
-    failed = [check for check in record.checks if check.outcome == "failed"]
+    failed = told.failed(record)
     mistakes = _mistakes(graded, results)
     return page(
         "report.html", record=record, rubric=rubric, tone=tone, word=word, failed=failed,
@@ -140,8 +140,7 @@ def _verdict(record: Record) -> tuple[str, str]:
         return "open", "Not a whole verdict" if record.status == "partial" else f"No score: {why}"
     if record.checks and all(check.outcome == "passed" for check in record.checks):
         return "passed", "Passed"
-    failed = any(check.outcome == "failed" for check in record.checks)
-    return ("failed", "Not passed yet") if failed else ("open", "Not judged in full")
+    return ("failed", "Not passed yet") if told.failed(record) else ("open", "Not judged in full")
 
 
 def _sentence(record: Record, failed: Sequence[Check]) -> str:
