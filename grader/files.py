@@ -1,12 +1,14 @@
-"""Files that are whole or not there, and archives of them."""
+"""Files and folders that are whole or not there, and archives."""
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -49,6 +51,18 @@ def archived(files: Mapping[str, bytes], scripts: Container[str] = ()) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return made.getvalue()
+
+
+@contextmanager
+def new_beside(folder: Path) -> Iterator[Path]:
+    """Give a new folder, to be filled and to be renamed to `folder`; without that it is removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    try:
+        new.chmod(0o755)  # mkdtemp's folders are private
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def unwritten(path: Path, error: OSError) -> GraderFault:

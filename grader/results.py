@@ -12,14 +12,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from grader import record as records
 from grader.errors import GraderFault, UsageFault
-from grader.files import UNREADABLE, unwritten
+from grader.files import UNREADABLE, new_beside, unwritten
 from grader.record import Record, Submission
 from grader.reports.registry import FOLDER
 from grader.submission import bounds
@@ -134,17 +133,12 @@ def _places(out: Path, submission: Submission) -> tuple[Path, Path]:
 def _created(folder: Path, record: Record) -> bool:
     """Make a folder with a record in it; False if there is one: it is never seen without."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
-        try:
+        with new_beside(folder) as new:
             (new / "record.json").write_bytes(records.encoded(record))
-            new.chmod(0o755)  # mkdtemp's folders are private
             with contextlib.suppress(OSError):
                 new.rename(folder)
                 return True
             return False
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise unwritten(folder / "record.json", error) from error
 

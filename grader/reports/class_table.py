@@ -89,4 +89,9 @@ def why_of(record: Record) -> str:
     """Return what stands in the way of a pass, in one line."""
     if record.problem is not None:
         return record.problem.message
+    return not_passed(record)
+
+
+def not_passed(record: Record) -> str:
+    """Return the titles of the checks that did not pass."""
     return ", ".join(check.title for check in record.checks if check.outcome != "passed")

@@ -18,7 +18,7 @@ from grader.events import Answers
 from grader.files import UNREADABLE
 from grader.leaderboard import Place, leaderboard, pseudonyms
 from grader.record import Record
-from grader.reports.class_table import end_of, score_of, why_of
+from grader.reports.class_table import end_of, not_passed, score_of, why_of
 from grader.reports.given import Graded, Results
 from grader.reports.html import plots
 from grader.reports.html.page import page
@@ -123,14 +123,13 @@ def _place(graded: Graded, results: Results) -> str:
 
 def _row(record: Record, name: str, link: str) -> Row:
     people = ", ".join(map(str, record.submission.people))
-    failed = ", ".join(check.title for check in record.checks if check.outcome != "passed")
     return Row(
         name, link, people if link else "", end_of(record), score_of(record), record.score,
         record.accuracy.judged if record.accuracy else None,
         record.model.parameters if record.model else None,
         record.recipe.epochs if record.recipe else None,
         [(check.title, check.outcome) for check in record.checks],
-        why_of(record) if link else failed, record.remarks if link else (),
+        why_of(record) if link else not_passed(record), record.remarks if link else (),
     )  # fmt: skip
 
 
