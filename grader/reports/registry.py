@@ -38,6 +38,7 @@ class Format:
     """A format: whether it is of each submission or of the class, its module, and what it is.
 
     `leads_to` names another one that it needs: its files have links to that one's.
+
     Modules are imported when they are asked for: some need packages that take long to load.
     """
 
