@@ -21,7 +21,6 @@ import json
 import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.class_run import NETWORK, handed_in  # noqa: E402 - the path comes first
+from benchmarks.turns import spread  # noqa: E402
 from grader import cluster, pool, process, rubric, steps, store  # noqa: E402
 from grader.datasets import files  # noqa: E402
 from grader.events import AnyEvent, Finished, Started  # noqa: E402
@@ -73,7 +73,7 @@ def overhead(base: Path, rounds: int) -> None:
             trained(1)
             pairs = [(trained(1), trained(3)) for _ in range(rounds)]
         found_ = [one - (three - one) / 2 for one, three in pairs]
-        print(f"{name}: {_spread(found_)} CPU s beside the epochs (n = {rounds})", flush=True)
+        print(f"{name}: {spread(found_)} CPU s beside the epochs (n = {rounds})", flush=True)
 
 
 def _cpu() -> float:
@@ -84,11 +84,6 @@ def _cpu() -> float:
         with contextlib.suppress(psutil.Error):
             alive += sum(child.cpu_times()[:4])
     return used.ru_utime + used.ru_stime + alive
-
-
-def _spread(values: list[float]) -> str:
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):.2f} ({low:.2f} to {high:.2f})"
 
 
 def memory(base: Path, counts: list[int]) -> None:

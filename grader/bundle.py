@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
-import io
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from grader.files import archived
 from grader.isolation import PACKAGE
 from grader.reporting import found
 from grader.reports import gradescope
@@ -27,7 +26,6 @@ GRADED = "graded"
 """The folder of results that are known, and the name of the rubric's file beside it."""
 RUBRIC = "rubric.toml"
 _PYTHON = "3.12"
-_WHEN = (1980, 1, 1, 0, 0, 0)  # equal results make equal archives
 
 _SETUP = f"""\
 #!/usr/bin/env bash
@@ -64,7 +62,8 @@ def bundle(rubric: Rubric, source: Path, grades: Path | None) -> tuple[bytes, in
         RUBRIC: source.read_bytes(), **_wheel(),
         **{f"{GRADED}/{name}.json": content for name, content in known},
     }  # fmt: skip
-    return _zipped(files), len(known), len(graded) + len(damaged) - len(known)
+    content = archived(files, scripts=("setup.sh", "run_autograder"))
+    return content, len(known), len(graded) + len(damaged) - len(known)
 
 
 def _known(results: Results) -> Iterator[tuple[str, bytes]]:
@@ -104,20 +103,8 @@ def _wheel() -> dict[str, bytes]:
     }
     lines = [f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in files.items()]
     files[f"{info}/RECORD"] = "".join([*lines, f"{info}/RECORD,,\n"]).encode()
-    return {f"{name}-py3-none-any.whl": _zipped(files)}
+    return {f"{name}-py3-none-any.whl": archived(files)}
 
 
 def _digest(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-
-
-def _zipped(files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            entry = zipfile.ZipInfo(name, _WHEN)
-            script = name in ("setup.sh", "run_autograder")
-            entry.external_attr = (0o755 if script else 0o644) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
-    return made.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from grader.options import DEFAULT_OUT
 from grader.pipeline import describe
 from grader.record import Record
 from grader.reports.compare import render
+from grader.reports.text import terminal_width
 from grader.request import Request
 from grader.run import Run
 from grader.submission.files import check_path
@@ -29,7 +29,7 @@ def compared(left: Path, right: Path) -> str:
     for path in (left, right):
         check_path(path)
     rubric = rubrics.load()
-    width = max(shutil.get_terminal_size((140, 40)).columns, 80)
+    width = terminal_width(otherwise=140)
     with tempfile.TemporaryDirectory(prefix="grader-compare-") as folder:
         both = [
             Run(Request(path, Path(folder) / side, rubric))

@@ -1,9 +1,14 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there, and archives."""
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import tempfile
+import zipfile
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -29,6 +34,35 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise unwritten(path, error) from error
+
+
+def readable(value: object) -> bytes:
+    """Return a value as JSON that people can read, too."""
+    return msgspec.json.format(msgspec.json.encode(value))
+
+
+def archived(files: Mapping[str, bytes], scripts: Container[str] = ()) -> bytes:
+    """Return a zip of files by their names, equal for equal ones; `scripts` are executable."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)  # of 1980, the first year that a zip knows
+            entry.external_attr = (0o755 if name in scripts else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return made.getvalue()
+
+
+@contextmanager
+def new_beside(folder: Path) -> Iterator[Path]:
+    """Give a new folder, to be filled and to be renamed to `folder`; without that it is removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    try:
+        new.chmod(0o755)  # mkdtemp's folders are private
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def unwritten(path: Path, error: OSError) -> GraderFault:

@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -60,11 +59,10 @@ def _alone(path: Path) -> records.Submission:
 def of_class(entry: Entry) -> records.Submission:
     """Return what a record says of a submission of a class."""
     name, number = results.identity(entry.path / entry.inside)
-    people = [records.Person(**asdict(person)) for person in entry.people]
     path = f"{_text(entry.path)}: {entry.inside}" if entry.inside else _text(entry.path)
     return records.Submission(
-        name, path, entry.sha256, number, entry.key, people, entry.system, entry.attempt,
-        entry.late, entry.submitted, dict(entry.ids),
+        name, path, entry.sha256, number, entry.key, [*entry.people], entry.system,
+        entry.attempt, entry.late, entry.submitted, dict(entry.ids),
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class Place:
     @property
     def name(self) -> str:
         """What the submission is called."""
-        return self.record.submission.key or self.record.submission.name
+        return self.record.submission.called
 
 
 def pseudonyms(records: Sequence[Record]) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _digest(record: Record) -> str:
     submission = record.submission
     if not submission.sha256:
         return secrets.token_hex(32)
-    content = f"{submission.sha256} {submission.key or submission.name}"
+    content = f"{submission.sha256} {submission.called}"
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -12,13 +12,14 @@ from grader.datasets.known import MNIST, Dataset
 from grader.datasets.mask import Mask
 from grader.errors import NOT_SCORED, Fault, GraderFault
 from grader.events import Blank, EpochDone, Metered, Recalled
-from grader.files import UNREADABLE, write_atomically
+from grader.files import UNREADABLE, readable, write_atomically
+from grader.person import Person
 from grader.plan.findings import Facts, Finding, Fixed, Layer
 from grader.plan.schema import Fact, Flaw
 from grader.statistics import chance, mean_interval, p_value, wilson
 
 # Checks know the Record, and nothing behind it.
-__all__ = ["Blank", "Facts", "Finding", "Fixed", "Flaw", "Layer", "Metered"]
+__all__ = ["Blank", "Facts", "Finding", "Fixed", "Flaw", "Layer", "Metered", "Person"]
 
 Outcome = Literal["passed", "failed", "not_judged"]
 Stage = Literal["read", "describe", "train"]
@@ -26,17 +27,6 @@ Stage = Literal["read", "describe", "train"]
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base: immutable and strict."""
-
-
-class Person(Struct, frozen=True):
-    """Who handed in, as far as it is known; texts are empty where nothing is."""
-
-    id: str = ""
-    name: str = ""
-    login: str = ""
-    section: str = ""
-    email: str = ""
-    deadline: str = ""
 
 
 class Submission(Struct, frozen=True):
@@ -58,6 +48,11 @@ class Submission(Struct, frozen=True):
     late: bool | None = None
     submitted: str = ""
     ids: dict[str, str] = {}
+
+    @property
+    def called(self) -> str:
+        """What it is called among others: its key in the class, or its own name."""
+        return self.key or self.name
 
 
 class Problem(Struct, frozen=True):
@@ -306,7 +301,7 @@ def percent(errors: int, tested: int) -> float:
 
 def encoded(record: Record) -> bytes:
     """Return a record as JSON that people can read."""
-    return msgspec.json.format(msgspec.json.encode(record))
+    return readable(record)
 
 
 def save(record: Record, folder: Path) -> None:

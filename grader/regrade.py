@@ -11,10 +11,10 @@ from grader import checks, runs, seal
 from grader import record as records
 from grader import rubric as rubrics
 from grader.checks.accuracy import decision
-from grader.errors import UsageFault
 from grader.plan.assemble import DEFAULT, request_defaults
 from grader.record import Accuracy, Record
 from grader.reports.changes import Change
+from grader.results import results_in
 from grader.rubric import Limits, Rubric
 from grader.salt import Salt
 
@@ -22,26 +22,20 @@ from grader.salt import Salt
 def regraded(
     folder: Path, rubric: Rubric, salt: Salt | None = None, *, lower: bool
 ) -> Iterator[Change]:
-    """Judge each record in the folders below `folder` again, and write those that may change.
+    """Judge the records of one submission or of a class again, and write those that may change.
 
     No score is lowered unless `lower` says so. The `salt` is for their seals. Raises UsageFault
     where there are no records, and GraderFault where one cannot be read or written.
     """
-    paths = sorted(folder.glob("*/record.json"))
-    if not paths:
-        raise UsageFault(
-            "there is nothing to grade again", expected="a folder that `grade` wrote results to",
-            found="no */record.json in it", where=str(folder), help="name the folder of --out",
-        )  # fmt: skip
-    for path in paths:
-        old = records.load(path)
-        if doubts := seal.doubts(path.parent, old, salt):
-            change = Change(path.parent, old, old, [], f"{doubts[0]}; grade it again")
+    for place in results_in(folder):
+        old = records.load(place / "record.json")
+        if doubts := seal.doubts(place, old, salt):
+            change = Change(place, old, old, [], f"{doubts[0]}; grade it again")
         else:
-            change = _change(path.parent, old, rubric, lower=lower)
+            change = _change(place, old, rubric, lower=lower)
         if not change.kept:
-            records.save(change.new, path.parent)
-            seal.seal(path.parent, salt)
+            records.save(change.new, place)
+            seal.seal(place, salt)
         yield change
 
 

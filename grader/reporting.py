@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from grader import intake
 from grader import record as records
-from grader.errors import GraderFault, UsageFault
+from grader.errors import GraderFault
 from grader.files import write_atomically
 from grader.intake.people import Matcher
 from grader.intake.roster import read_roster, read_table
@@ -21,6 +21,7 @@ from grader.reports import gradebook
 from grader.reports.given import Graded, Results
 from grader.reports.gradebook import Gradebook, Remark, Row
 from grader.reports.registry import FOLDER, FORMATS
+from grader.results import results_in
 from grader.rubric import Rubric
 
 REMARKS = "remarks.csv"
@@ -64,10 +65,9 @@ class Wanted:
         results = self._of(graded, remarks)
         if results.remarks and results.gradebook is None:
             yield from _written(results.folder, {REMARKS: gradebook.as_csv(results.remarks)})
-        for name in self.names:
+        led_to = [FORMATS[name].leads_to for name in self.names]
+        for name in dict.fromkeys(filter(None, (*self.names, *led_to))):
             made = FORMATS[name]
-            if name == "html" and "dashboard" in self.names and results.graded:
-                continue  # it writes all pages itself, and each takes seconds
             if made.per == "class":
                 yield from _written(results.folder, made.files(results))
             else:
@@ -93,19 +93,11 @@ def found(folder: Path) -> tuple[list[Graded], list[Remark]]:
     The remarks are on records that cannot be read. Raises UsageFault where there are none,
     GraderFault where none can be read.
     """
-    paths = sorted(folder.glob("*/record.json"))
-    if (folder / "record.json").exists():
-        paths = [folder / "record.json"]
-    if not paths:
-        raise UsageFault(
-            "there is nothing to report", expected="a folder that `grade` wrote results to",
-            found="no record.json in it", where=str(folder), help="name the folder of --out",
-        )  # fmt: skip
     made: list[Graded] = []
     faults: list[GraderFault] = []
-    for path in paths:
+    for place in results_in(folder):
         try:
-            made.append(Graded(records.load(path), path.parent))
+            made.append(Graded(records.load(place / "record.json"), place))
         except GraderFault as fault:
             faults.append(fault)
     if not made:
@@ -122,9 +114,9 @@ def _timed(graded: Sequence[Graded], path: Path) -> tuple[list[Graded], list[Rem
     matches, own, unsure = _matches(graded, matcher)
     made = []
     for each, (entry, places) in zip(graded, matches, strict=True):
-        people = [_person(person) for person in entry.people]  # with deadlines of their own
         when = max((matcher.rows[at].submitted for at in places), default="")
         submitted = when or each.record.submission.submitted
+        people = [*entry.people]  # with deadlines of their own
         made.append(_changed(each, people=people, submitted=submitted))
     lost = []
     for at, row in enumerate(matcher.rows):
@@ -140,12 +132,11 @@ def _matched(graded: Sequence[Graded], path: Path) -> tuple[list[Graded], list[R
     matcher = Matcher(read_roster(path))
     matches, own, unsure = _matches(graded, matcher)
     made = [
-        _changed(each, people=[_person(person) for person in entry.people])
+        _changed(each, people=[*entry.people])
         for each, (entry, _) in zip(graded, matches, strict=True)
     ]
     people = [
-        Row(row.number - 1, _person(row.person), own[at], unsure[at])
-        for at, row in enumerate(matcher.rows)
+        Row(row.number - 1, row.person, own[at], unsure[at]) for at, row in enumerate(matcher.rows)
     ]
     return made, people
 
@@ -174,7 +165,7 @@ def _changed(graded: Graded, **what: Any) -> Graded:  # noqa: ANN401 - any field
 def _entry(record: Record) -> tuple[intake.Entry, str]:
     """Return a submission as its intake saw it, and what its file is called."""
     submission = record.submission
-    people = tuple(intake.Person(**msgspec.structs.asdict(each)) for each in submission.people)
+    people = tuple(submission.people)
     path = Path(submission.path)
     # Whom a roster has named before is looked for by that, not by the name of a file.
     system = "roster" if people and submission.system in ("folder", "path") else submission.system
@@ -183,10 +174,6 @@ def _entry(record: Record) -> tuple[intake.Entry, str]:
         submitted=submission.submitted, ids=submission.ids,
     )  # fmt: skip
     return entry, path.stem
-
-
-def _person(person: intake.Person) -> records.Person:
-    return records.Person(**asdict(person))
 
 
 def _written(folder: Path, made: Mapping[str, bytes]) -> Iterator[Path]:

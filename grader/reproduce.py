@@ -25,6 +25,7 @@ from grader.plan.schema import Plan
 from grader.record import Record, TrainingRun
 from grader.reports.reproduced import Again, Reproduced
 from grader.request import Request
+from grader.results import results_in
 from grader.rubric import Rubric
 from grader.run import Run, training
 from grader.salt import Salt
@@ -87,7 +88,7 @@ def sample(folder: Path, count: int, seed: int | None) -> list[Path]:
 
     Raises UsageFault where there are none.
     """
-    trained = [path for path in seal.results_in(folder) if _is_trained(path)]
+    trained = [path for path in results_in(folder) if _is_trained(path)]
     if not trained:
         raise _unusable(folder, "results of trainings by the grader's own loop", "none")
     return sorted(random.Random(seed).sample(trained, min(count, len(trained))))  # noqa: S311

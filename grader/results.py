@@ -12,14 +12,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from grader import record as records
-from grader.errors import GraderFault
-from grader.files import UNREADABLE, unwritten
+from grader.errors import GraderFault, UsageFault
+from grader.files import UNREADABLE, new_beside, unwritten
 from grader.record import Record, Submission
 from grader.reports.registry import FOLDER
 from grader.submission import bounds
@@ -30,9 +29,11 @@ DESCRIBED = ".described.json"
 """The record of a class run as it stood before the training, from which another one may go on."""
 DESCRIBED_MAC = ".described.mac"
 """What only the holder of the salt can make of that, where there is a salt."""
+SEAL = "seal.json"
+"""The digests that tell whether anything was changed: `grader.seal`."""
 ANSWERS = "answers.json"
 """What the weights answer to the test images, as reports found out."""
-_WRITTEN = ("plan.json", "weights*.safetensors", "seal.json", DESCRIBED, DESCRIBED_MAC, ANSWERS)
+_WRITTEN = ("plan.json", "weights*.safetensors", SEAL, DESCRIBED, DESCRIBED_MAC, ANSWERS)
 
 
 class _Whose(msgspec.Struct):
@@ -95,6 +96,28 @@ def find(out: Path, submission: Submission) -> Path | None:
     return next((f for f in _places(out, submission) if _found_in(f, submission)), None)
 
 
+def results_in(folder: Path) -> list[Path]:
+    """Return the folders of results: this one, or those in it. Raises UsageFault without any."""
+    if _holds_results(folder):
+        return [folder]
+    found = sorted(path for path in folder.glob("*") if _holds_results(path))
+    if not found:
+        raise UsageFault(
+            "there are no results", expected="a folder that `grade` wrote results to",
+            found="no record.json in it, nor in a folder below", where=str(folder),
+            help="name the folder of --out",
+        )  # fmt: skip
+    return found
+
+
+def _holds_results(folder: Path) -> bool:
+    """Tell whether there is a record, or the seal of one that was removed."""
+    try:
+        return any((folder / name).exists() for name in ("record.json", SEAL))
+    except PermissionError:  # who wants to read it will be told
+        return True
+
+
 def is_place(folder: Path, submission: Submission) -> bool:
     """Tell whether a folder is one that results of a submission are written to."""
     folder = folder.resolve()
@@ -103,24 +126,19 @@ def is_place(folder: Path, submission: Submission) -> bool:
 
 
 def _places(out: Path, submission: Submission) -> tuple[Path, Path]:
-    name = (submission.key or submission.name).encode()[:_LONGEST].decode("utf-8", "ignore")
+    name = submission.called.encode()[:_LONGEST].decode("utf-8", "ignore")
     return out / name, out / f"{name}-{submission.id}"
 
 
 def _created(folder: Path, record: Record) -> bool:
     """Make a folder with a record in it; False if there is one: it is never seen without."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
-        try:
+        with new_beside(folder) as new:
             (new / "record.json").write_bytes(records.encoded(record))
-            new.chmod(0o755)  # mkdtemp's folders are private
             with contextlib.suppress(OSError):
                 new.rename(folder)
                 return True
             return False
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise unwritten(folder / "record.json", error) from error
 

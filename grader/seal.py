@@ -20,14 +20,13 @@ from grader import record as records
 from grader import results, store
 from grader import rubric as rubrics
 from grader.datasets.known import KNOWN
-from grader.errors import GraderFault, UsageFault
-from grader.files import UNREADABLE, write_atomically
+from grader.errors import GraderFault
+from grader.files import UNREADABLE, readable, write_atomically
 from grader.record import Record
 from grader.rubric import Rubric
 from grader.salt import Salt
 from grader.submission.files import sha256_of
 
-NAME = "seal.json"
 _SEALED = ("record.json", "plan.json", "weights*.safetensors")
 
 
@@ -47,8 +46,7 @@ def seal(folder: Path, salt: Salt | None) -> None:
             found=", ".join(closed), where=str(folder), help="remove what is no result there",
         )  # fmt: skip
     mac = salt.seal(_content(files)) if salt else ""
-    encoded = msgspec.json.format(msgspec.json.encode(Seal(files, mac)))
-    write_atomically(folder / NAME, encoded)
+    write_atomically(folder / results.SEAL, readable(Seal(files, mac)))
 
 
 def changed(folder: Path, salt: Salt | None = None, rubric: Rubric | None = None) -> Iterator[str]:
@@ -58,12 +56,12 @@ def changed(folder: Path, salt: Salt | None = None, rubric: Rubric | None = None
     was graded by.
     """
     try:
-        sealed = msgspec.json.decode((folder / NAME).read_bytes(), type=Seal)
+        sealed = msgspec.json.decode((folder / results.SEAL).read_bytes(), type=Seal)
     except FileNotFoundError:
-        yield f"{NAME} is missing: these results were never sealed, or the seal was removed"
+        yield f"{results.SEAL} is missing: these results were never sealed, or the seal was removed"
         return
     except UNREADABLE as error:
-        yield f"{NAME} cannot be read: {error}"
+        yield f"{results.SEAL} cannot be read: {error}"
         return
     now = _digests(folder)
     for name in sorted(sealed.files | now):
@@ -73,11 +71,11 @@ def changed(folder: Path, salt: Salt | None = None, rubric: Rubric | None = None
             how = "was added" if name not in sealed.files else "is missing"
             yield f"{name} {'was changed' if name in sealed.files and name in now else how}"
     if salt and not hmac.compare_digest(sealed.mac, salt.seal(_content(sealed.files))):
-        yield f"{NAME} was not made with this salt"
+        yield f"{results.SEAL} was not made with this salt"
     with contextlib.suppress(GraderFault):  # a record that cannot be read was changed, as was said
         record = records.load(folder / "record.json")
         if not results.is_place(folder, record.submission):
-            yield f"these are the results of {record.submission.key or record.submission.name}"
+            yield f"these are the results of {record.submission.called}"
         yield from _depends(record, now, salt, rubric)
 
 
@@ -88,7 +86,7 @@ def doubts(folder: Path, record: Record, salt: Salt | None) -> list[str]:
     """
     if record.salt_sha256 and salt is None:
         return ["it was graded with a salt, which is not given (--salt)"]
-    if salt is None and not (folder / NAME).exists():
+    if salt is None and not (folder / results.SEAL).exists():
         return []
     return list(changed(folder, salt))
 
@@ -119,28 +117,6 @@ def _depends(
 def other_version(record: Record) -> bool:
     """Tell whether another version of the grader made the record, which is no change of it."""
     return record.grader_sha256 != store.source_of(".")
-
-
-def results_in(folder: Path) -> list[Path]:
-    """Return the folders of results: this one, or those in it. Raises UsageFault without any."""
-    if _holds_results(folder):
-        return [folder]
-    found = sorted(path for path in folder.glob("*") if _holds_results(path))
-    if not found:
-        raise UsageFault(
-            "there are no results", expected="a folder that `grade` wrote results to",
-            found="no record.json in it, nor in a folder below", where=str(folder),
-            help="name the folder of --out",
-        )  # fmt: skip
-    return found
-
-
-def _holds_results(folder: Path) -> bool:
-    """Tell whether there is a record, or the seal of one that was removed."""
-    try:
-        return any((folder / name).exists() for name in ("record.json", NAME))
-    except PermissionError:  # who wants to read it will be told
-        return True
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -15,7 +15,8 @@ from grader import record as records
 from grader import results
 from grader.errors import GraderFault, SubmissionError, UsageFault
 from grader.files import UNREADABLE
-from grader.intake import Entry, Person, Unpacker, gather
+from grader.intake import Entry, Unpacker, gather
+from grader.person import Person
 from grader.plan.content import content_of
 from grader.plan.schema import Plan
 from grader.scratch import folder

@@ -17,7 +17,6 @@ import hashlib
 import importlib.metadata
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -35,7 +34,7 @@ from grader.datasets.known import MNIST, Dataset
 from grader.datasets.mask import Mask
 from grader.errors import GraderFault
 from grader.events import EVENT, AnyEvent, Diverged, EpochDone, Finished, Progress
-from grader.files import UNREADABLE, write_atomically
+from grader.files import UNREADABLE, new_beside, readable, write_atomically
 
 PLACE = "GRADER_STORE"
 """The environment variable that names another place than the user's own."""
@@ -186,19 +185,16 @@ class Store:
         """Keep a training that is over. Raises GraderFault where it cannot be written."""
         folder = self.folder(key)
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
             try:
-                (new / "about.json").write_bytes(msgspec.json.format(msgspec.json.encode(about)))
-                told = [event for event in events if not isinstance(event, Progress)]
-                (new / "events.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(told))
-                if weights.exists():
-                    shutil.copyfile(weights, new / "weights.safetensors")
-                new.chmod(0o755)  # mkdtemp's folders are private
-                shutil.rmtree(folder, ignore_errors=True)
-                new.rename(folder)
+                with new_beside(folder) as new:
+                    (new / "about.json").write_bytes(readable(about))
+                    told = [event for event in events if not isinstance(event, Progress)]
+                    (new / "events.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(told))
+                    if weights.exists():
+                        shutil.copyfile(weights, new / "weights.safetensors")
+                    shutil.rmtree(folder, ignore_errors=True)
+                    new.rename(folder)
             finally:
-                shutil.rmtree(new, ignore_errors=True)
                 self.state(key).unlink(missing_ok=True)
         except OSError as error:
             raise _unusable(folder, error) from error

@@ -165,6 +165,16 @@ class Crowd:
             timeout=300,
         )  # fmt: skip
 
+    def follow(self, refusal: subprocess.CompletedProcess[str]) -> None:
+        """Assert that a refusal names one command, which collects our tests and springs no trap."""
+        advice = [line for line in refusal.stderr.splitlines() if line.startswith("  try: ")]
+        assert refusal.returncode == pytest.ExitCode.USAGE_ERROR, refusal.stdout + refusal.stderr
+        assert len(advice) == 1, refusal.stderr
+        tried = self.run(*shlex.split(advice[0].removeprefix("  try: ")), "--collect-only", "-q")
+        assert tried.returncode == 0, tried.stdout + tried.stderr
+        assert "::test_loads" in tried.stdout
+        assert not self.sprung
+
     @property
     def sprung(self) -> str:
         """The files that were imported."""
@@ -224,14 +234,8 @@ def test_the_advice_of_a_refusal_works_where_it_is_given(tmp_path: Path, form: s
     result = crowd.run(*REFUSED[form], "--collect-only", "-q") if form != "several processes" else (
         crowd.run(*REFUSED[form], "-q")
     )  # fmt: skip
-    advice = [line for line in result.stderr.splitlines() if line.startswith("  try: ")]
 
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR, result.stdout
-    assert len(advice) == 1, result.stderr
-    tried = crowd.run(*shlex.split(advice[0].removeprefix("  try: ")), "--collect-only", "-q")
-    assert tried.returncode == 0, tried.stdout + tried.stderr
-    assert "::test_loads" in tried.stdout
-    assert not crowd.sprung
+    crowd.follow(result)
 
 
 @pytest.mark.slow
@@ -468,13 +472,8 @@ def test_the_wheel_advises_what_works_outside_a_clone(
     crowd = Crowd(tmp_path)
     words = [word.format(python=wheel.python) for word in INSTALLED[form]]
     result = crowd.run(*words, "--collect-only", "-q")
-    advice = [line for line in result.stderr.splitlines() if line.startswith("  try: ")]
 
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR, result.stdout + result.stderr
-    tried = crowd.run(*shlex.split(advice[0].removeprefix("  try: ")), "--collect-only", "-q")
-    assert tried.returncode == 0, tried.stdout + tried.stderr
-    assert "::test_loads" in tried.stdout
-    assert not crowd.sprung
+    crowd.follow(result)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ ALLOWED = {
     # What a data set is, as a value; its files are none of a plan's business.
     "plan": {"plan", "datasets.known", "errors"},
     "submission": {"submission", "plan", "errors", "process"},
-    "intake": {"intake", "submission", "errors"},
+    "intake": {"intake", "submission", "person", "errors"},
     "sandbox": {"sandbox", "submission", "plan", "errors", "process", "scratch"},
     # A training by the submission's own loop starts the box it runs in.
     "training": {

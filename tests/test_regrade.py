@@ -13,6 +13,7 @@ from grader import regrade, seal
 from grader import rubric as rubrics
 from grader import salt as salts
 from grader.commands import results
+from grader.errors import UsageFault
 from grader.plan.assemble import assemble, request_defaults
 from grader.plan.schema import Description, Fact
 from grader.record import RecipeSummary, Record, Submission
@@ -125,6 +126,19 @@ def test_the_way_of_judging_that_was_asked_for_is_kept(tmp_path: Path) -> None:
     assert not found.kept
     assert "for certain" in check.expected
     assert found.new.rubric_sha256 == rubrics.sha256_of(rubric(accuracy=97.0))
+
+
+def test_one_submissions_results_are_judged_again_alone(tmp_path: Path) -> None:
+    """Where their own folder is named: the others stay as they are; an empty one is refused."""
+    folder = graded(record(60, recipe=summary(1, budget=19)), tmp_path / "out")
+    graded(record(60, recipe=summary(1, budget=19)), tmp_path / "others")
+    (tmp_path / "others" / "ada").rename(folder / "bob")
+    before = (folder / "bob" / "record.json").read_bytes()
+
+    assert change(folder / "ada", rubric(accuracy=90.0)).folder == folder / "ada"
+    assert (folder / "bob" / "record.json").read_bytes() == before
+    with pytest.raises(UsageFault, match="there are no results"):
+        change(tmp_path / "others", rubric())
 
 
 def test_more_trainings_than_the_rubric_asks_for_are_enough(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import pytest
 
+from grader import rubric as rubrics
 from grader.plan.schema import Fact
 from grader.record import RecipeSummary, SetAside
-from grader.reports.html import anonymous, dashboard
+from grader.reporting import Wanted
 from tests.making import check, facts
-from tests.pages import answers, graded, layer, results
+from tests.pages import answers, graded, layer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
@@ -40,8 +41,7 @@ WIDTHS = (360, 800, 1600)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the pages of a class, as a run does; names and texts are long."""
     out = tmp_path_factory.mktemp("class")
-    class_ = results(
-        out,
+    class_ = [
         graded(out, "ada", answers(*((n, n % 10, (n + 1) % 10) for n in range(60)))),
         graded(out, "bob", answers((7, 3, 5), (9, 4, 9)), score=20.0, notes=["long" * 300]),
         graded(
@@ -51,11 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             set_aside=[SetAside(LONG, LONG, LONG)],
             checks=[check("failed", title=LONG[:60], found=LONG, where=LONG, help=LONG)],
         ),
-    )  # fmt: skip
-    for name, content in {**dashboard.files(class_), **anonymous.files(class_)}.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    ]  # fmt: skip
+    assert [*Wanted(("dashboard", "anonymous"), rubrics.load(), out).write(class_)]
     return out
 
 

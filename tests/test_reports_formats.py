@@ -266,7 +266,7 @@ def test_every_format_has_a_module_that_makes_files(name: str) -> None:
 
 def test_where_there_are_no_records_there_is_nothing_to_report(tmp_path: Path) -> None:
     """The message names the folder."""
-    with pytest.raises(UsageFault, match="nothing to report") as error:
+    with pytest.raises(UsageFault, match="there are no results") as error:
         found(tmp_path)
     assert error.value.where == str(tmp_path)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from grader import rubric as rubrics
+from grader.answers import images_of_test
 from grader.errors import UsageFault
 from grader.plan.schema import Fact
 from grader.record import Problem, RecipeSummary, Record, SetAside, Submission
@@ -251,13 +253,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pages(folder: Path) -> dict[str, str]:
     """Render the pages of a class of three, with and without names."""
-    class_ = results(
-        folder, graded(folder, "ada", answers((7, 3, 5), (9, 4, 9))),
+    class_ = [
+        graded(folder, "ada", answers((7, 3, 5), (9, 4, 9))),
         graded(folder, "bob", answers((7, 3, 5), (8, 1, 2)), content_sha256="ada"),
         graded(folder, "eve", score=None, accuracy=None, training=None),
-    )  # fmt: skip
-    made = {**dashboard.files(class_), **anonymous.files(class_)}
-    return {name: content.decode() for name, content in made.items()}
+    ]
+    made = Wanted(("dashboard", "anonymous"), RUBRIC, folder).write(class_)
+    return {page.relative_to(folder).as_posix(): page.read_text(encoding="utf-8") for page in made}
 
 
 def test_a_dashboard_links_to_reports_that_are_there(pages: dict[str, str]) -> None:
@@ -344,6 +346,20 @@ def test_a_folder_of_results_may_be_a_link(tmp_path: Path) -> None:
     page = tmp_path / "elsewhere" / "ada" / "reports" / "report.html"
     assert written.count(page) == 1
     assert page.exists()
+
+
+def test_test_images_are_read_once_for_a_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of its pages show them; a copy of the data set is some megabytes."""
+    read = Mock(wraps=images_of_test)
+    monkeypatch.setattr("grader.reports.given.images_of_test", read)
+    class_ = [graded(tmp_path, key, answers((7, 3, 5))) for key in ("ada", "bob")]
+    pages = [*Wanted(("dashboard",), RUBRIC, tmp_path).write(class_)]
+
+    assert len(pages) == 3
+    assert all("test image 7" in page.read_text(encoding="utf-8") for page in pages)
+    assert read.call_count == 1
 
 
 def test_a_script_runs_only_if_it_is_ours(pages: dict[str, str]) -> None:

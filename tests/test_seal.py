@@ -15,6 +15,7 @@ from grader import rubric as rubrics
 from grader import seal
 from grader.errors import GraderFault, UsageFault
 from grader.record import Submission
+from grader.results import results_in
 from grader.salt import Salt
 from tests.making import record
 
@@ -100,10 +101,10 @@ def test_a_seal_that_cannot_be_read_is_no_seal(tmp_path: Path, content: bytes) -
 def test_a_folder_without_results_is_wrong_usage(tmp_path: Path) -> None:
     """One of a class holds those of each, one of a submission its own."""
     with pytest.raises(UsageFault, match="there are no results"):
-        seal.results_in(tmp_path)
+        results_in(tmp_path)
 
     made = results(tmp_path)
-    assert seal.results_in(tmp_path) == seal.results_in(made) == [made]
+    assert results_in(tmp_path) == results_in(made) == [made]
 
 
 def test_results_whose_record_was_removed_are_found(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_results_whose_record_was_removed_are_found(tmp_path: Path) -> None:
     made = results(tmp_path)
     (made / "record.json").unlink()
 
-    assert seal.results_in(tmp_path) == seal.results_in(made) == [made]
+    assert results_in(tmp_path) == results_in(made) == [made]
     assert list(seal.changed(made)) == ["record.json is missing"]
 
 
@@ -139,7 +140,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "exists", closed)
-        assert seal.results_in(made) == [made]
+        assert results_in(made) == [made]
     monkeypatch.setattr(Path, "read_bytes", closed)
     assert list(seal.changed(made)) == ["seal.json cannot be read: [Errno 13] closed"]
 

@@ -26,16 +26,14 @@ def init(arguments: Sequence[str]) -> int:
     parser = Parser("grade init", description=init.__doc__)
     parser.add_argument("file", metavar="FILE", type=path, help="as in rubric.toml; a new one")
     file = parser.parse_args(arguments).file
-    import msgspec
-
     from grader import rubric as rubrics
-    from grader.files import write_atomically
+    from grader.files import readable, write_atomically
 
     if file.exists():
         parser.error(f"expected the name of a new file; {file} is there already")
     schema = file.with_suffix(".schema.json")
     text = f"#:schema ./{schema.name}\n{rubrics.DEFAULT.read_text(encoding='utf-8')}"
-    write_atomically(schema, msgspec.json.format(msgspec.json.encode(rubrics.schema())))
+    write_atomically(schema, readable(rubrics.schema()))
     write_atomically(file, text.encode())
     print(f"{file} and {schema} written\n  next: grade check-rubric {file}")
     return 0

@@ -22,10 +22,11 @@ def verify(arguments: Sequence[str]) -> int:
     values = parser.parse_args(arguments)
     from grader import record as records
     from grader import seal
+    from grader.results import results_in
 
     sources = _sources(values)
     asked = sources.rubric if values.rubric else None
-    folders, others, wrong = seal.results_in(values.folder), 0, 0
+    folders, others, wrong = results_in(values.folder), 0, 0
     for folder in folders:
         found = list(seal.changed(folder, sources.salt, asked))
         print(*(f"{folder.name}: {each}" for each in found), sep="\n", end="\n" * bool(found))
@@ -66,11 +67,10 @@ def audit(arguments: Sequence[str]) -> int:
 
 
 def _again(folders: list[Path], sources: Sources) -> int:
-    import shutil
-
     from grader.errors import GradingError
     from grader.reports import progress
     from grader.reports.reproduced import Reproduced, render
+    from grader.reports.text import terminal_width
     from grader.reproduce import reproduced
 
     found = []
@@ -83,8 +83,7 @@ def _again(folders: list[Path], sources: Sources) -> int:
                     raise
                 each = Reproduced([], [], [f"{error.message}: {error.found}"])
             found.append(each)
-    width = max(shutil.get_terminal_size().columns, 80)
-    print(render(list(zip(folders, found, strict=True)), width=width))
+    print(render(list(zip(folders, found, strict=True)), width=terminal_width()))
     return 0 if all(each.holds for each in found) else FAILED
 
 

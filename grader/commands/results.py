@@ -30,7 +30,7 @@ def compare(arguments: Sequence[str]) -> int:
 def regrade(arguments: Sequence[str]) -> int:
     """Judge the records in a folder again by another rubric; nothing is read or trained."""
     parser = Parser("grade regrade", description=regrade.__doc__)
-    parser.add_argument("folder", metavar="DIR", type=path, help="what --out named")
+    parser.add_argument("folder", metavar="DIR", type=path, help="what --out named, or one of it")
     parser.add_argument("--rubric", metavar="FILE", type=path, help="default: the grader's own")
     parser.add_argument("--salt", metavar="FILE", type=path, help="as for `grade`")
     parser.add_argument("--lower", action="store_true", help="lower scores, too")
@@ -85,16 +85,13 @@ def similar(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FILE", type=path, help="write all that was found as JSON")
     parser.add_argument("--dolos", metavar="ZIP", type=path, help="write an archive for Dolos")
     values = parser.parse_args(arguments)
-    import msgspec
-
-    from grader.files import write_atomically
+    from grader.files import readable, write_atomically
     from grader.reports.similarity import render
     from grader.similar import similar as compared
 
     found = compared(values.submissions, values.roster, values.staff, values.grades)
     if values.out:
-        encoded = msgspec.json.format(msgspec.json.encode(found.findings))
-        write_atomically(values.out, encoded)
+        write_atomically(values.out, readable(found.findings))
     if values.dolos:
         write_atomically(values.dolos, found.dolos())
     print(render(found.findings))
@@ -107,21 +104,14 @@ def leaderboard(arguments: Sequence[str]) -> int:
     add_folder(parser)
     parser.add_argument("--names", action="store_true", help="names instead of pseudonyms")
     values = parser.parse_args(arguments)
-    import shutil
-
     from grader import leaderboard as board
-    from grader import record as records
-    from grader import seal
-    from grader.errors import GraderFault
+    from grader.reporting import found
     from grader.reports.leaderboard import render
+    from grader.reports.text import terminal_width
 
-    found = []
-    for folder in seal.results_in(values.folder):
-        try:
-            found.append(records.load(folder / "record.json"))
-        except GraderFault as fault:
-            print(f"{folder.name}: {fault.message}, so it has no place", file=sys.stderr)
-    places = board.leaderboard(found)
-    width = max(shutil.get_terminal_size().columns, 80)
-    print(render(places, names=values.names, width=width))
+    graded, remarks = found(values.folder)
+    for _, key, why in remarks:
+        print(f"{key}: {why}, so it has no place", file=sys.stderr)
+    places = board.leaderboard([each.record for each in graded])
+    print(render(places, names=values.names, width=terminal_width()))
     return 0

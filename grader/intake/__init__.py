@@ -4,8 +4,8 @@ Student code is neither run nor parsed here, and nothing is written but below a 
 caller gives to `Unpacker`.
 """
 
-from grader.intake.entries import Entry, File, Intake, Person, Stray
+from grader.intake.entries import Entry, File, Intake, Stray
 from grader.intake.gathering import gather
 from grader.intake.unpacking import Unpacker
 
-__all__ = ["Entry", "File", "Intake", "Person", "Stray", "Unpacker", "gather"]
+__all__ = ["Entry", "File", "Intake", "Stray", "Unpacker", "gather"]

@@ -6,23 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Person:
-    """Who handed something in, as far as it is known; `deadline` is a deadline of their own.
-
-    Texts are empty where nothing is known. A deadline is in ISO 8601.
-    """
-
-    id: str = ""
-    name: str = ""
-    login: str = ""
-    section: str = ""
-    email: str = ""
-    deadline: str = ""
-
-    def __str__(self) -> str:
-        return self.name or self.login or self.email or self.id
+from grader.person import Person
 
 
 @dataclass(frozen=True)

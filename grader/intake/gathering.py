@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from grader.intake import listing
-from grader.intake.entries import Entry, File, Intake, Person, Stray
+from grader.intake.entries import Entry, File, Intake, Stray
 from grader.intake.finding import Draft, Finding
 from grader.intake.names import unique_keys
 from grader.intake.people import Matcher
 from grader.intake.roster import read_roster
 from grader.intake.unpacking import Reader
+from grader.person import Person
 from grader.submission.files import sha256_of
 
 _NAMED = 20  # people or entries that a note names

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from grader.intake.entries import Entry, Person
+from grader.intake.entries import Entry
 from grader.intake.names import tokens, words
 from grader.intake.roster import Row
+from grader.person import Person
 
 _TELLING = 4  # characters that a part of a file's name must have to be an id or a login
 
@@ -118,10 +119,8 @@ class Matcher:
 
 def _merged(known: Person, told: Person) -> Person:
     """Return what the roster knows, and for the rest what the download tells."""
-    pairs = (
-        (f.name, getattr(known, f.name) or getattr(told, f.name)) for f in dataclasses.fields(known)
-    )
-    return Person(**dict(pairs))
+    pairs = {each: getattr(known, each) or getattr(told, each) for each in known.__struct_fields__}
+    return Person(**pairs)
 
 
 def _lateness(entry: Entry, people: Iterable[Person]) -> tuple[bool | None, str]:

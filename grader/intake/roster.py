@@ -18,8 +18,8 @@ from datetime import datetime, time
 from pathlib import Path
 
 from grader.errors import UsageFault
-from grader.intake.entries import Person
 from grader.intake.names import folded
+from grader.person import Person
 
 _MOST = 64 * 2**20  # bytes
 _HEADERS: Mapping[str, tuple[str, ...]] = {

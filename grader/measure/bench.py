@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
-from functools import cache
+from functools import cache, partial
 
 import torch
 
@@ -37,25 +37,18 @@ class Bench:
         steps: int,
         seed: int,
     ) -> None:
-        def laboratory(
-            batch: int, learning: set[str] | None = None, *, wide: bool, late: int = 0
-        ) -> Laboratory:
-            return Laboratory(
-                model, taught, pictures, batch=batch, wide=wide, seed=seed, late=late,
-                learning=learning,
-            )  # fmt: skip
-
+        laboratory = partial(Laboratory, model, taught, pictures, seed=seed)
         try:
-            self.close = laboratory(FEW, wide=True)
+            self.close = laboratory(batch=FEW, wide=True)
         except SubmissionError:
-            self.close = laboratory(FEW, wide=False)
+            self.close = laboratory(batch=FEW, wide=False)
         learning = self.close.learning
-        self.trained = laboratory(batch, learning, wide=False)
+        self.trained = laboratory(batch=batch, wide=False, learning=learning)
         self.others = [self.trained]
         wired = Drawing(model, "train").wired | Drawing(model, "eval").wired
         if self.close.counters & wired:
             with contextlib.suppress(SubmissionError):
-                self.others.append(laboratory(FEW, learning, wide=True, late=steps))
+                self.others.append(laboratory(batch=FEW, wide=True, learning=learning, late=steps))
         self._felt: set[tuple[str, str]] = set()
         self.chance = cache(Chance)  # of a laboratory's graph
 

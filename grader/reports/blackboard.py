@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from grader.errors import UsageFault
 from grader.reports import gradebook
 from grader.reports.given import Results
 from grader.reports.gradebook import Gradebook, Layout
@@ -22,13 +21,7 @@ def files(results: Results) -> Files:
 
 
 def _layout(book: Gradebook) -> Layout:
-    users = book.columns("Username")
-    if not users:
-        raise UsageFault(
-            "this is no list of Blackboard's", expected="a column Username",
-            found=", ".join(book.header)[:300], where=str(book.path),
-            help="download grades in Blackboard, and give the file as the roster",
-        )  # fmt: skip
+    users = book.ids("Blackboard", "Username", how="download grades in Blackboard")
     target = book.target(_GRADE, "Project 1 [Total Pts: 10 Score] |12345")
     points = gradebook.possible(book, _POINTS.findall(book.header[target]))
     return Layout(users, target, possible=points)

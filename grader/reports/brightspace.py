@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from grader.errors import UsageFault
 from grader.reports import gradebook
 from grader.reports.given import Results
 from grader.reports.gradebook import Gradebook, Layout
@@ -26,13 +25,7 @@ def files(results: Results) -> Files:
 
 
 def _layout(book: Gradebook) -> Layout:
-    keys = book.columns(*_KEYS)
-    if not keys:
-        raise UsageFault(
-            "this is no list of Brightspace's", expected="a column OrgDefinedId or Username",
-            found=", ".join(book.header)[:300], where=str(book.path),
-            help="export grades in Brightspace, with both keys, and give the file as the roster",
-        )  # fmt: skip
+    keys = book.ids("Brightspace", *_KEYS, how="export grades in Brightspace, with both keys")
     target = book.target(_GRADE, "Project 1 Points Grade")
     points = gradebook.possible(book, _POINTS.findall(book.header[target]))
     return Layout(keys, target, possible=points, after=book.columns(_END))

@@ -41,12 +41,7 @@ def _layout(book: Gradebook) -> Layout:
             "Canvas would drop this column", expected="a title without such words", found=title,
             where=str(book.path), help="rename the assignment in Canvas, and export it again",
         )  # fmt: skip
-    if not book.columns("ID"):
-        raise UsageFault(
-            "this is no gradebook of Canvas's", expected="a column ID, with Canvas's own numbers",
-            found=", ".join(book.header)[:300], where=str(book.path),
-            help="export the gradebook in Canvas, and give it as the roster",
-        )  # fmt: skip
+    book.ids("Canvas", "ID", how="export the gradebook in Canvas")
     # Below the header: perhaps "Manual Posting", then "Points Possible".
     first = min((row.place for row in book.people), default=book.top + 1)
     above = [at for at in range(book.top + 1, first) if any(book.rows[at])]

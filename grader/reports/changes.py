@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from grader.escape import safe
 from grader.record import Record
-from grader.reports.text import rendered
+from grader.reports.class_table import score_of
+from grader.reports.text import rendered, terminal_width, titled
 
 
 @dataclass(frozen=True)
@@ -38,23 +36,12 @@ class Change:
 
 def render(changes: Sequence[Change]) -> str:
     """Return who changed, from what, to what and why, as wide as the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Submission", overflow="fold")
-    table.add_column("From", justify="right")
-    table.add_column("To", justify="right")
-    table.add_column("Why", overflow="fold")
+    table = titled("Submission", "From", "To", "Why", right=(1, 2))
     shown = [change for change in changes if change.is_one or change.kept]
     for change in shown:
-        name = change.old.submission.key or change.old.submission.name
         why = f"not changed: {change.kept}" if change.kept else "; ".join(change.why)
-        table.add_row(
-            safe(name), _score(change.old), "" if change.kept else _score(change.new), safe(why)
-        )
+        new = "" if change.kept else score_of(change.new)
+        table.add_row(safe(change.old.submission.called), score_of(change.old), new, safe(why))
     same = len(changes) - len(shown)
-    width = max(shutil.get_terminal_size().columns, 80)
     parts: list[RenderableType] = [table, Text(f"{same} of {len(changes)} stay as they are")]
-    return rendered(parts if shown else parts[1:], width=width, color=False)
-
-
-def _score(record: Record) -> str:
-    return "none" if record.score is None else f"{record.score:g}/{record.max_score:g}"
+    return rendered(parts if shown else parts[1:], width=terminal_width(), color=False)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from grader.escape import escaped, safe
 from grader.record import Record
 from grader.reports import cells, told
-from grader.reports.text import Item, rendered
+from grader.reports.text import Item, rendered, titled
 
 _LISTED = 20  # things passed over that are named
 _STYLES = {"passed": "green", "failed": "", "none": "yellow"}
@@ -21,14 +19,10 @@ _STYLES = {"passed": "green", "failed": "", "none": "yellow"}
 
 def render(records: Sequence[Record], *, width: int = 100, color: bool = False) -> str:
     """Return the table as text, at most `width` columns wide, and what came of how many."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Submission", overflow="fold")
-    for name in ("Score", "Accuracy", "Parameters"):
-        table.add_column(name, justify="right")
-    table.add_column("Not passed", overflow="fold")
+    table = titled("Submission", "Score", "Accuracy", "Parameters", "Not passed", right=(1, 2, 3))
     for record in escaped(list(records)):
         table.add_row(
-            Text(name_of(record), style=_STYLES[end_of(record)]), score_of(record),
+            Text(record.submission.called, style=_STYLES[end_of(record)]), score_of(record),
             f"{record.accuracy.judged:.2f}%" if record.accuracy else "",
             f"{record.model.parameters:,}" if record.model else "", why_of(record),
         )  # fmt: skip
@@ -37,7 +31,7 @@ def render(records: Sequence[Record], *, width: int = 100, color: bool = False) 
     ends = ", ".join(f"{counts[end]} {said}" for end, said in words.items() if counts[end])
     many = f"{len(records)} submission{'s' * (len(records) != 1)}"
     noticed = [
-        Item("for the instructor:", f"{name_of(record)}: {remark}")
+        Item("for the instructor:", f"{record.submission.called}: {remark}")
         for record in escaped(list(records))
         for remark in record.remarks
     ]
@@ -63,7 +57,7 @@ def as_csv(records: Sequence[Record]) -> bytes:
     for record in records:
         outcomes = {check.id: check.outcome for check in record.checks}
         rows.append([
-            name_of(record), record.submission.name,
+            record.submission.called, record.submission.name,
             "" if record.score is None else f"{record.score:g}", f"{record.max_score:g}",
             record.status, f"{record.accuracy.judged:.4f}" if record.accuracy else "",
             record.accuracy.errors if record.accuracy else "",
@@ -74,11 +68,6 @@ def as_csv(records: Sequence[Record]) -> bytes:
             record.content_sha256,
         ])  # fmt: skip
     return cells.as_csv(map(cells.harmless, row) for row in rows)
-
-
-def name_of(record: Record) -> str:
-    """Return what a submission is called in its class."""
-    return record.submission.key or record.submission.name
 
 
 def end_of(record: Record) -> str:
@@ -100,4 +89,9 @@ def why_of(record: Record) -> str:
     """Return what stands in the way of a pass, in one line."""
     if record.problem is not None:
         return record.problem.message
+    return not_passed(record)
+
+
+def not_passed(record: Record) -> str:
+    """Return the titles of the checks that did not pass."""
     return ", ".join(check.title for check in record.checks if check.outcome != "passed")

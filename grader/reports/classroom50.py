@@ -11,10 +11,9 @@ import os
 import time
 from typing import Any
 
-import msgspec
-
 from grader.errors import UsageFault
 from grader.escape import escaped
+from grader.files import readable
 from grader.record import Check
 from grader.reports import markdown, told
 from grader.reports.given import Graded, Results
@@ -56,7 +55,7 @@ def files(graded: Graded, results: Results) -> Files:
         "tests": tests,
     }  # fmt: skip
     return {
-        "classroom50/result.json": msgspec.json.format(msgspec.json.encode(made)),
+        "classroom50/result.json": readable(made),
         "classroom50/release-body.md": markdown.summary(graded.record, _MOST).encode(),
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +12,7 @@ from rich.text import Text
 from grader.escape import escaped
 from grader.record import Accuracy, Facts, Finding, Layer, Record
 from grader.reports.layers import drawn, field_text, kind_text, shape_text
-from grader.reports.text import Item, rendered
+from grader.reports.text import Item, rendered, titled
 from grader.rubric import Rubric
 
 _NUMBERS = ("epochs", "batch_size", "drop_last")
@@ -36,15 +35,8 @@ def render(
     return rendered(parts, width=width, color=color)
 
 
-def _titled(left: Record, right: Record, first: str, *more: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in (first, left.submission.name, right.submission.name, *more):
-        table.add_column(name, overflow="fold")
-    return table
-
-
 def _requirements(left: Record, right: Record, rubric: Rubric) -> Table:
-    table = _titled(left, right, "Metric", "Target")
+    table = titled("Metric", left.submission.name, right.submission.name, "Target")
     limits = rubric.limits
     targets = {
         "Test accuracy": f"at least {limits.asked}%",
@@ -91,11 +83,9 @@ def _mark(findings: list[Finding]) -> str:
 
 def _layers(left: Facts, right: Facts) -> Table:
     """Put layers of the same kind beside each other, in their order."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Layers", title_justify="left")
-    for side in (left, right):
-        table.add_column(side.class_name, overflow="fold")
-        for name in ("output", "parameters", "sees"):
-            table.add_column(name, justify="right", overflow="fold")
+    titles = [(side.class_name, "output", "parameters", "sees") for side in (left, right)]
+    table = titled(*titles[0], *titles[1], right=(1, 2, 3, 5, 6, 7))
+    table.title, table.title_justify = "Layers", "left"
     for pair in _aligned(drawn(left.layers), drawn(right.layers)):
         table.add_row(*(cell for layer in pair for cell in _cells(layer)))
     return table
@@ -125,7 +115,7 @@ def _cells(layer: Layer | None) -> tuple[str, str, str, str]:
 
 
 def _recipes(left: Record, right: Record) -> Table:
-    table = _titled(left, right, "Recipe")
+    table = titled("Recipe", left.submission.name, right.submission.name)
     sides = [_recipe_of(record) for record in (left, right)]
     for about in dict.fromkeys([*sides[0], *sides[1]]):
         table.add_row(about, *(side.get(about, "") for side in sides))

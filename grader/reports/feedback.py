@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from grader.files import archived
 from grader.record import Submission
 from grader.reports.given import Results
 from grader.reports.gradebook import Gradebook, Remark
@@ -20,7 +19,6 @@ Place = Callable[[Submission, Sequence[str]], str]
 It is asked with the row of the gradebook whose grade the submission made.
 """
 
-_WHEN = (1980, 1, 1, 0, 0, 0)  # equal results make equal archives
 _NAME = "report.html"
 
 
@@ -35,27 +33,25 @@ def zipped(
     for row in book.people:
         if len(row.graded) == 1:
             rows[row.graded[0]].append(book.rows[row.place])
-    made = io.BytesIO()
+    pages: dict[str, bytes] = {}
     left: list[Remark] = []
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for at, graded in enumerate(results.graded):
-            submission = graded.record.submission
-            if grade(graded.record, results.rubric).points is None:
-                continue  # which the remarks on grades tell
-            if len(rows[at]) != 1:
-                left.append(("", graded.key, "no feedback: it did not make one person's grade"))
-                continue
-            start = place(submission, rows[at][0]) if submission.system == system else ""
-            if not start:
-                left.append(("", graded.key, "no feedback: it has not the person's numbers there"))
-                continue
-            if start + _NAME in archive.namelist():
-                left.append(("", graded.key, "no feedback: its number is that of another one too"))
-                continue
-            entry = zipfile.ZipInfo(start + _NAME, _WHEN)
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(entry, FORMATS["html"].files(graded, results)[_NAME])
-    return made.getvalue(), left
+    for at, graded in enumerate(results.graded):
+        submission = graded.record.submission
+        if grade(graded.record, results.rubric).points is None:
+            continue  # which the remarks on grades tell
+        own = len(rows[at]) == 1
+        start = place(submission, rows[at][0]) if own and submission.system == system else ""
+        if not own:
+            why = "it did not make one person's grade"
+        elif not start:
+            why = "it has not the person's numbers there"
+        elif start + _NAME in pages:
+            why = "its number is that of another one too"
+        else:
+            pages[start + _NAME] = FORMATS["html"].files(graded, results)[_NAME]
+            continue
+        left.append(("", graded.key, f"no feedback: {why}"))
+    return archived(pages), left
 
 
 def words(name: str) -> str:

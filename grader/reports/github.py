@@ -27,8 +27,7 @@ _WHERE = re.compile(
 def files(graded: Graded, results: Results) -> Files:
     """Return the summary and the annotations."""
     shown = escaped(graded.record)
-    failed = [check for check in shown.checks if check.outcome == "failed"]
-    lines = [_annotation(check, shown) for check in failed[:_MOST_ANNOTATIONS]]
+    lines = [_annotation(check, shown) for check in told.failed(shown)[:_MOST_ANNOTATIONS]]
     if why := told.why_unscored(shown):
         lines.insert(0, _command("warning", {"title": "No verdict"}, why))
     return {

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from grader.answers import images_of_test
 from grader.record import Person, Record
 from grader.reports.gradebook import Gradebook, Remark
 from grader.rubric import Rubric
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Graded:
     @property
     def key(self) -> str:
         """What names it: its key in the class, or its own name."""
-        return self.record.submission.key or self.record.submission.name
+        return self.record.submission.called
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,14 @@ class Results:
     data_dir: Path | None = None
     gradebook: Gradebook | None = None
     remarks: Sequence[Remark] = ()
+
+    @cached_property
+    def test_images(self) -> npt.NDArray[np.uint8]:
+        """The images of the data set's test, [N, H, W] or [N, C, H, W], read once for all pages.
+
+        Raises UsageFault where they cannot be read.
+        """
+        return images_of_test(self.rubric.data, self.data_dir)
 
     @property
     def missing(self) -> tuple[Person, ...]:

@@ -63,6 +63,19 @@ class Gradebook:
         """Return the columns of these titles, in the file's order."""
         return [at for at, title in enumerate(self.header) if title in titles]
 
+    def ids(self, system: str, *titles: str, how: str) -> list[int]:
+        """Return the columns of these titles, by which a system knows people.
+
+        Raises UsageFault where there is none of them; `how` says how to get such a list.
+        """
+        if not (found := self.columns(*titles)):
+            raise UsageFault(
+                f"this is no list of {system}'s", expected=f"a column {' or '.join(titles)}",
+                found=", ".join(self.header)[:300], where=str(self.path),
+                help=f"{how}, and give it as the roster",
+            )  # fmt: skip
+        return found
+
     def target(self, title: re.Pattern[str], what: str) -> int:
         """Return the column for grades: the one named, or the only one of such a title.
 
@@ -220,9 +233,8 @@ def _remarks(
     for row in book.people:
         named |= {*(row.graded or row.unsure)}
         keys = ", ".join(results.graded[at].key for at in row.graded)
-        person = row.person.name or row.person.login or row.person.email or row.person.id
         if remark := outcomes[row.place].remark:
-            yield person, keys, remark
+            yield str(row.person), keys, remark
     for at, graded in enumerate(results.graded):
         if at not in named:
             yield "", graded.key, "nobody on the list: nothing filled in"

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from grader.escape import escaped
+from grader.files import readable
 from grader.record import Check, Record
 from grader.reports import told
 from grader.reports.given import Graded, Results
@@ -36,7 +37,7 @@ def files(graded: Graded, results: Results) -> Files:
             "content_sha256": record.content_sha256,
         },
     }  # fmt: skip
-    return {"gradescope/results.json": msgspec.json.format(msgspec.json.encode(made))}
+    return {"gradescope/results.json": readable(made)}
 
 
 def _test(check: Check) -> dict[str, Any]:

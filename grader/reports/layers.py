@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rich import box
-from rich.console import JustifyMethod
 from rich.table import Table
 
 from grader.record import Layer
+from grader.reports.text import titled
 
 QUIET = ("activation", "batch norm", "norm", "dropout")
 """Kinds of layers that change no shape."""
@@ -19,10 +18,7 @@ def drawn(layers: list[Layer]) -> list[Layer]:
 
 def table(layers: list[Layer]) -> Table:
     """Return rows of name, kind, output shape, parameters, costs and receptive field."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("Layer", "Kind", "Output", "Parameters", "MACs", "Sees"):
-        justify: JustifyMethod = "left" if name in ("Layer", "Kind") else "right"
-        made.add_column(name, justify=justify, overflow="fold")
+    made = titled("Layer", "Kind", "Output", "Parameters", "MACs", "Sees", right=range(2, 6))
     for layer in drawn(layers):
         made.add_row(
             layer.name, kind_text(layer), shape_text(layer.shape),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from grader.escape import safe
 from grader.leaderboard import Place, pseudonyms
-from grader.reports.text import Item, rendered
+from grader.reports.text import Item, rendered, titled
 
 _WORDS = (
     "What noise between seeds cannot tell apart shares a rank. * is on the front: no other is at "
@@ -22,9 +20,10 @@ def render(
     places: Sequence[Place], *, names: bool = False, width: int = 100, color: bool = False
 ) -> str:
     """Return the places as text, under pseudonyms unless `names` are asked for."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("Rank", "Submission", "Accuracy", "Parameters", "Epochs", "Multiply-adds", ""):
-        table.add_column(title, justify="left" if title == "Submission" else "right")
+    table = titled(
+        "Rank", "Submission", "Accuracy", "Parameters", "Epochs", "Multiply-adds", "",
+        right=(0, 2, 3, 4, 5, 6),
+    )  # fmt: skip
     for place, pseudonym in zip(places, pseudonyms([p.record for p in places]), strict=True):
         table.add_row(
             str(place.rank), safe(place.name if names else pseudonym),

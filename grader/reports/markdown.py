@@ -24,9 +24,8 @@ def summary(record: Record, most: int) -> str:
         "| | Check | Found | Expected | Points |", "|---|---|---|---|---:|",
     ]  # fmt: skip
     for check in record.checks:
-        found = check.found if check.outcome != "not_judged" else check.message
         lines.append(
-            f"| {_MARKS[check.outcome]} | {plain(check.title)} | {plain(found)} | "
+            f"| {_MARKS[check.outcome]} | {plain(check.title)} | {plain(told.found(check))} | "
             f"{plain(check.expected)} | {check.points:g}/{check.max_points:g} |"
         )
     for each in told.failures(record):

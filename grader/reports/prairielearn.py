@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from grader.escape import escaped
+from grader.files import readable
 from grader.record import Check, Record
 from grader.reports import told
 from grader.reports.given import Graded, Results
@@ -23,7 +22,7 @@ def files(graded: Graded, results: Results) -> Files:
     record = escaped(graded.record)
     why = told.why_unscored(record)
     made = _ungradable(record, why) if why else _gradable(record)
-    return {"prairielearn/results.json": msgspec.json.format(msgspec.json.encode(made))}
+    return {"prairielearn/results.json": readable(made)}
 
 
 def _ungradable(record: Record, why: str) -> dict[str, Any]:

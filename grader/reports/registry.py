@@ -37,12 +37,15 @@ FOLDER = "reports"
 class Format:
     """A format: whether it is of each submission or of the class, its module, and what it is.
 
+    `leads_to` names another one that it needs: its files have links to that one's.
+
     Modules are imported when they are asked for: some need packages that take long to load.
     """
 
     per: Literal["submission", "class"]
     module: str
     about: str
+    leads_to: str = ""
 
     @property
     def files(self) -> Callable[..., Files]:
@@ -51,8 +54,8 @@ class Format:
         return files
 
 
-def _class(name: str, about: str) -> Format:
-    return Format("class", f"grader.reports.{name}", about)
+def _class(name: str, about: str, leads_to: str = "") -> Format:
+    return Format("class", f"grader.reports.{name}", about, leads_to)
 
 
 def _submission(name: str, about: str) -> Format:
@@ -61,7 +64,7 @@ def _submission(name: str, about: str) -> Format:
 
 FORMATS: Mapping[str, Format] = {
     "html": _submission("html.report", "a page with all there is to know, for a browser"),
-    "dashboard": _class("html.dashboard", "a page of the class, and the page of each"),
+    "dashboard": _class("html.dashboard", "a page of the class, and the page of each", "html"),
     "anonymous": _class("html.anonymous", "the page of the class, without names"),
     "canvas": _class("canvas", "grades and feedback for Canvas; --roster is its gradebook"),
     "moodle": _class("moodle", "grades and feedback for Moodle; --roster is its worksheet"),

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from grader.escape import safe
 from grader.record import TrainingRun
-from grader.reports.text import Item, rendered
+from grader.reports.text import Item, rendered, titled
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,7 @@ class Reproduced:
 
 def render(found: Sequence[tuple[Path, Reproduced]], *, width: int = 100) -> str:
     """Return a line for each run, then what is another one here, and what speaks against it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Results", overflow="fold")
-    for title in ("Seed", "Errors then", "Errors now"):
-        table.add_column(title, justify="right")
-    table.add_column("Weights", overflow="fold")
+    table = titled("Results", "Seed", "Errors then", "Errors now", "Weights", right=(1, 2, 3))
     below: list[RenderableType] = []
     for folder, each in found:
         for again in each.runs:

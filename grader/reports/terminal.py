@@ -122,8 +122,8 @@ def _details(failure: Check | Problem) -> Iterator[RenderableType]:
 def score_line(record: Record) -> str:
     """Return the points; where checks were left out, of how many points."""
     if record.score is None:
-        return f"score: none, because {_why_none(record)}"
-    judged = sum(check.max_points for check in record.checks if check.outcome != "not_judged")
+        return f"score: none, because {told.why_unscored(record)}"
+    judged = told.judged(record)
     left = record.max_score - judged
     if record.status == "partial":
         return f"score: {record.score:g} of {judged:g} points judged; {left:g} not judged"
@@ -131,27 +131,13 @@ def score_line(record: Record) -> str:
     return f"score: {record.score:g} of {record.max_score:g} points{lost}"
 
 
-def _why_none(record: Record) -> str:
-    if record.status == "interrupted":
-        return "the run was stopped"
-    usage = record.problem is not None and record.problem.fault == "usage"
-    return "of wrong usage" if usage else "the grader is at fault"
-
-
 def _line(check: Check) -> Item:
     """Return a paragraph: no columns, which are read across by who cannot see them."""
     points = f"{check.points:g}/{check.max_points:g}"
     label = f"  {check.outcome.replace('_', ' '):<10} {points:>7}  "
     passed = f"; expected {check.expected}" if check.outcome == "passed" and check.expected else ""
-    text = f"{check.title}: {_found(check)}{passed}"
+    text = f"{check.title}: {told.found(check)}{passed}"
     return Item(label, text, style=_STYLES[check.outcome], indent=len(label))
-
-
-def _found(check: Check) -> str:
-    """Return what a check found, or why it could not be judged."""
-    if check.outcome != "not_judged":
-        return check.found or check.message
-    return f"{check.message}: {check.found}" if check.found else check.message
 
 
 def accuracy_lines(accuracy: Accuracy, limits: Limits) -> Iterator[tuple[str, str]]:

@@ -1,11 +1,15 @@
-"""Rich tables and paragraphs made into plain text."""
+"""Rich tables and paragraphs, and how they are made into plain text."""
 
 from __future__ import annotations
 
 import io
+import shutil
+from collections.abc import Container
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 
@@ -27,6 +31,19 @@ class Item:
         lines = text.wrap(console, max(options.max_width - indent, 1), overflow="fold")
         for number, line in enumerate(lines):
             yield (Text(" " * indent) if number else label) + line
+
+
+def titled(*titles: str, right: Container[int] = ()) -> Table:
+    """Return a table without rows yet; the columns at these places from 0 end at the `right`."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, title in enumerate(titles):
+        made.add_column(title, justify="right" if at in right else "left", overflow="fold")
+    return made
+
+
+def terminal_width(otherwise: int = 80) -> int:
+    """Return how many columns a person's terminal has, at least 80; `otherwise` without one."""
+    return max(shutil.get_terminal_size((otherwise, 24)).columns, 80)
 
 
 def rendered(parts: list[RenderableType], *, width: int, color: bool) -> str:

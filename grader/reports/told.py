@@ -20,6 +20,13 @@ def lines(told: Check | Problem) -> list[str]:
     return message + [f"{label}: {text}" for label, text in details(told)]
 
 
+def found(check: Check) -> str:
+    """Return what a check found, or why it could not be judged."""
+    if check.outcome != "not_judged":
+        return check.found or check.message
+    return f"{check.message}: {check.found}" if check.found else check.message
+
+
 def accuracy(record: Record) -> list[str]:
     """Return a line on the accuracy and how sure it is, or nothing where there is none."""
     if record.accuracy is None:
@@ -29,18 +36,22 @@ def accuracy(record: Record) -> list[str]:
     return [f"{judged} ({len(record.accuracy.runs)} runs)" if record.accuracy.runs[1:] else judged]
 
 
+def failed(record: Record) -> list[Check]:
+    """Return the checks that failed."""
+    return [check for check in record.checks if check.outcome == "failed"]
+
+
 def untold(record: Record) -> Problem | None:
     """Return the problem of a record, where no check that failed says it."""
-    told = [check.message for check in record.checks if check.outcome == "failed"]
+    told = [check.message for check in failed(record)]
     problem = record.problem
     return problem if problem is not None and problem.message not in told else None
 
 
 def failures(record: Record) -> list[Check | Problem]:
     """Return what is to be mended: checks that failed, then what no check says."""
-    failed: list[Check | Problem] = [c for c in record.checks if c.outcome == "failed"]
     problem = untold(record)
-    return failed if problem is None else [*failed, problem]
+    return [*failed(record)] if problem is None else [*failed(record), problem]
 
 
 def protection(record: Record) -> str:
@@ -60,8 +71,11 @@ def protection(record: Record) -> str:
 
 def possible(record: Record) -> float:
     """Return how many points there are: of what was judged, where checks were left out."""
-    if record.status != "partial":
-        return record.max_score
+    return judged(record) if record.status == "partial" else record.max_score
+
+
+def judged(record: Record) -> float:
+    """Return how many points there are for what was judged."""
     return sum(check.max_points for check in record.checks if check.outcome != "not_judged")
 
 

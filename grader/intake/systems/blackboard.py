@@ -10,9 +10,9 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from grader.intake.entries import Person
 from grader.intake.listing import Item, Unreadable
 from grader.intake.systems.label import Label, time_of
+from grader.person import Person
 
 NAME = "blackboard"
 _NAME = re.compile(

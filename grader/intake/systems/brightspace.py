@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from grader.intake.entries import Person
 from grader.intake.listing import Item
 from grader.intake.systems.label import Label, time_of
+from grader.person import Person
 
 NAME = "brightspace"
 _NAME = re.compile(

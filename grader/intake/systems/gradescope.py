@@ -20,9 +20,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from grader.intake.entries import Person
 from grader.intake.listing import Item, Unreadable
 from grader.intake.systems.label import Label
+from grader.person import Person
 
 NAME = "gradescope"
 METADATA = "submission_metadata.yml"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from grader.intake.entries import Person
+from grader.person import Person
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from grader.intake.entries import Person
 from grader.intake.listing import Item
 from grader.intake.systems.label import Label
+from grader.person import Person
 
 NAME = "moodle"
 _NAME = re.compile(

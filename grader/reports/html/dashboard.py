@@ -1,4 +1,4 @@
-"""The dashboard of a class, as `index.html`, with a report for each submission it links to."""
+"""The dashboard of a class, as `index.html`, which links to the report of each submission."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 import msgspec
 from markupsafe import Markup
 
-from grader.answers import answers_of, images_of_test
+from grader.answers import answers_of
 from grader.errors import UsageFault
 from grader.escape import escaped
 from grader.events import Answers
 from grader.files import UNREADABLE
 from grader.leaderboard import Place, leaderboard, pseudonyms
 from grader.record import Record
-from grader.reports.class_table import end_of, name_of, score_of, why_of
+from grader.reports.class_table import end_of, not_passed, score_of, why_of
 from grader.reports.given import Graded, Results
-from grader.reports.html import plots, report
+from grader.reports.html import plots
 from grader.reports.html.page import page
 from grader.reports.html.pictures import picture
 from grader.reports.registry import FOLDER, Files
@@ -81,18 +81,15 @@ class Group:
 
 
 def files(results: Results) -> Files:
-    """Return the dashboard and all reports; nothing where there are no results."""
-    if not results.graded:
-        return {}
-    reports = {_place(each, results): report.render(each, results) for each in results.graded}
-    return {"index.html": render(results), **reports}
+    """Return the page; nothing where there are no results."""
+    return {"index.html": render(results)} if results.graded else {}
 
 
 def render(results: Results, *, anonymous: bool = False) -> bytes:
     """Return the dashboard; where it is `anonymous`, no name, path or message stands in it."""
     records = [escaped(each.record) for each in results.graded]
     real = [each.record for each in results.graded]
-    names = list(pseudonyms(real) if anonymous else map(name_of, records))
+    names = list(pseudonyms(real) if anonymous else (each.submission.called for each in records))
     rows = [
         _row(record, name, "" if anonymous else _place(each, results))
         for record, name, each in zip(records, names, results.graded, strict=True)
@@ -125,15 +122,14 @@ def _place(graded: Graded, results: Results) -> str:
 
 
 def _row(record: Record, name: str, link: str) -> Row:
-    people = ", ".join(person.name or person.login for person in record.submission.people)
-    failed = ", ".join(check.title for check in record.checks if check.outcome != "passed")
+    people = ", ".join(map(str, record.submission.people))
     return Row(
         name, link, people if link else "", end_of(record), score_of(record), record.score,
         record.accuracy.judged if record.accuracy else None,
         record.model.parameters if record.model else None,
         record.recipe.epochs if record.recipe else None,
         [(check.title, check.outcome) for check in record.checks],
-        why_of(record) if link else failed, record.remarks if link else (),
+        why_of(record) if link else not_passed(record), record.remarks if link else (),
     )  # fmt: skip
 
 
@@ -195,14 +191,10 @@ def _hardest(answers: Sequence[Answers], results: Results) -> list[Hard]:
     hard.sort(key=lambda number: (-taken[number].total(), -sure[number], number))
     if not hard:
         return []
-    images, classes = (
-        images_of_test(results.rubric.data, results.data_dir),
-        results.rubric.data.classes,
-    )
-    names = dict(enumerate(classes))
+    names = dict(enumerate(results.rubric.data.classes))
     return [
         Hard(
-            picture(images[number]), number, names[labels[number]],
+            picture(results.test_images[number]), number, names[labels[number]],
             names.get(taken[number].most_common(1)[0][0], "no class"), taken[number].total(),
         )
         for number in hard[:_HARDEST]
@@ -220,7 +212,8 @@ def _groups(records: Sequence[Record], results: Results, shown: Sequence[str]) -
                 alike[record.content_sha256].append(name)
         sets = [members for members in alike.values() if len(members) > 1]
         return [Group("the same network and recipe", sorted(members), []) for members in sets]
-    names = {name_of(record): name for record, name in zip(records, shown, strict=True)}
+    called = [record.submission.called for record in records]
+    names = dict(zip(called, shown, strict=True))
     for what, sets in (
         ("the same network and recipe", findings.same_recipe),
         ("the same network, with different recipes", findings.same_graph),

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from markupsafe import Markup
 
-from grader.answers import answers_of, images_of_test
+from grader.answers import answers_of
 from grader.escape import escaped
 from grader.files import UNREADABLE
 from grader.record import Accuracy, Check, Facts, Record
@@ -116,7 +116,7 @@ def render(graded: Graded, results: Results) -> bytes:
     """Return the page of one of the results."""
     record, rubric = escaped(graded.record), results.rubric
     tone, word = _verdict(record)
-    failed = [check for check in record.checks if check.outcome == "failed"]
+    failed = told.failed(record)
     mistakes = _mistakes(graded, results)
     return page(
         "report.html", record=record, rubric=rubric, tone=tone, word=word, failed=failed,
@@ -125,7 +125,7 @@ def render(graded: Graded, results: Results) -> bytes:
         said=_sentence(record, failed),
         points=None if record.status in ("running", "interrupted") else record.score,
         of=told.possible(record),
-        details=told.details, untold=told.untold(record),
+        details=told.details, found=told.found, untold=told.untold(record),
         gauges=_gauges(record, rubric), network=_network(record, rubric),
         training=_training(record, graded.folder, rubric), certainty=_certainty(record, rubric),
         mistakes=mistakes if isinstance(mistakes, Mistakes) else None,
@@ -140,8 +140,7 @@ def _verdict(record: Record) -> tuple[str, str]:
         return "open", "Not a whole verdict" if record.status == "partial" else f"No score: {why}"
     if record.checks and all(check.outcome == "passed" for check in record.checks):
         return "passed", "Passed"
-    failed = any(check.outcome == "failed" for check in record.checks)
-    return ("failed", "Not passed yet") if failed else ("open", "Not judged in full")
+    return ("failed", "Not passed yet") if told.failed(record) else ("open", "Not judged in full")
 
 
 def _sentence(record: Record, failed: Sequence[Check]) -> str:
@@ -274,7 +273,7 @@ def _mistakes(graded: Graded, results: Results) -> Mistakes | str:
     found = answers_of((graded.record, graded.folder), others, rubric, results.data_dir)
     if isinstance(found, str):
         return escaped(found)
-    images, classes = images_of_test(rubric.data, results.data_dir), rubric.data.classes
+    images, classes = results.test_images, rubric.data.classes
     names = [*classes, "no class"]
     digits = [
         Digit(
