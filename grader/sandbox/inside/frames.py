@@ -6,7 +6,6 @@ the pixels, as Kaggle's "Digit Recognizer" and the common conversions of MNIST h
 
 from __future__ import annotations
 
-import os
 import re
 import types
 from collections.abc import Iterator
@@ -81,7 +80,9 @@ class Frame(Column):
         return np.asarray(self)[:, at].view(Column)
 
     def _only(self, kept: list[int]) -> Any:
-        table = np.asarray(self)[:, kept].view(Frame)
+        side_by_side = kept == list(range(kept[0], kept[0] + len(kept))) if kept else False
+        chosen = slice(kept[0], kept[-1] + 1) if side_by_side else kept  # which copies nothing
+        table = np.asarray(self)[:, chosen].view(Frame)
         table.columns = [self.columns[at] for at in kept]
         return table
 
@@ -153,11 +154,18 @@ class _Located:
         return table._only([c if isinstance(c, int) else table.columns.index(c) for c in chosen])
 
 
+def is_table(path: Any) -> bool:
+    """Tell whether the name of a file speaks of a table of digits."""
+    return (
+        re.search(r"(train|test|val|mnist|digit|label)[^\\/]*\.csv$", str(path), re.I) is not None
+    )
+
+
 def table(path: Any, *, named: bool = True) -> Any:
     """Make the table that a file of this name holds; None if it speaks of no digits."""
-    name = os.path.basename(str(path)).lower()  # noqa: PTH119 - any path of another machine
-    if not name.endswith(".csv") or not re.search(r"train|test|val|mnist|digit|label", name):
+    if not is_table(path):
         return None
+    name = re.split(r"[\\/]", str(path).lower())[-1]
     if re.search(r"label|annot|list|file", name):
         return _listing(name)
     test = bool(re.search(r"test|val", name))

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torchvision.io
 from data import STANDS, asked, in_training, made_up
-from frames import Column, data_frame, table
+from frames import Column, data_frame, is_table, table
 from modules import Placeholder, Quiet, unpacked
 from PIL import Image
 
@@ -53,7 +53,7 @@ def install() -> None:
     """Let files of the data set be found, and weights that are not there be none."""
     np.load = _arrays(np.load)
     np.fromfile = _known(np.fromfile)
-    np.loadtxt, np.genfromtxt = _known(np.loadtxt), _known(np.genfromtxt)
+    np.loadtxt, np.genfromtxt = _table(np.loadtxt), _table(np.genfromtxt)
     gzip.open = _known(gzip.open)
     pickle.load = _unpickled(pickle.load)
     torch.load = _load(torch.load)
@@ -79,6 +79,22 @@ def _known(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(_place(path) if named else path, *args, **options)
 
     return known
+
+
+def _table(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Let NumPy read a table without its text, which would take too long for all rows."""
+
+    def loaded(path: Any, *args: Any, **options: Any) -> Any:
+        if (
+            not isinstance(path, str | os.PathLike)
+            or os.access(path, os.F_OK)
+            or not is_table(path)
+        ):
+            return load(path, *args, **options)
+        made = np.asarray(table(path)).astype(options.get("dtype") or float)
+        return made[: options.get("max_rows"), options.get("usecols") or slice(None)]
+
+    return loaded
 
 
 def _copied(open_image: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,7 +232,7 @@ def _maker(path: Any) -> Callable[[str], bytes] | None:
         return None
     name = _named(path).lower()
     if name.endswith(".csv"):
-        return _csv if table(name) is not None else None
+        return _csv if is_table(name) else None
     if _HELD.search(name):
         return _nothing if _speaks(name) else None
     if name.endswith(".txt") and re.match(r"(train|test|val)\w*", name):
@@ -255,6 +271,7 @@ def _idx(name: str) -> bytes:
 
 def _csv(name: str) -> bytes:
     made = table(name)
+    STANDS.setdefault(f"{name}, of whose text {_CSV_ROWS:,} rows were made")
     lines = [",".join(map(str, made.columns))]
     lines += [",".join(map(str, row)) for row in made[:_CSV_ROWS].tolist()]
     return "\n".join(lines).encode()
@@ -328,27 +345,29 @@ class Lost(dict[Any, Any]):
     def _parts(self, count: int) -> list[Any]:
         if not _speaks(self.name):
             return [Lost(self.name, self._as_made)] * count
-        pairs = [[self._array(f"{half}_{each}") for each in ("x", "y")] for half in _HALVES]
+        x, y, u, v = (self._array(key) for key in self.keys())
         if _HALF.search(self.name):
-            half = "train" if in_training(self.name) else "test"
-            return [self._array(f"{half}_{each}") for each in ("x", "y")]
+            return [x, y] if in_training(self.name) else [u, v]
         if count == 4:
-            return [*pairs[0], *pairs[1]]
+            return [x, y, u, v]
         if count == 3:
-            rows = [(x.reshape(len(x), -1).astype(np.float32) / 256, y) for x, y in pairs]
-            fewer = asked.kind.test
-            return [tuple(each[:-fewer] for each in rows[0]), rows[1], rows[1]]
-        return pairs
+            rows, more = (
+                self._as_made(np.asarray(a, np.float32).reshape(len(a), -1) / 256) for a in (x, u)
+            )
+            fewer = len(v)
+            return [(rows[:-fewer], y[:-fewer]), (more, v), (more, v)]
+        return [(x, y), (u, v)]
 
     def _array(self, key: str) -> Any:
         """Make the images or labels that a key speaks of, of the half that it or the file names."""
-        if one := re.fullmatch(r"(train|test)_?(\d+)", key):  # of one class
-            images, classes = _half(one[1])
-            return self._as_made(images.reshape(len(images), -1)[classes == int(one[2])])
+        one = re.fullmatch(r"(train|test)_?(\d+)", key)
         labels = _LABELS.search(key) is not None
-        if _OTHER.search(key) or not (labels or _IMAGES.search(key)):
+        if _OTHER.search(key) or not (one or labels or _IMAGES.search(key)):
             return None
         STANDS.setdefault(self.name)
+        if one:  # of one class
+            images, classes = _half(one[1])
+            return self._as_made(images.reshape(len(images), -1)[classes == int(one[2])])
         if self.name in LOST:
             LOST.remove(self.name)
         named = [text for text in (key, self.name) if _HALF.search(text)]
@@ -374,7 +393,10 @@ def _arrays(load: Callable[..., Any]) -> Callable[..., Any]:
             if _maker(path) is None:
                 raise
         found = Lost(_named(path))
-        return found if found.name.endswith(".npz") else found[found.name.rpartition(".")[0]]
+        if found.name.endswith(".npz"):
+            return found
+        made = found._array(found.name.rpartition(".")[0])
+        return load(path, *args, **options) if made is None else made
 
     return loaded
 
