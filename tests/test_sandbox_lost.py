@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.plan.schema import Description
+from grader.plan.schema import Description, Normalize
 from grader.submission import read_program
 from tests.boxed import boxed
 from tests.describing import described_here
@@ -70,6 +70,90 @@ def test_tables_and_archives_of_digits(tmp_path: Path, table: str) -> None:
     """However MNIST is read from a file that is not there, its images are of the right kind."""
     found = watched(tmp_path, table, TENSORS, FIT)
     assert (found.epochs, found.batch_size, kinds(found)) == (5, 100, ["ToFloat"])
+
+
+FORMS = [
+    "from scipy.io import loadmat\nm = loadmat('mnist-original.mat')\n"
+    "images, labels = m['data'].T[:60_000] / 255, m['label'][0][:60_000]",
+    "import scipy.io as sio\nm = sio.loadmat('mnist_all.mat')\n"
+    "images = np.concatenate([m[f'train{d}'] for d in range(10)]) / 255\n"
+    "labels = np.repeat(range(10), [len(m[f'train{d}']) for d in range(10)])",
+    "import h5py\nwith h5py.File('mnist.h5', 'r') as f:\n"
+    "    images, labels = f['train_images'][:] / 255, f['train_labels'][()]",
+    "with np.load('digits_train.npz') as f:\n    images, labels = f['images'] / 255, f['labels']",
+    "images, labels = np.load('X_train.npy') / 255, np.load('y_train.npy')",
+    "import pickle\nimages, labels = pickle.load(open('train_data.p', 'rb'))\n"
+    "images = images / 255",
+    "import pickle\nwith open('mnist.pkl', 'rb') as f:\n    d = pickle.load(f)\n"
+    "images, labels = d['training_images'] / 255, d['training_labels']",
+    "import gzip, pickle\nwith gzip.open('digits.pkl.gz') as f:\n"
+    "    (images, labels), (u, v) = pickle.load(f)\nassert len(u) == len(v) == 10_000\n"
+    "images = images / 255",
+    "images, labels = torch.load('data/processed/training.pt')\nimages = images.numpy() / 255",
+    "from sklearn.datasets import fetch_openml\nd = fetch_openml('mnist_784')\n"
+    "images, labels = d.data.values[:60_000] / 255, d.target.astype(int).values[:60_000]",
+    "from sklearn.datasets import fetch_openml\n"
+    "X, y = fetch_openml(name='mnist_784', return_X_y=True, as_frame=False)\n"
+    "images, labels = X[:60_000] / 255, y[:60_000].astype('int64')",
+    "t = np.loadtxt('mnist_train.csv', delimiter=',', dtype=np.float32)\n"
+    "images, labels = t[:, 1:] / 255, t[:, 0]",
+]
+ALL = """\
+images = torch.as_tensor(np.array(images)).float().reshape(-1, 1, 28, 28)
+labels = torch.as_tensor(np.array(labels)).long()
+loader = torch.utils.data.DataLoader(
+    torch.utils.data.TensorDataset(images, labels), batch_size=100, shuffle=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_files_in_the_form_of_their_authors(tmp_path: Path, form: str) -> None:
+    """Of a file that is not there, what is asked for by name, index or order is the data set."""
+    found = watched(tmp_path, "import numpy as np", form, ALL, FIT)
+    assert (found.epochs, found.batch_size, kinds(found)) == (5, 100, ["ToFloat"])
+    assert not [note for note in found.notes if "stand for" not in note]
+
+
+def test_pixels_of_a_table_are_whole_numbers(tmp_path: Path) -> None:
+    """They do not wrap around where the file takes something off them, as bytes would."""
+    table = (
+        "import numpy as np\nimport pandas as pd\ntable = pd.read_csv('mnist_train.csv')\n"
+        "images, labels = (table.drop('label', axis=1).values - 128) / 128, table.label"
+    )
+    found = watched(tmp_path, table, ALL, FIT)
+    assert kinds(found) == ["ToFloat", "Normalize"]
+    assert found.train_transform is not None
+    step = found.train_transform[1]
+    assert isinstance(step, Normalize)
+    assert (step.mean[0], step.std[0]) == pytest.approx((128 / 255, 128 / 255), abs=1e-3)
+    assert found.notes == []
+
+
+def test_rows_of_a_text_are_few_and_that_is_told(tmp_path: Path) -> None:
+    """A table that the file takes apart by itself has some rows, for all would take too long."""
+    lines = (
+        "import csv\nimport numpy as np\n"
+        "t = np.array(list(csv.reader(open('train.csv')))[1:], float)\n"
+        "images, labels = t[:, 1:] / 255, t[:, 0]"
+    )
+    found = watched(tmp_path, lines, ALL, FIT)
+    assert kinds(found) == ["ToFloat"]
+    assert "train.csv, of whose text 1,000 rows were made" in found.notes[0]
+
+
+def test_names_of_weights_are_no_data(tmp_path: Path) -> None:
+    """A checkpoint whose name speaks of training holds no images, and seems to have no keys."""
+    lines = (
+        "import os\nstate = torch.load('train_state.pt')\nassert not list(state.keys())\n"
+        "one, other = torch.load('best_model_test.pt')\nmodel = Net()\nmodel.load_state_dict(one)\n"
+        "assert not os.path.exists('train_cache.pkl')\n"
+    )
+    found = watched(tmp_path, DATA, lines, FIT)
+    assert found.notes == [
+        "train_state.pt, best_model_test.pt was not handed in: the network starts from its initial "
+        "weights"
+    ]
 
 
 OWN = """\

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import types
 from collections.abc import Callable, Iterator
@@ -48,6 +49,11 @@ class Kind:
     def names(self) -> list[str]:
         """What the classes are called."""
         return [*self.labels] or [str(label) for label in range(self.classes)]
+
+    @property
+    def folders(self) -> list[str]:
+        """What the folders of the classes are called."""
+        return [str(label) for label in range(self.classes)]
 
     @property
     def ink(self) -> tuple[float, float]:
@@ -123,10 +129,14 @@ class Digits(data.Dataset[Any]):
             raise IndexError(index)
         images, labels = made_up(self.kind)
         place = int(index) % len(images)
-        image: Any = Image.fromarray(images[place].numpy())
+        image = self.picture(Image.fromarray(images[place].numpy()))
         label: Any = int(labels[place])
         image = _applied(self.transform, image)
         return image, _applied(self.target_transform, label)
+
+    def picture(self, image: Any) -> Any:
+        """Return an image of PIL's as the real one hands it to its transforms."""
+        return image
 
     @property
     def data(self) -> Any:
@@ -156,6 +166,42 @@ class Digits(data.Dataset[Any]):
             shape = (times,) + (1,) * (images.dim() - 1)
             self._made = images.repeat(shape)[: len(self)], labels.repeat(times)[: len(self)]
         return self._made
+
+
+class ImageFolder(Digits):
+    """Stands for torchvision's data set of images in folders, one for each class."""
+
+    def __init__(
+        self, root: Any, transform: Any = None, target_transform: Any = None, **options: Any
+    ) -> None:
+        """Stand for the half that the folder speaks of; images have colours without a loader."""
+        super().__init__(root, in_training(os.fspath(root)), transform, target_transform)
+        self._grey = "loader" in options
+        self.classes = self.kind.folders
+        self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
+        STANDS.setdefault(os.fspath(root))
+
+    def picture(self, image: Any) -> Any:
+        """Return it in colours, as the default loader has every image."""
+        return image if self._grey else image.convert("RGB")
+
+    @property
+    def samples(self) -> list[tuple[str, int]]:
+        """The paths of all images, with their labels."""
+        labels = enumerate(self.targets.tolist())
+        return [(f"{self.root}/{self.classes[y]}/{number}.png", y) for number, y in labels]
+
+    imgs = samples
+
+
+STANDS: dict[str, None] = {}
+"""Folders and files that were not handed in, for which made-up images stand."""
+
+
+def in_training(path: str) -> bool:
+    """Tell whether a path or name speaks of the half to train on, or of none."""
+    found = re.findall(r"train|test|val|t10k", path.replace("\\", "/").lower())
+    return not found or found[-1] == "train"
 
 
 def _applied(transform: Any, value: Any) -> Any:
@@ -265,7 +311,8 @@ class Datasets(types.ModuleType):
         """Give a class of made-up images by any name that starts in upper case."""
         if name.startswith("_") or not name[:1].isupper():
             raise AttributeError(name)
-        made = type(name, (Digits,), {"kind": KINDS.get(name, Kind())})
+        bases = (ImageFolder if name in ("ImageFolder", "DatasetFolder") else Digits,)
+        made = type(name, bases, {"kind": KINDS.get(name, asked.kind)})
         made.__module__ = self.__name__
         setattr(self, name, made)
         return made

@@ -20,8 +20,10 @@ from calling import Training
 from capture import capture
 from data import (
     OWN,
+    STANDS,
     Datasets,
     Digits,
+    ImageFolder,
     Loader,
     are_datasets,
     ask_for,
@@ -100,7 +102,8 @@ def _other_data(choice: Choice) -> Iterator[str]:
     if choice.training is not None and not loaders:
         yield "it was not seen to learn from a loader; the grader's recipe fills in what is missing"
     sets = [d for loader in loaders[-1:] for d in unwrapped(loader.dataset)]
-    names = {type(d).__name__ for d in sets if isinstance(d, Digits)} - {asked.name}
+    digits = [d for d in sets if isinstance(d, Digits) and not isinstance(d, ImageFolder)]
+    names = {type(d).__name__ for d in digits} - {asked.name}
     for name in sorted(names):
         yield f"the file trains on {name}; the grader trains the network on {asked.title}"
     subsets = [len(list(loader.sampler)) for loader in loaders[-1:] if not names]
@@ -256,6 +259,9 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     if lost.LOST:
         names = ", ".join(dict.fromkeys(lost.LOST))
         notes.append(f"{names} was not handed in: the network starts from its initial weights")
+    if STANDS:
+        names = ", ".join([*STANDS][:5])
+        notes.append(f"made-up images of {asked.title} stand for what was not handed in: {names}")
     notes += [
         f"made-up images stand for the data set {name}, which could not be read here: {why}"
         for name, why in OWN.items()

@@ -11,7 +11,8 @@ Json = dict[str, Any]
 _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib is not needed here
 
 _CALLED = (
-    "clicked.py", "data.py", "engines.py", "fitting.py", "frames.py", "lost.py", "modules.py",
+    "clicked.py", "data.py", "engines.py", "fitting.py", "folders.py",
+    "frames.py", "lost.py", "modules.py",
     "packages.py", "patches.py", "recorded.py", "slices.py", "standins.py", "watch.py",
 )  # fmt: skip
 _OWN = ("CannotCapture", "MissingPackage", "UnsetOption")  # whose words are the grader's

@@ -6,7 +6,6 @@ the pixels, as Kaggle's "Digit Recognizer" and the common conversions of MNIST h
 
 from __future__ import annotations
 
-import os
 import re
 import types
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from data import asked, made_up
+from folders import pictures
 from modules import Quiet
 
 _KAGGLE = {"train.csv": 42_000, "test.csv": 28_000}
@@ -77,11 +77,12 @@ class Frame(Column):
         return super().__getitem__(key)
 
     def _column(self, at: int) -> Any:
-        found = np.asarray(self)[:, at].view(Column)
-        return found.astype(np.int64) if found.dtype == np.uint8 else found
+        return np.asarray(self)[:, at].view(Column)
 
     def _only(self, kept: list[int]) -> Any:
-        table = np.asarray(self)[:, kept].view(Frame)
+        side_by_side = kept == list(range(kept[0], kept[0] + len(kept))) if kept else False
+        chosen = slice(kept[0], kept[-1] + 1) if side_by_side else kept  # which copies nothing
+        table = np.asarray(self)[:, chosen].view(Frame)
         table.columns = [self.columns[at] for at in kept]
         return table
 
@@ -153,21 +154,38 @@ class _Located:
         return table._only([c if isinstance(c, int) else table.columns.index(c) for c in chosen])
 
 
+def is_table(path: Any) -> bool:
+    """Tell whether the name of a file speaks of a table of digits."""
+    return (
+        re.search(r"(train|test|val|mnist|digit|label)[^\\/]*\.csv$", str(path), re.I) is not None
+    )
+
+
 def table(path: Any, *, named: bool = True) -> Any:
     """Make the table that a file of this name holds; None if it speaks of no digits."""
-    name = os.path.basename(str(path)).lower()  # noqa: PTH119 - any path of another machine
-    if not name.endswith(".csv") or not re.search(r"train|test|val|mnist|digit", name):
+    if not is_table(path):
         return None
+    name = re.split(r"[\\/]", str(path).lower())[-1]
+    if re.search(r"label|annot|list|file", name):
+        return _listing(name)
     test = bool(re.search(r"test|val", name))
     count = _KAGGLE.get(name) or (asked.kind.test if test else asked.kind.train)
     labelled = name != "test.csv"
     images, labels = made_up(asked.kind)
     rows = images.flatten(1).numpy()
     if labelled:
-        rows = np.concatenate([labels.numpy().astype(np.uint8)[:, None], rows], axis=1)
-    made = np.resize(rows, (count, rows.shape[1])).view(Frame)
+        rows = np.concatenate([labels.numpy()[:, None], rows], axis=1)
+    made = np.resize(rows.astype(np.int64), (count, rows.shape[1])).view(Frame)
     pixels: list[Any] = [f"pixel{number}" for number in range(images[0].numel())]
     made.columns = (["label"] * labelled + pixels) if named else list(range(rows.shape[1]))
+    return made
+
+
+def _listing(name: str) -> Any:
+    """Make the table of a folder's images: a name and a label in each row."""
+    rows = [(each, int(each.partition("_")[0])) for each in pictures(name)]
+    made = np.array(rows, dtype=object).view(Frame)
+    made.columns = ["filename", "label"]
     return made
 
 
@@ -177,7 +195,8 @@ def read_csv(path: Any, *args: Any, **options: Any) -> Any:
     return Quiet("pandas.read_csv")(path) if found is None else found
 
 
-def _data_frame(data: Any = None, *args: Any, **options: Any) -> Any:
+def data_frame(data: Any = None, *args: Any, **options: Any) -> Any:
+    """Stand for `pandas.DataFrame`."""
     if isinstance(data, np.ndarray) and data.ndim == 2:
         made = np.asarray(data).view(Frame)
         made.columns = list(options.get("columns") or range(data.shape[1]))
@@ -228,7 +247,7 @@ class Folds:
 def fill(module: types.ModuleType) -> None:
     """Give a stand-in module what a submission imports from it."""
     if module.__name__ == "pandas":
-        known = {"read_csv": read_csv, "DataFrame": _data_frame, "Series": _series}
+        known = {"read_csv": read_csv, "DataFrame": data_frame, "Series": _series}
         vars(module).update(known | {"concat": _concat, "get_dummies": _dummies})
     elif module.__name__ == "sklearn.model_selection":
         folds = dict.fromkeys(("KFold", "StratifiedKFold", "StratifiedShuffleSplit"), Folds)

@@ -1,6 +1,7 @@
-"""Stands for files that are not there: the archives of the data set, and weights saved elsewhere.
+"""Stands for files that are not there: the data set in any form, and weights saved elsewhere.
 
-Runs in the sandbox. An archive is known by its name, and made when it is first opened.
+Runs in the sandbox. A file is known by its name. One of a common form is made when it is first
+opened; of one whose form only its author knows, what is asked for is made: see `Lost`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,37 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
+import folders
 import numpy as np
 import torch
-from data import asked, made_up
-from frames import table
-from modules import Placeholder, Quiet
+import torchvision.io
+from data import STANDS, asked, in_training, made_up
+from frames import Column, data_frame, is_table, table
+from modules import Placeholder, Quiet, unpacked
+from PIL import Image
 
 _IDX = re.compile(r"(train|t10k|test).*(image|label|idx3|idx1)", re.I)
+_HALF = re.compile(r"train|test|val(?!ue)|t10k", re.I)
+_LABELS = re.compile(r"label|target|lbl|(^|_|train|test|val)y($|_|tr|te|val)", re.I)
+_IMAGES = re.compile(
+    r"image|img|pixel|digit|^data$|(train|test|val)_?data$|(^|_|train|test|val)x($|_|tr|te|val)",
+    re.I,
+)
+_OTHER = re.compile(
+    r"loss|acc|epoch|optim|model|config|hist|state|log|net|weight|result|best|pred|save|check", re.I
+)
+_HELD = re.compile(r"\.(npz|npy|pkl|pickle|p|pk|pkl\.gz|mat|h5|hdf5)$")
+_READERS = re.compile(r"scipy\.io(\..*)?\.loadmat|h5py\.File|joblib\.load|pandas\.read_pickle")
+_COMMON = re.compile(r"(fashion[-_]?)?mnist(\.npz|\.pkl(\.gz)?)$", re.I)
 _CSV_ROWS = 1_000  # of a table that is read as text
+_DRAWN = 100  # images that are files; others are one of these
 _MADE: dict[str, str] = {}
 LOST: list[str] = []
 """Files of weights that were to be loaded."""
@@ -32,21 +51,25 @@ LOST: list[str] = []
 
 def install() -> None:
     """Let files of the data set be found, and weights that are not there be none."""
-    np.load = _known(np.load)
+    np.load = _arrays(np.load)
     np.fromfile = _known(np.fromfile)
-    np.loadtxt, np.genfromtxt = _known(np.loadtxt), _known(np.genfromtxt)
+    np.loadtxt, np.genfromtxt = _table(np.loadtxt), _table(np.genfromtxt)
     gzip.open = _known(gzip.open)
+    pickle.load = _unpickled(pickle.load)
     torch.load = _load(torch.load)
+    Image.open = _copied(Image.open)
+    torchvision.io.read_image = _known(torchvision.io.read_image)
     Placeholder.known = staticmethod(_of_packages)
     urllib.request.urlopen = _sent(urllib.request.urlopen)
     urllib.request.urlretrieve = _kept(urllib.request.urlretrieve)
-    for name in ("exists", "isfile"):
-        setattr(os.path, name, _there(getattr(os.path, name)))
+    folders.install(_is_there)
 
 
 def opened(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
     """Do what `open` does, also for a file of the data set that is not there."""
     reads = isinstance(path, str | os.PathLike) and "r" in mode and "+" not in mode
+    if isinstance(path, str | os.PathLike) and not reads:
+        folders.beneath(path)
     return builtins.open(_place(path) if reads else path, mode, *args, **options)  # noqa: PTH123
 
 
@@ -58,14 +81,94 @@ def _known(function: Callable[..., Any]) -> Callable[..., Any]:
     return known
 
 
-def _of_packages(name: str) -> Any:
-    """Give the data set as Keras and python-mnist hand it to whoever trains with PyTorch."""
+def _table(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Let NumPy read a table without its text, which would take too long for all rows."""
+
+    def loaded(path: Any, *args: Any, **options: Any) -> Any:
+        if (
+            not isinstance(path, str | os.PathLike)
+            or os.access(path, os.F_OK)
+            or not is_table(path)
+        ):
+            return load(path, *args, **options)
+        made = np.asarray(table(path)).astype(options.get("dtype") or float)
+        return made[: options.get("max_rows"), options.get("usecols") or slice(None)]
+
+    return loaded
+
+
+def _copied(open_image: Callable[..., Any]) -> Callable[..., Any]:
+    """Let Pillow open made-up images: each is read once, and handed out as a copy."""
+    read: dict[str, Any] = {}
+
+    def opened_image(path: Any, *args: Any, **options: Any) -> Any:
+        place = _place(path) if isinstance(path, str | os.PathLike) else path
+        if place is path:
+            return open_image(path, *args, **options)
+        if place not in read:
+            read[place] = open_image(place)
+        return read[place].copy()
+
+    return opened_image
+
+
+def _of_packages(name: str, /, *args: Any, **options: Any) -> Any:
+    """Give what packages that are missing read of the data set, for whoever trains with PyTorch."""
     if re.search(r"keras\.datasets\.\w*mnist\.load_data$", name):
         return _half("train"), _half("test")
     if half := re.fullmatch(r"mnist\.MNIST\.load_(train|test)ing", name):
         images, labels = _half(half[1])
         return images.reshape(len(images), -1), labels
-    return None
+    if name == "sklearn.datasets.fetch_openml":
+        return _of_openml(**options)
+    return _read_by(name, *args, **options) if args else None
+
+
+def _of_openml(*, return_X_y: bool = False, as_frame: Any = True, **options: Any) -> Any:  # noqa: N803 - scikit-learn's name
+    """Stand for `fetch_openml`: both halves, with labels that are texts."""
+    images, labels = _half("train", "test")
+    rows = images.reshape(len(images), -1).astype(np.int64)
+    data = data_frame(rows) if as_frame else rows
+    target = labels.astype(str).astype(object).view(Column if as_frame else np.ndarray)
+    return (data, target) if return_X_y else _Bunch(data=data, target=target)
+
+
+def _read_by(name: str, first: Any, /, *args: Any, **options: Any) -> Any:
+    """Do what a function that reads files or images does; None for those that are not known."""
+    if _READERS.fullmatch(name):
+        return Lost(_named(first)) if _maker(first) is not None else None
+    if name.endswith("imread"):
+        return _read(name, first, *args, **options)
+    return _by_opencv(name, first, *args) if isinstance(first, np.ndarray) else None
+
+
+class _Bunch(dict[str, Any]):
+    """What scikit-learn hands a data set over in."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+def _read(name: str, path: Any, /, *more: Any, **options: Any) -> Any:
+    """Read an image as the function of that name does: OpenCV in colours unless told otherwise."""
+    pixels = np.asarray(Image.open(path))
+    told = " ".join(getattr(each, "__name__", str(each)) for each in (*more, *options.values()))
+    if name.startswith("cv2.") and not re.search(r"GRAYSCALE|UNCHANGED|^(0|-1)$", told):
+        return pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
+    return pixels.astype(np.float32) / 255 if name.startswith(("matplotlib.", "pylab.")) else pixels
+
+
+def _by_opencv(name: str, pixels: Any, *more: Any) -> Any:
+    """Do what a function of OpenCV does to an image; None for those that are not known."""
+    if name == "cv2.cvtColor":
+        wanted = getattr(more[0], "__name__", "").rpartition("2")[2]
+        if wanted == "GRAY":
+            return pixels[..., 0] if pixels.ndim == 3 else pixels
+        if wanted in ("BGR", "RGB"):
+            return pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
+    if name == "cv2.resize" and pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).resize(tuple(more[0]), Image.Resampling.BILINEAR))
+    return 255 - pixels if name == "cv2.bitwise_not" and pixels.dtype == np.uint8 else None
 
 
 def _sent(urlopen: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,8 +199,10 @@ def fetched(url: Any, *args: object, **options: object) -> Quiet:
     return answer
 
 
-def _there(function: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda path: function(path) or _maker(path) is not None
+def _is_there(path: str) -> bool:
+    """Tell whether a file seems to be there: what only its author knows may be made by the file."""
+    maker = _maker(path)
+    return maker is not None and (maker is not _nothing or bool(_COMMON.match(_named(path))))
 
 
 def _place(path: Any) -> Any:
@@ -106,6 +211,9 @@ def _place(path: Any) -> Any:
     if maker is None or os.access(path, os.F_OK):
         return path
     name = _named(path)
+    if maker is _drawn:
+        folders.stood_for(os.path.dirname(os.fspath(path)))  # noqa: PTH120 - of any machine
+        name = f"{zlib.crc32(name.encode()) % _DRAWN}.png"
     if name not in _MADE:
         place = os.path.join(tempfile.mkdtemp(), name)  # noqa: PTH118
         with builtins.open(place, "wb") as file:  # noqa: PTH123
@@ -124,17 +232,28 @@ def _maker(path: Any) -> Callable[[str], bytes] | None:
         return None
     name = _named(path).lower()
     if name.endswith(".csv"):
-        return _csv if table(name) is not None else None
-    if re.match(r"(fashion[-_]?)?mnist", name) and name.endswith((".npz", ".pkl.gz", ".pkl")):
-        return _npz if name.endswith(".npz") else _pickle
+        return _csv if is_table(name) else None
+    if _HELD.search(name):
+        return _nothing if _speaks(name) else None
+    if name.endswith(".txt") and re.match(r"(train|test|val)\w*", name):
+        return _list
+    if folders.is_picture(os.fspath(path)):
+        return _drawn
     idx = _IDX.match(name) and re.search(r"ubyte|idx", name)
     return _idx if idx and not name.endswith((".pt", ".py")) else None
 
 
-def _half(name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Make the images and labels of the half that a name speaks of."""
+def _speaks(name: str) -> bool:
+    """Tell whether the name of a file speaks of the data set, and of nothing that is learned."""
+    patterns = (_HALF, _LABELS, _IMAGES)
+    speaks = "mnist" in name.lower() or any(each.search(name) for each in patterns)
+    return speaks and not _OTHER.search(name)
+
+
+def _half(*names: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Make the images and labels of the halves that names speak of."""
     kind = asked.kind
-    count = kind.train if "train" in name.lower() else kind.test
+    count = sum(kind.train if in_training(name) else kind.test for name in names)
     images, labels = made_up(kind)
     return np.resize(images.numpy(), (count, *images.shape[1:])), np.resize(labels.numpy(), count)
 
@@ -152,40 +271,146 @@ def _idx(name: str) -> bytes:
 
 def _csv(name: str) -> bytes:
     made = table(name)
+    STANDS.setdefault(f"{name}, of whose text {_CSV_ROWS:,} rows were made")
     lines = [",".join(map(str, made.columns))]
     lines += [",".join(map(str, row)) for row in made[:_CSV_ROWS].tolist()]
     return "\n".join(lines).encode()
 
 
-def _npz(name: str) -> bytes:
+def _list(name: str) -> bytes:
+    """Write what many have beside a folder of images: a name and a label in each line."""
+    lines = [f"{each} {each.partition('_')[0]}" for each in folders.pictures(name)]
+    return "\n".join(lines).encode()
+
+
+def _drawn(name: str) -> bytes:
     file = io.BytesIO()
-    (x, y), (u, v) = _half("train"), _half("test")
-    np.savez(file, x_train=x, y_train=y, x_test=u, y_test=v)
+    images, _ = made_up(asked.kind)
+    Image.fromarray(images[int(name.partition(".")[0])].numpy()).save(file, "png")
     return file.getvalue()
 
 
-def _pickle(name: str) -> bytes:
-    def flat(half: str, count: int) -> Any:
-        images, labels = _half(half)
-        return images.reshape(len(images), -1)[:count].astype(np.float32) / 256, labels[:count]
-
-    made = pickle.dumps((flat("train", 50_000), flat("test", 10_000), flat("test", 10_000)))
-    return gzip.compress(made, 1) if name.endswith(".gz") else made
+def _nothing(name: str) -> bytes:
+    """Write nothing into a file of which only `Lost` is read."""
+    return b""
 
 
-# Weights
+# Files of a form that only their authors know
 
 
 class Lost(dict[Any, Any]):
-    """Stands for what a file of weights held: whatever is asked of it is as lost as it is."""
+    """Stands for what a file held: images and labels by whatever key, index or order is asked for.
+
+    Whatever else is asked of it is as lost as it is, such as the weights of a checkpoint. The
+    pickle that began it all, `mnist.pkl`, holds three pairs, with rows of floats below 1.
+    """
+
+    def __init__(self, name: str = "", as_made: Callable[[Any], Any] = np.asarray) -> None:
+        """Stand for the file of this name; `as_made` turns arrays into what it held."""
+        super().__init__()
+        self.name, self._as_made = name, as_made
 
     def __missing__(self, key: object) -> Any:
-        """Give more of it."""
-        return Lost()
+        """Give images, labels or more of it."""
+        if isinstance(key, int) and _speaks(self.name):
+            return self._parts(3)[key]
+        made = self._array(str(key))
+        return Lost(self.name, self._as_made) if made is None else made
 
     def get(self, key: object, default: Any = None) -> Any:
-        """Give more of it, or what is to be used instead."""
-        return Lost() if default is None else default
+        """Give images or labels, or what is to be used instead."""
+        made = self._array(str(key))
+        return self[key] if default is None or made is not None else default
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give as many parts as are unpacked: images and labels, or pairs of them."""
+        count = unpacked(sys._getframe(1))
+        return iter(self._parts(count) if count else self.keys())
+
+    def keys(self) -> Any:
+        """Name the arrays as Keras does; weights have no names."""
+        return ["x_train", "y_train", "x_test", "y_test"] if _speaks(self.name) else []
+
+    files = property(keys)
+
+    def __enter__(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _parts(self, count: int) -> list[Any]:
+        if not _speaks(self.name):
+            return [Lost(self.name, self._as_made)] * count
+        x, y, u, v = (self._array(key) for key in self.keys())
+        if _HALF.search(self.name):
+            return [x, y] if in_training(self.name) else [u, v]
+        if count == 4:
+            return [x, y, u, v]
+        if count == 3:
+            rows, more = (
+                self._as_made(np.asarray(a, np.float32).reshape(len(a), -1) / 256) for a in (x, u)
+            )
+            fewer = len(v)
+            return [(rows[:-fewer], y[:-fewer]), (more, v), (more, v)]
+        return [(x, y), (u, v)]
+
+    def _array(self, key: str) -> Any:
+        """Make the images or labels that a key speaks of, of the half that it or the file names."""
+        one = re.fullmatch(r"(train|test)_?(\d+)", key)
+        labels = _LABELS.search(key) is not None
+        if _OTHER.search(key) or not (one or labels or _IMAGES.search(key)):
+            return None
+        STANDS.setdefault(self.name)
+        if one:  # of one class
+            images, classes = _half(one[1])
+            return self._as_made(images.reshape(len(images), -1)[classes == int(one[2])])
+        if self.name in LOST:
+            LOST.remove(self.name)
+        named = [text for text in (key, self.name) if _HALF.search(text)]
+        matlab = self.name.endswith(".mat")
+        halves = _HALVES if matlab and not named else [*named, "train"][:1]
+        made = _half(*halves)[labels]
+        if matlab:  # which has no arrays of fewer than two dimensions, and here images as columns
+            made = made[None] if labels else made.reshape(len(made), -1)
+            made = made if labels or named else made.T
+        return self._as_made(made)
+
+
+_HALVES = ("train", "test")
+
+
+def _arrays(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `np.load` find images or labels that the name of a file speaks of."""
+
+    def loaded(path: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return load(path, *args, **options)
+        except FileNotFoundError:
+            if _maker(path) is None:
+                raise
+        found = Lost(_named(path))
+        if found.name.endswith(".npz"):
+            return found
+        made = found._array(found.name.rpartition(".")[0])
+        return load(path, *args, **options) if made is None else made
+
+    return loaded
+
+
+def _unpickled(load: Callable[..., Any]) -> Callable[..., Any]:
+    def loaded(file: Any, *args: Any, **options: Any) -> Any:
+        place = getattr(file, "name", None)
+        made = [name for name, where in _MADE.items() if where == place]
+        return Lost(made[0]) if made else load(file, *args, **options)
+
+    return loaded
+
+
+# Weights
 
 
 def _load(load: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,7 +419,7 @@ def _load(load: Callable[..., Any]) -> Callable[..., Any]:
             return load(path, *args, **options)
         except FileNotFoundError:
             LOST.append(_named(path))
-            return Lost()
+            return Lost(_named(path), torch.as_tensor)
 
     loaded.__wrapped__ = load  # type: ignore[attr-defined]
     return loaded

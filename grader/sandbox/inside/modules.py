@@ -58,8 +58,8 @@ class Placeholder(types.ModuleType):
     Except inside a model: what a network computes cannot be nothing.
     """
 
-    known: Callable[[str], Any] = staticmethod(lambda name: None)
-    """Gives what a function of a missing package returns, or None."""
+    known: Callable[..., Any] = staticmethod(lambda name, /, *args, **options: None)
+    """Gives what a function of a missing package returns for its arguments, or None."""
 
     def __init__(self, name: str) -> None:
         """Stand for the package or thing called `name`."""
@@ -74,7 +74,7 @@ class Placeholder(types.ModuleType):
 
     def __call__(self, *args: object, **options: object) -> Any:
         """Do nothing, and give back a function that is decorated, or more of nothing."""
-        if (made := self.known(self.__name__)) is not None:
+        if (made := self.known(self.__name__, *args, **options)) is not None:
             return made
         self._use()
         alone = len(args) == 1 and not options and inspect.isfunction(args[0])
@@ -92,10 +92,7 @@ class Placeholder(types.ModuleType):
 
     def __iter__(self) -> Iterator[Any]:
         """Give as many of nothing as are unpacked: `figure, axes = plt.subplots()`."""
-        frame = sys._getframe(1)
-        code = frame.f_code.co_code
-        unpacked = dis.opname[code[frame.f_lasti]] == "UNPACK_SEQUENCE"
-        return iter([self] * (code[frame.f_lasti + 1] if unpacked else 0))
+        return iter([self] * unpacked(sys._getframe(1)))
 
     def __enter__(self) -> Self:
         """Do nothing."""
@@ -131,6 +128,13 @@ class Placeholder(types.ModuleType):
     __rtruediv__ = __floordiv__ = __rfloordiv__ = __pow__ = __mod__ = __round__ = __abs__ = _itself
     __getitem__ = __deepcopy__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = _itself
     __rmul__ = __truediv__ = __or__ = __and__ = __neg__ = __matmul__ = _itself
+
+
+def unpacked(frame: types.FrameType) -> int:
+    """Return how many things a frame unpacks right now: 2 for `x, y = pair`, or 0."""
+    code = frame.f_code.co_code
+    unpacks = dis.opname[code[frame.f_lasti]] == "UNPACK_SEQUENCE"
+    return code[frame.f_lasti + 1] if unpacks else 0
 
 
 def _line() -> str:

@@ -5,6 +5,7 @@ A part that a Plan cannot hold is left to the default recipe, with a note.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -153,6 +154,7 @@ class Observed:
         held = _transforms_of(loader.dataset)
         if not held:
             if key == "train_transform" and (steps := self._scaled(loader)):
+                self._in_colours(steps, loader)
                 self._take(key, lambda: steps, self._place_of(loader))
                 self.facts[-1]["value"] = " → ".join(step["type"] for step in steps)
             return
@@ -166,6 +168,7 @@ class Observed:
         self.notes += notes
         if key in self.found:
             self._as_seen(self.found[key], loader)
+            self._in_colours(self.found[key], loader)
             self.facts[-1]["value"] = " → ".join(step["type"] for step in self.found[key])
 
     def _as_seen(self, steps: list[Json], loader: Loader) -> None:
@@ -180,13 +183,24 @@ class Observed:
         if any(abs(w - g) > 0.02 * max(1, abs(w)) for w, g in zip(wanted, given, strict=True)):
             steps[:] = seen
 
+    def _in_colours(self, steps: list[Json], loader: Loader) -> None:
+        """Let grey images have the channels that they were seen with, if no step gives them."""
+        images = self._images(loader)
+        count = images.shape[1] if images is not None and images.dim() == 4 else 1
+        if count == 3 > asked.kind.channels and all(step["type"] != "channels" for step in steps):
+            steps.insert(0, {"type": "channels", "count": count})
+
+    def _images(self, loader: Loader) -> torch.Tensor | None:
+        """Return the images of the first batch that was seen of a loader."""
+        batches = (b for p in self.watch.passes if p.loader is loader for b in p.batches)
+        with contextlib.suppress(StopIteration):  # of a batch without images
+            return images_of(next(batches).content)
+        return None
+
     def _scaled(self, loader: Loader) -> list[Json]:
         """Return the steps that scale pixels as those of a loader are; none, if it does more."""
-        kind = asked.kind
-        batches = (b for p in self.watch.passes if p.loader is loader for b in p.batches)
-        try:
-            images = images_of(next(batches).content)
-        except StopIteration:
+        kind, images = asked.kind, self._images(loader)
+        if images is None:
             return []
         least, most = float(images.min()), float(images.max())
         between = torch.minimum(images - least, most - images).max()

@@ -31,7 +31,7 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
     """Map a transform, or a `Compose` of them, in its order.
 
     What cannot be mapped is left out and named in `notes`. A list that never scales bytes to
-    floats (an augmentation without `ToTensor`) gets the assignment's own ending.
+    floats (an augmentation without `ToTensor`) does so at its end, or ahead of what normalizes.
     """
     mapped: list[Json] = []
     recorded = Albumentations()
@@ -43,8 +43,9 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
             what = "is not applied, but to the size of images" if kept else "is not applied"
             notes.append(f"transform {_name(step)} {what}: {reason}")
             mapped += kept
-    if not any(_scales(step) for step in mapped):
-        mapped.append({"type": "to_float"})
+    if not any(_scales(step) for step in mapped):  # whoever normalizes has made floats before
+        kinds = [*(step["type"] for step in mapped), "normalize"]
+        mapped.insert(kinds.index("normalize"), {"type": "to_float"})
     if not any(step["type"] == "normalize" for step in mapped) and transform is None:
         mean, deviation = asked.kind.normalization
         mapped.append({"type": "normalize", "mean": [mean], "std": [deviation]})
