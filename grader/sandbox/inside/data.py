@@ -172,7 +172,7 @@ def made_up(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
         cut = ink.flatten().kthvalue(round(share * ink.numel())).values
         dark = darkness + (torch.rand(shape, generator=own) - 0.5)
         images = torch.where(ink <= cut, dark.round(), 0.0).to(torch.uint8)
-        _BLOCKS[kind] = images, torch.arange(_BLOCK) % kind.classes
+        _BLOCKS[kind] = images, torch.randperm(_BLOCK, generator=own) % kind.classes
     return _BLOCKS[kind]
 
 
@@ -295,8 +295,10 @@ class Loader(data.DataLoader[Any]):
 
     def batches(self, earlier: int, *, shown: bool) -> Iterator[Any]:
         """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`."""
-        for indices in islice(self._indices(), FIRST if earlier < 2 else LATER):
-            yield self._batch(indices, max(_SHOWN, self.most) if shown else self.most)
+        few = FIRST if earlier < 2 else LATER
+        for more, indices in zip(range(few)[::-1], self._indices(), strict=False):
+            most = self.most + more  # sizes differ, so that what depends on them shows
+            yield self._batch(indices, max(_SHOWN, self.most) if shown else most)
 
     def _indices(self) -> Iterator[Any]:
         if isinstance(self.dataset, data.IterableDataset):

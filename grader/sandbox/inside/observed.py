@@ -75,7 +75,8 @@ class Observed:
 
     def level(self) -> tuple[str, str]:
         """Return the level at which it has to be graded, and why it is no plain loop."""
-        reason = not_plain(self.training, self.loss) if self.training.passes else ""
+        loss = self.loss if "loss" in self.found else None
+        reason = not_plain(self.training, loss) if self.training.passes else ""
         reason = reason or self.by_hand
         if reason and isinstance(self.loader, Sliced):  # which no images can be handed to
             self.notes.append(f"its own loop is left out, and trained is its recipe: {reason}")
