@@ -293,11 +293,14 @@ class Loader(data.DataLoader[Any]):
         """Begin a pass."""
         return Batches(self.watch.pass_over(self))
 
-    def batches(self, earlier: int, *, shown: bool) -> Iterator[Any]:
-        """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`."""
-        few = FIRST if earlier < 2 else LATER
-        for more, indices in zip(range(few)[::-1], self._indices(), strict=False):
-            most = self.most + more  # sizes differ, so that what depends on them shows
+    def batches(self, earlier: int, *, shown: bool, many: int) -> Iterator[Any]:
+        """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`.
+
+        Of a pass whose batches are counted there are at most `many`.
+        """
+        few = many or (FIRST if earlier < 2 else LATER)
+        for turn, indices in enumerate(islice(self._indices(), few)):
+            most = self.most + max(0, FIRST - 1 - turn)  # so that what depends on it shows
             yield self._batch(indices, max(_SHOWN, self.most) if shown else most)
 
     def _indices(self) -> Iterator[Any]:

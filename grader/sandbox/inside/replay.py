@@ -88,10 +88,11 @@ def _code(given: torch.Tensor, labels: torch.Tensor) -> Code | None:
     if given.dim() != 2 or int(labels.max()) >= (width := given.shape[1]):
         return None
     at = nn.functional.one_hot(labels, width).bool()
-    on, off = ([float(n) for n in given[where].double().unique()] for where in (at, ~at))
+    on, off = ({float(n) for n in given[where].tolist()} for where in (at, ~at))
     if len(on) != 1 or len(off) != 1 or on == off:
         return None
-    low, step = off[0], on[0] - off[0]
+    low = off.pop()
+    step = on.pop() - low
     return lambda other: (nn.functional.one_hot(other, width) * step + low).to(kind)
 
 
