@@ -240,6 +240,10 @@ LOOPS = {
     "without end": ("bad = 0\nwhile True:", "if test() < 1: bad += 1\n    if bad > 2: break", None),
     "either": ("e = bad = 0\nwhile True:",
                "e = e + 1\n    if test() < 1: bad += 1\n    if bad > 2 or e == 7: break", 7),
+    "a reset": ("e = bad = 0\nwhile e < 12:",
+                "e += 1\n    bad += 1\n    if test() > 1: bad = 0\n    if bad > 2: break", 12),
+    "an attribute": ("args.e = bad = 0\nwhile args.e < 4 and bad < 2:",
+                     "args.e += 1\n    if test() < 1: bad += 1", 4),
     "a count": ("e = 1\nwhile e <= 8:", "e += 1", 8),
 }  # fmt: skip
 
@@ -249,7 +253,7 @@ def test_a_while_loop_ends_by_its_count(tmp_path: Path, name: str) -> None:
     """What a loop measures on made-up images ends it neither early nor late, and that is said."""
     head, end, epochs = LOOPS[name]
     body = f"    train(model, 'cpu', train_loader, optimizer, 1)\n    {end}\n"
-    found = fitted(tmp_path, MADE, PASS, f"{head}\n{body}")
+    found = fitted(tmp_path, MADE, PASS, f"class args: pass\n{head}\n{body}")
     assert found.epochs == epochs
     said = "may end before" if epochs else "depends on what it has learned"
     assert any(said in note for note in found.notes) == (name != "a count")

@@ -30,7 +30,8 @@ from data import (
     unwrapped,
 )
 from explain import explain
-from modules import ENTRY, GOES_ON, TURNS, USED, Failure, Finder, Quiet, Submission
+from loops import GOES_ON, TURNS
+from modules import ENTRY, USED, Failure, Finder, Quiet, Submission
 from noted import Enough, Pass, TooSlow
 from observed import Observed
 from recipe import Recipe, parts_of

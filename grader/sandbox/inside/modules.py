@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from loops import GOES_ON, LOOPS, TURNS, Turning
+
 Json = dict[str, Any]
 
 _FUTURE = functools.reduce(
@@ -250,10 +252,10 @@ class Submission:
         _remember_source(statement)
         tree = ast.parse(statement["source"])
         ast.increment_lineno(tree, statement["line"] - 1)
-        self.loops.setdefault(file, []).extend(_lines_of(tree, _LOOPS))
+        self.loops.setdefault(file, []).extend(_lines_of(tree, LOOPS))
         self._guarded.setdefault(file, []).extend(_guarded(tree))
         future = self._futures.get(module.__name__, 0)
-        tree = _Turning(tree).visit(tree)
+        tree = Turning(tree).visit(tree)
         code = compile(tree, file, "exec", flags=future, dont_inherit=True)
         self._futures[module.__name__] = future | (code.co_flags & _FUTURE)
         if module is self.loaded.get(ENTRY):
@@ -335,139 +337,11 @@ def hide() -> None:
 
 
 ENTRY = "__submission__"
-TURNS, GOES_ON = "__turns__", "__goes_on__"
-_LOOPS = (ast.For, ast.While)
 
 
 def _lines_of(tree: ast.AST, kinds: tuple[type[ast.AST], ...]) -> list[tuple[int, int]]:
     found = [n for n in ast.walk(tree) if isinstance(n, kinds)]
     return [(n.lineno, n.end_lineno or n.lineno) for n in found]  # type: ignore[attr-defined]
-
-
-class _Turning(ast.NodeTransformer):
-    """Lets every loop ask what it is to go over, and how long.
-
-    `for x in __turns__(things, line, whole, counts):` and, where a `while` ends by more than a
-    count, `while __goes_on__(test, line, counted):`.
-    """
-
-    def __init__(self, tree: ast.AST) -> None:
-        whiles = {test for n in ast.walk(tree) if isinstance(n, ast.While) for test in _ends(n)}
-        fors = {test for n in ast.walk(tree) if isinstance(n, ast.For) for test in _ends(n)}
-        self._ending = {name for test in whiles | fors for name in _paths(test)}
-
-    def visit_For(self, node: ast.For) -> ast.For:
-        ends = bool(_ends(node))
-        counts = ends or any(name in self._ending for name in _steps(node))
-        self.generic_visit(node)
-        node.iter = _asked(TURNS, node.iter, node.lineno, not ends, counts)
-        return node
-
-    def visit_While(self, node: ast.While) -> ast.While:
-        ends, leaving = _ends(node), _leaving(node)
-        self.generic_visit(node)
-
-        def more(test: ast.expr) -> ast.expr:
-            return _asked(GOES_ON, test, node.lineno, bool(ends))
-
-        def less(test: ast.expr) -> ast.expr:
-            no = ast.UnaryOp(ast.Not(), more(ast.copy_location(ast.UnaryOp(ast.Not(), test), test)))
-            return ast.fix_missing_locations(ast.copy_location(no, test))
-
-        if not (isinstance(node.test, ast.Constant) and ends):
-            node.test = _each(node.test, ast.And, ends, more)
-        for each in leaving if ends else ():
-            each.test = _each(each.test, ast.Or, ends, less)
-        return node
-
-
-def _asked(name: str, thing: ast.expr, *told: object) -> ast.expr:
-    constants = [ast.Constant(value) for value in told]  # type: ignore[arg-type] # numbers
-    call = ast.Call(ast.Name(name, ast.Load()), [thing, *constants], [])
-    return ast.fix_missing_locations(ast.copy_location(call, thing))
-
-
-def _parts(test: ast.expr, kind: type[ast.boolop]) -> list[ast.expr]:
-    whole = isinstance(test, ast.BoolOp) and isinstance(test.op, kind)
-    return test.values if whole else [test]  # type: ignore[attr-defined] # of a BoolOp
-
-
-def _each(
-    test: ast.expr, kind: type[ast.boolop], but: list[ast.expr],
-    change: Callable[[ast.expr], ast.expr],
-) -> ast.expr:  # fmt: skip
-    """Change the parts of a test that are joined by `and` or `or`, but for some."""
-    parts = [part if part in but else change(part) for part in _parts(test, kind)]
-    return parts[0] if len(parts) == 1 else ast.copy_location(ast.BoolOp(kind(), parts), test)
-
-
-def _ends(loop: ast.For | ast.While) -> list[ast.expr]:
-    """Return the tests that end a loop at a count: `epoch < 9`, or `if steps > 99: break`."""
-    tests = [p for each in _leaving(loop) for p in _parts(each.test, ast.Or)]
-    if isinstance(loop, ast.While):
-        tests += _parts(loop.test, ast.And)
-    counts, bound = _steps(loop), _assigned(loop)
-    return [
-        test for test in tests
-        if not any(isinstance(n, ast.Call) for n in ast.walk(test))
-        and counts & (paths := _paths(test)) and not paths & bound
-    ]  # fmt: skip
-
-
-def _leaving(loop: ast.For | ast.While) -> list[ast.If]:
-    """Return the `if`s that leave a loop: by `break`, or from anywhere in it by `return`."""
-    inner = [n for n in ast.walk(loop) if isinstance(n, _LOOPS) and n is not loop]
-    elsewhere = {id(n) for each in inner for n in ast.walk(each) if isinstance(n, ast.Break)}
-    return [
-        node for node in ast.walk(loop) if isinstance(node, ast.If)
-        and any(isinstance(n, _LEAVES) and id(n) not in elsewhere for n in node.body)
-    ]  # fmt: skip
-
-
-_LEAVES = (ast.Break, ast.Return)
-
-
-def _steps(loop: ast.For | ast.While) -> set[str]:
-    """Return the names that only move on by steps in a loop."""
-    own = _paths(loop.target) if isinstance(loop, ast.For) else set()
-    return own | ({name for _, name in _stepped(loop)} - _assigned(loop))
-
-
-def _stepped(loop: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Yield what moves a name on by one step: `n += 1`, or `n = n + 1`, but for an `if`'s."""
-    unsure = {id(n) for i in ast.walk(loop) if isinstance(i, ast.If) for n in ast.walk(i)}
-    for node in ast.walk(loop):
-        value = getattr(node, "value", None)
-        if id(node) in unsure:
-            continue
-        if isinstance(node, ast.AugAssign) and isinstance(value, ast.Constant):
-            yield node, ast.unparse(node.target)
-        if isinstance(node, ast.Assign) and isinstance(value, ast.BinOp):
-            name = ast.unparse(node.targets[0])
-            if ast.unparse(value.left) == name and isinstance(value.right, ast.Constant):
-                yield node, name
-
-
-def _assigned(loop: ast.AST) -> set[str]:
-    """Return the names that a loop binds, or hands to what it calls, other than by steps."""
-    steps = {id(node) for node, _ in _stepped(loop)}
-    found: set[str] = set()
-    for node in ast.walk(loop):
-        if isinstance(node, ast.Assign | ast.AugAssign) and id(node) not in steps:
-            reset = isinstance(node.value, ast.Constant) and isinstance(node, ast.Assign)
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= set() if reset else {name for t in targets for name in _paths(t)}
-        if isinstance(node, ast.For) and node is not loop:
-            found |= _paths(node.target)
-        if isinstance(node, ast.Call):
-            found |= {name for name in _paths(node.func) if "." not in name}
-    return found
-
-
-def _paths(expression: ast.AST) -> set[str]:
-    """Return the names in an expression, with those they are parts of: `args`, `args.epochs`."""
-    kinds = (ast.Name, ast.Attribute)
-    return {ast.unparse(n) for n in ast.walk(expression) if isinstance(n, kinds)}
 
 
 def _guarded(tree: ast.AST) -> list[tuple[int, int]]:

@@ -102,7 +102,8 @@ class Watch:
         """Yield the batches of one more pass over a loader."""
         this = self.pass_begun(loader)
         real = self._source(self, this) if self._source is not None else None
-        this.counted = this.at in self._counting and self._many > 0
+        learns = bool(self.optimizers) and torch.is_grad_enabled()
+        this.counted = learns and this.at in self._counting and self._many > 0
         many = self._many if self._all or this.counted else 0
         made_up = loader.batches(this.number, shown=not self.optimizers, many=many)
         for content in made_up if real is None else real:
