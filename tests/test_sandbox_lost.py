@@ -255,7 +255,7 @@ def test_a_loop_that_stops_early(tmp_path: Path) -> None:
         DATA,
         loop.replace("epoch * 0.5", "bad")
         .replace("for epoch", "bad = 0\nfor epoch")
-        .replace("    train(", "    bad += 1\n    train("),
+        .replace("    train(", "    bad += int(abs(bad) < 9)\n    train("),
     )
     assert found.epochs == 20
     assert any("its loop of 20 epochs was left after 2 of them" in note for note in found.notes)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from grader.errors import SubmissionError
 from tests.describing import described_here
 from tests.reading import TRAIN, net, script
 from tests.watching import DATA, LOOP, TEST
@@ -60,3 +62,22 @@ def test_commands_of_click(tmp_path: Path, group: bool) -> None:
     ))  # fmt: skip
     assert (found.epochs, found.batch_size) == (5, 128)
     assert [note.split()[0] for note in found.notes] == ["`batch_size`", "`folder`"]
+
+
+@pytest.mark.parametrize(("more", "told"), [("", None), (", 'old'", "no value (net, old)")])
+def test_a_network_by_an_option_without_a_default(
+    tmp_path: Path, more: str, told: str | None
+) -> None:
+    """The only network that can be chosen is it; of several none is guessed at, all are told."""
+    head = "p = argparse.ArgumentParser()\n"
+    head += f"p.add_argument('--model', required=True, choices=['net'{more}])\n"
+    chosen = LOOP.replace("Net()", "{'net': Net, 'old': Old}[p.parse_args().model]()")
+    program = script(
+        tmp_path, "import argparse", net(), net("Old"), TRAIN + TEST, head,
+        "SIZE, EPOCHS = 64, 3", DATA, chosen,
+    )  # fmt: skip
+    if told is None:
+        assert described_here(program).model.class_name == "Net"
+        return
+    with pytest.raises(SubmissionError, match=re.escape(told)):
+        described_here(program)

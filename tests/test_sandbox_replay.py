@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from grader.plan.schema import Description
+from grader.training.network import CompiledGraph
 from tests.describing import described_here
 from tests.reading import script
 
@@ -269,3 +273,69 @@ def test_a_parameter_that_nobody_explains_is_named(tmp_path: Path) -> None:
     )
     assert found.level == "rebuilt"
     assert "alpha" in " ".join(found.notes)
+
+
+ROWS = {
+    "a list of lists": "torch.tensor([[float(i == y) for i in range(10)] for y in y.tolist()])",
+    "NumPy's rows": "torch.from_numpy(np.eye(10)[y.numpy()]).float()",
+    "PyTorch's rows": "torch.eye(10)[y]",
+    "one number at a time": "marked(torch.zeros(len(y), 10), y)",
+    "softened": "torch.tensor(np.eye(10)[y.numpy()] * 0.9 + 0.01).float()",
+}
+LOSSES = {
+    **{name: (made, "F.mse_loss(scores, given)") for name, made in ROWS.items()},
+    "labels through NumPy": ("torch.tensor(y.numpy())", "F.nll_loss(scores, given)"),
+    "a column": ("y.view(-1, 1)", "-scores.gather(1, given).mean()"),
+    "a mean by hand": ("y", "F.nll_loss(scores, given, reduction='sum') / len(given)"),
+    "rows by a range": ("y", "-scores[range(len(given)), given].mean()"),
+    "rows by an index": ("y", "-scores[torch.arange(len(given)), given].mean()"),
+}
+MARKED = """\
+import numpy as np
+def marked(rows, labels):
+    for i, label in enumerate(labels):
+        rows[i][label.item()] = 1
+    return rows
+"""
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_labels_by_way_of_python(name: str, tmp_path: Path) -> None:
+    """What a loss is given of the labels is known by its numbers, for batches of any size."""
+    made, loss = LOSSES[name]
+    mine = f"{MARKED}\ndef mine(scores, y):\n    given = {made}\n    return {loss}\n"
+    loop = ONE.replace("criterion(", "mine(")
+    found = described_here(script(tmp_path, NET, DATA, mine, loop))
+    assert (found.level, found.epochs) == ("rebuilt", 3)
+    assert found.loss is not None
+
+    scope: dict[str, Any] = {"torch": torch, "F": nn.functional}
+    exec(mine, scope)
+    scores, labels = torch.randn(9, 10), torch.tensor([0, 1, 1, 3, 9, 7, 2, 2, 4])
+    ours = CompiledGraph(found.loss, {}, torch.device("cpu"))
+    assert ours(scores, labels) == pytest.approx(float(scope["mine"](scores, labels)))
+
+
+@pytest.mark.parametrize(
+    ("label", "loss"),
+    [
+        ("torch.eye(10)[y]", "F.mse_loss(model(x), y)"),
+        ("float(y)", "F.nll_loss(model(x), y.long())"),
+    ],
+)
+def test_data_sets_that_give_rows_or_floats_for_labels(
+    label: str, loss: str, tmp_path: Path
+) -> None:
+    """The loss is one of labels all the same."""
+    data = DATA.replace("ToTensor())", f"ToTensor(), target_transform=lambda y: {label})")
+    loop = ONE.replace("criterion(model(x), y)", loss)
+    found = described_here(script(tmp_path, NET, data, loop))
+    assert (found.level, found.loss is not None) == ("rebuilt", True)
+
+
+def test_a_loss_of_numbers_that_no_label_explains(tmp_path: Path) -> None:
+    """Where a loss cannot be written down, the file's own loop trains."""
+    loop = ONE.replace("criterion(model(x), y)", "F.mse_loss(model(x), noise(len(y), 10))")
+    made = "def noise(*shape): return torch.tensor([[0.5] * shape[1]] * shape[0])"
+    found = described_here(script(tmp_path, NET, DATA, made, loop))
+    assert (found.level, found.loss) == ("sandboxed", None)

@@ -222,3 +222,97 @@ def test_a_name_that_nothing_can_stand_for_is_missing(tmp_path: Path) -> None:
     """Only bars, plots and data are supplied: another name that is missing ends its statement."""
     path = write(tmp_path, "work.py", HEAD + "model = Network()\n")
     assert "Network" in str(refusal(path))
+
+
+PASS = """\
+def test():
+    return 0.5
+def batch(data, target):
+    optimizer.zero_grad()
+    F.nll_loss(model(data), target).backward()
+    optimizer.step()
+"""
+LOOPS = {
+    "patience": ("e = bad = 0\nwhile e < 12 and bad < 3:",
+                 "e += 1\n    if test() < 1: bad += 1", 12),
+    "a flag": ("e, done = 0, False\nwhile not done:", "e += 1\n    if e >= 9: done = True", None),
+    "an accuracy": ("acc = 0\nwhile acc < 0.99:", "acc = test()", None),
+    "without end": ("bad = 0\nwhile True:", "if test() < 1: bad += 1\n    if bad > 2: break", None),
+    "either": ("e = bad = 0\nwhile True:",
+               "e = e + 1\n    if test() < 1: bad += 1\n    if bad > 2 or e == 7: break", 7),
+    "a reset": ("e = bad = 0\nwhile e < 12:",
+                "e += 1\n    bad += 1\n    if test() > 1: bad = 0\n    if bad > 2: break", 12),
+    "an attribute": ("args.e = bad = 0\nwhile args.e < 4 and bad < 2:",
+                     "args.e += 1\n    if test() < 1: bad += 1", 4),
+    "a count": ("e = 1\nwhile e <= 8:", "e += 1", 8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_while_loop_ends_by_its_count(tmp_path: Path, name: str) -> None:
+    """What a loop measures on made-up images ends it neither early nor late, and that is said."""
+    head, end, epochs = LOOPS[name]
+    body = f"    train(model, 'cpu', train_loader, optimizer, 1)\n    {end}\n"
+    found = fitted(tmp_path, MADE, PASS, f"class args: pass\n{head}\n{body}")
+    assert found.epochs == epochs
+    said = "may end before" if epochs else "depends on what it has learned"
+    assert any(said in note for note in found.notes) == (name != "a count")
+
+
+def test_a_while_loop_that_trains_nothing_is_left_alone(tmp_path: Path) -> None:
+    """Another loop ends when it says, also by what it finds."""
+    search = "n = 0\nwhile n < 9 and abs(n) < 2:\n    n += 1\n"
+    assert fitted(tmp_path, MADE, search, FIT.replace("5", "n + 1")).epochs == 3
+
+
+PARTS = {
+    "an index": "for i, (x, y) in enumerate(train_loader):\n        if i == 50: break\n",
+    "a slice": "for x, y in itertools.islice(train_loader, 50):\n",
+    "a count": "n = 0\n    for x, y in train_loader:\n        n += 1\n        if n > 50: break\n",
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_an_epoch_of_a_part_of_the_batches(tmp_path: Path, name: str) -> None:
+    """A loop that leaves its loader at a count goes over as many images, and that is said."""
+    loop = f"for epoch in range(3):\n    {PARTS[name]}        batch(x, y)\n    s.step()"
+    made = MADE + "s = optim.lr_scheduler.StepLR(optimizer, 1, 0.1)\n"
+    found = fitted(tmp_path, made, PASS, "import itertools", loop)
+    assert (found.epochs, found.level) == (3, "rebuilt")
+    assert any("trains on 5,000 images" in note for note in found.notes)
+    assert found.schedule is not None
+    assert found.schedule.lr[0][::600] == pytest.approx([0.05, 0.005, 0.0005])
+
+
+def test_a_training_of_so_many_steps(tmp_path: Path) -> None:
+    """Where a number of steps ends the loop over the epochs, it has as many as these need."""
+    loop = """\
+def fit(most, n=0):
+    for epoch in range(90):
+        for x, y in train_loader:
+            batch(x, y)
+            n += 1
+            if n == most: return
+fit(1200)
+"""
+    found = fitted(tmp_path, MADE, PASS, loop)
+    assert found.epochs == 2
+    assert not any("images" in note for note in found.notes)
+
+
+def test_a_report_that_needs_more_batches(tmp_path: Path) -> None:
+    """A statement that fails for want of batches is run again with all of them, from the start."""
+    loop = """\
+for epoch in range(3):
+    seen = 0
+    for x, y in train_loader:
+        batch(x, y)
+        seen += 1
+    s.step()
+    print(1 / (seen - 3))
+"""
+    made = MADE + "s = optim.lr_scheduler.StepLR(optimizer, 1, 0.1)\n"
+    found = fitted(tmp_path, made, PASS, loop)
+    assert (found.epochs, found.notes) == (3, [])
+    assert found.schedule is not None
+    assert found.schedule.lr[0][::600] == pytest.approx([0.05, 0.005, 0.0005])

@@ -61,7 +61,7 @@ def test_own_loops_run_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_training_that_dies_is_a_verdict(tmp_path: Path) -> None:
     """What ends the box in the middle fails the accuracy, in words, and nothing else."""
-    dies = "        loss.backward()\n        if len(x) > 4: __import__('os')._exit(0)"
+    dies = "        loss.backward()\n        if len(x) > 99: __import__('os')._exit(0)"
     text = SUBMISSION.replace("        loss.backward()", dies)
     graded = grade(write(tmp_path, "own.py", text), tmp_path / "out")
     assert graded.record.problem is not None
@@ -74,7 +74,7 @@ def test_a_training_that_dies_is_a_verdict(tmp_path: Path) -> None:
 def test_a_training_without_end_is_stopped(tmp_path: Path) -> None:
     """A loop that stands still is ended by the bound on an epoch, with a verdict."""
     rubric = re.sub(r"(?m)^epoch = \d+", "epoch = 20", rubrics.DEFAULT.read_text(encoding="utf-8"))
-    hangs = "        loss.backward()\n        while len(x) > 4: pass"
+    hangs = "        loss.backward()\n        while len(x) > 99: pass"
     graded = grade(
         write(tmp_path, "own.py", SUBMISSION.replace("        loss.backward()", hangs)),
         tmp_path / "out", f"--rubric={write(tmp_path, 'short.toml', rubric)}",

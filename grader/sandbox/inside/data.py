@@ -218,7 +218,7 @@ def made_up(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
         cut = ink.flatten().kthvalue(round(share * ink.numel())).values
         dark = darkness + (torch.rand(shape, generator=own) - 0.5)
         images = torch.where(ink <= cut, dark.round(), 0.0).to(torch.uint8)
-        _BLOCKS[kind] = images, torch.arange(_BLOCK) % kind.classes
+        _BLOCKS[kind] = images, torch.randperm(_BLOCK, generator=own) % kind.classes
     return _BLOCKS[kind]
 
 
@@ -340,10 +340,15 @@ class Loader(data.DataLoader[Any]):
         """Begin a pass."""
         return Batches(self.watch.pass_over(self))
 
-    def batches(self, earlier: int, *, shown: bool) -> Iterator[Any]:
-        """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`."""
-        for indices in islice(self._indices(), FIRST if earlier < 2 else LATER):
-            yield self._batch(indices, max(_SHOWN, self.most) if shown else self.most)
+    def batches(self, earlier: int, *, shown: bool, many: int) -> Iterator[Any]:
+        """Yield the few batches of a pass with so many `earlier` ones; larger ones if `shown`.
+
+        Of a pass whose batches are counted there are at most `many`.
+        """
+        few = many or (FIRST if earlier < 2 else LATER)
+        for turn, indices in enumerate(islice(self._indices(), few)):
+            most = self.most + max(0, FIRST - 1 - turn)  # so that what depends on it shows
+            yield self._batch(indices, max(_SHOWN, self.most) if shown else most)
 
     def _indices(self) -> Iterator[Any]:
         if isinstance(self.dataset, data.IterableDataset):

@@ -32,7 +32,8 @@ from data import (
     unwrapped,
 )
 from explain import explain
-from modules import ENTRY, TURNS, USED, Failure, Finder, Quiet, Submission
+from loops import GOES_ON, TURNS
+from modules import ENTRY, USED, Failure, Finder, Quiet, Submission
 from noted import Enough, Pass, TooSlow
 from observed import Observed
 from recipe import Recipe, parts_of
@@ -98,7 +99,8 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
 
 def _other_data(choice: Choice) -> Iterator[str]:
     """Tell where the file trains on other images than those asked for."""
-    loaders = [each.loader for each in choice.training.passes] if choice.training else []
+    passes = choice.training.passes if choice.training else []
+    loaders = [each.loader for each in passes]
     if choice.training is not None and not loaders:
         yield "it was not seen to learn from a loader; the grader's recipe fills in what is missing"
     sets = [d for loader in loaders[-1:] for d in unwrapped(loader.dataset)]
@@ -106,11 +108,10 @@ def _other_data(choice: Choice) -> Iterator[str]:
     names = {type(d).__name__ for d in digits} - {asked.name}
     for name in sorted(names):
         yield f"the file trains on {name}; the grader trains the network on {asked.title}"
-    subsets = [len(list(loader.sampler)) for loader in loaders[-1:] if not names]
-    for count in subsets:
-        if count != asked.kind.train:
-            all_of = f"all of {asked.title}'s {asked.kind.train:,}"
-            yield f"the file trains on {count:,} images; the grader trains on {all_of}"
+    count = max((p.images for p in passes if p.loader is loaders[-1]), default=asked.kind.train)
+    if count != asked.kind.train and not names:
+        all_of = f"all of {asked.title}'s {asked.kind.train:,}"
+        yield f"the file trains on {count:,} images; the grader trains on {all_of}"
 
 
 def _shape(choice: Choice) -> list[int] | None:
@@ -157,7 +158,7 @@ def run(
     patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _left_out
     configured.IMPORT[:] = [submission.import_]
-    submission.builtins |= {"open": lost.opened, TURNS: watch.turning}
+    submission.builtins |= {"open": lost.opened, TURNS: watch.turning, GOES_ON: watch.goes_on}
     lost.install()
     stand_in_for_own()
     _put_beside(program)

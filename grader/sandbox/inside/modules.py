@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from loops import GOES_ON, LOOPS, TURNS, Turning
+
 Json = dict[str, Any]
 
 _FUTURE = functools.reduce(
@@ -254,10 +256,10 @@ class Submission:
         _remember_source(statement)
         tree = ast.parse(statement["source"])
         ast.increment_lineno(tree, statement["line"] - 1)
-        self.loops.setdefault(file, []).extend(_lines_of(tree, _LOOPS))
+        self.loops.setdefault(file, []).extend(_lines_of(tree, LOOPS))
         self._guarded.setdefault(file, []).extend(_guarded(tree))
         future = self._futures.get(module.__name__, 0)
-        tree = _Turning().visit(tree)
+        tree = Turning(tree).visit(tree)
         code = compile(tree, file, "exec", flags=future, dont_inherit=True)
         self._futures[module.__name__] = future | (code.co_flags & _FUTURE)
         if module is self.loaded.get(ENTRY):
@@ -277,6 +279,7 @@ class Submission:
                 "len": _length,
                 "input": _no_input,
                 TURNS: _same,
+                GOES_ON: _same,
             }
             | _OF_PYTHON_2
             | self.builtins
@@ -338,34 +341,11 @@ def hide() -> None:
 
 
 ENTRY = "__submission__"
-TURNS = "__turns__"
-_LOOPS = (ast.For, ast.While)
 
 
 def _lines_of(tree: ast.AST, kinds: tuple[type[ast.AST], ...]) -> list[tuple[int, int]]:
     found = [n for n in ast.walk(tree) if isinstance(n, kinds)]
     return [(n.lineno, n.end_lineno or n.lineno) for n in found]  # type: ignore[attr-defined]
-
-
-class _Turning(ast.NodeTransformer):
-    """Lets every loop ask what it is to go over: `for x in __turns__(things, line, whole):`."""
-
-    def visit_For(self, node: ast.For) -> ast.For:
-        self.generic_visit(node)
-        told = [ast.Constant(node.lineno), ast.Constant(not _leaves_at_a_turn(node))]
-        asked = ast.Call(ast.Name(TURNS, ast.Load()), [node.iter, *told], [])
-        node.iter = ast.fix_missing_locations(ast.copy_location(asked, node.iter))
-        return node
-
-
-def _leaves_at_a_turn(loop: ast.For) -> bool:
-    """Tell whether a loop ends at a turn that it names: `if epoch == 8: break`."""
-    name = getattr(loop.target, "id", "")
-    tests = [
-        node.test for node in ast.walk(loop)
-        if isinstance(node, ast.If) and any(isinstance(each, ast.Break) for each in node.body)
-    ]  # fmt: skip
-    return any(getattr(each, "id", "") == name for test in tests for each in ast.walk(test) if name)
 
 
 def _guarded(tree: ast.AST) -> list[tuple[int, int]]:

@@ -104,8 +104,16 @@ class Pass:
     batches: list[Batch] = field(default_factory=list)
     finished: bool = False
     epochs: int = 1
+    counted: bool = False  # whether it was given as many batches as it wanted
 
     @property
     def trains(self) -> bool:
         """Whether anything was learned in it."""
         return any(batch.backwards for batch in self.batches)
+
+    @property
+    def images(self) -> int:
+        """How many images it goes over."""
+        count, learned = len(list(self.loader.sampler)), sum(b.backwards > 0 for b in self.batches)
+        left = self.counted and not self.finished
+        return min(count, learned * (self.loader.batch_size or 1)) if left else count

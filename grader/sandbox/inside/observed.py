@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import linecache
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,8 @@ class Observed:
 
     def level(self) -> tuple[str, str]:
         """Return the level at which it has to be graded, and why it is no plain loop."""
-        reason = not_plain(self.training, self.loss) if self.training.passes else ""
+        loss = self.loss if "loss" in self.found else None
+        reason = not_plain(self.training, loss) if self.training.passes else ""
         reason = reason or self.by_hand
         if reason and isinstance(self.loader, Sliced):  # which no images can be handed to
             self.notes.append(f"its own loop is left out, and trained is its recipe: {reason}")
@@ -94,7 +96,8 @@ class Observed:
 
     def _leave_out(self, key: str, error: Exception, place: Place) -> None:
         told = explain(error, self.files)
-        self.notes.append(left_out(key, place.text, told["message"], told["where"] or str(place)))
+        text = place.text or linecache.getline(place.file, place.line).strip()
+        self.notes.append(left_out(key, text, told["message"], told["where"] or str(place)))
 
     def _epochs(self, loop: Place, said: Part | None) -> Any:
         """Count the passes; where their loop ended early, what it says, or the file, counts."""
@@ -103,16 +106,20 @@ class Observed:
         failure = broken(loop, self.failures, self.watch)
         error = failure.error if failure is not None and not declared else None
         passes = self.training.passes
-        single = len(passes) > 1 and not any(each.finished for each in passes)
+        single = len(passes) > 1 and not any(p.finished or p.counted for p in passes)
         if single or (failure is not None and isinstance(failure.error, StopIteration)):
             error = CannotCapture(
                 "it draws single batches, so that its epochs cannot be counted",
                 "go over the loader with `for`",
             )
+        if loop in self.watch.uncounted:
+            error = CannotCapture("how long it trains depends on what it has learned")
         if error is not None:
             if said is None:
                 raise error
             return said.thing
+        if loop in self.watch.kept_on:
+            self.notes.append(f"its loop may end before {count} epochs, by what it learns ({loop})")
         if count < declared:
             self.notes.append(
                 f"its loop of {declared} epochs was left after {count} of them here; all are taken "

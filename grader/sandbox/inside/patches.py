@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -88,20 +88,22 @@ def _put_there(action: argparse.Action) -> Any:
     """Return what stands for an option without a default.
 
     That is what the grader's own recipe has, the first choice, or a text that can be written and
-    opened. What the network may depend on is not guessed at.
+    opened. What the network may depend on is not guessed at, where there is more than one choice.
     """
     found: Any = None
-    if action.choices and not _CHOOSES.search(action.dest):
-        words = [word for word in action.choices if str(word).lower() == "mnist"]
-        found = (words or list(action.choices))[0]
+    choices = list(action.choices or ())
+    if choices and (len(choices) == 1 or not _CHOOSES.search(action.dest)):
+        words = [word for word in choices if str(word).lower() == "mnist"]
+        found = (words or choices)[0]
     elif action.type in (int, float):
         numbers = (NUMBERS.get(n) for n, name in _NUMBERS.items() if name.fullmatch(action.dest))
         found = next(numbers, None)
     elif action.type in (None, str) and action.nargs in (None, "?"):
         action.type = None  # of which it would become a plain text
         found = UnsetText(action.dest)
+        found.choices = choices
     if found is None:
-        return Unset(action.dest)
+        return Unset(action.dest, choices)
     GIVEN[action.dest] = repr(found)
     return found
 
@@ -194,13 +196,14 @@ def _for_submissions(answer: Any, function: Callable[..., Any]) -> Callable[...,
 class Unset:
     """Stands for an option that the command line has to give: whoever uses it learns that."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, choices: Sequence[Any] = ()) -> None:
         self._name = name
+        self._one_of = f" ({', '.join(map(str, choices))[:200]})" if choices else ""
 
     def _used(self, *_: object) -> Any:
         raise UnsetOption(
-            f"`{self._name}` of the command line has no value: give it a default, or the network "
-            "cannot be known"
+            f"`{self._name}` of the command line has no value{self._one_of}: give it a default, or "
+            "the network cannot be known"
         )
 
     __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __bool__ = __index__ = __int__ = _used
@@ -212,8 +215,10 @@ class Unset:
 class UnsetText(str):
     """Stands for such an option where it is a text: a path, but nothing to decide by."""
 
+    choices: Sequence[Any] = ()
+
     def _used(self, *_: object) -> Any:
-        return Unset(self[:])._used()
+        return Unset(self[:], self.choices)._used()
 
     __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __contains__ = __hash__ = _used
     __int__ = __float__ = __index__ = _used

@@ -20,6 +20,7 @@ from trained import Training
 
 Json = dict[str, Any]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Code = Callable[[torch.Tensor], torch.Tensor]  # labels [B] become what a loss is given of them
 _EVALUATING = "the model is in evaluation mode: model.train() is missing"
 
 
@@ -38,10 +39,12 @@ def loss_of(batch: Batch) -> tuple[Loss, Call | None]:
     target = _target(batch.content)
     if output is None or target is None:
         raise CannotCapture("the loss is not made of what the model returns")
-    calls = _slice(batch.calls, batch.loss, {id(output), id(target)})
-    _check_leaves(calls, output, target)
+    read = {id(t): t for call in batch.calls for t in _tensors(call)}
+    codes = {key: code for key, t in read.items() if (code := _code(t, target)) is not None}
+    calls = _slice(batch.calls, batch.loss, {id(output), *codes})
+    _check_leaves(calls, output)
     named = [call for call in calls if _is_loss(call)]
-    return _Replayed(calls, output, target, batch.loss), named[-1] if named else None
+    return _Replayed(calls, output, codes, batch.loss), named[-1] if named else None
 
 
 def _picked(result: Any) -> torch.Tensor | None:
@@ -60,10 +63,37 @@ def _leads(batch: Batch, output: torch.Tensor | None) -> bool:
 
 
 def _target(content: Any) -> torch.Tensor | None:
-    """Return the labels of a batch."""
+    """Return the labels of a batch: whole numbers, or those that rows or floats stand for."""
     tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
     ordered = [*tensors[1:], *tensors[:1]]  # labels most often come second
-    return next((t for t in ordered if not t.is_floating_point()), None)
+    read = [t.argmax(1) if t.dim() == 2 else t.long() for t in ordered if t.dim() in (1, 2)]
+    coded = (r for r in read if any(_code(t, r) is not None for t in ordered))
+    return next((t for t in ordered if not t.is_floating_point()), next(coded, None))
+
+
+def _code(given: torch.Tensor, labels: torch.Tensor) -> Code | None:
+    """Return how a tensor follows from the labels, by what is in it, however it was made.
+
+    It holds them themselves, in any type, or a row for each with one number at its class and
+    another elsewhere.
+    """
+    rows, kind = len(labels), given.dtype
+    if given.requires_grad or labels.numel() != rows or given.shape[:1] != (rows,):
+        return None
+    labels, shape = labels.flatten().long(), given.shape[1:]
+    if given.numel() == rows:
+        if not torch.equal(given.flatten().double(), labels.double()):
+            return None
+        return lambda other: _alike(other, kind, shape)
+    if given.dim() != 2 or int(labels.max()) >= (width := given.shape[1]):
+        return None
+    at = nn.functional.one_hot(labels, width).bool()
+    on, off = ({float(n) for n in given[where].tolist()} for where in (at, ~at))
+    if len(on) != 1 or len(off) != 1 or on == off:
+        return None
+    low = off.pop()
+    step = on.pop() - low
+    return lambda other: (nn.functional.one_hot(other, width) * step + low).to(kind)
 
 
 def _slice(
@@ -84,8 +114,8 @@ def _tensors(call: Call) -> list[torch.Tensor]:
     return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
 
-def _check_leaves(calls: list[Call], output: torch.Tensor, target: torch.Tensor) -> None:
-    made = {id(output), id(target)}
+def _check_leaves(calls: list[Call], output: torch.Tensor) -> None:
+    made = {id(output)}
     for call in calls:
         if any(t.requires_grad and id(t) not in made for t in _tensors(call)):
             raise Penalty
@@ -97,19 +127,36 @@ def _is_loss(call: Call) -> bool:
     return "loss" in name or "cross_entropy" in name
 
 
+def _alike(labels: torch.Tensor, kind: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return labels in another type, and with more dimensions of length one."""
+    typed = labels if labels.dtype == kind else labels.to(kind)
+    return typed.reshape(-1, *shape) if shape else typed
+
+
 class _Replayed:
-    """A loss as the calls that made it, with other tensors for output and target."""
+    """A loss as the calls that made it, with another output and other labels.
+
+    A number that is the size of the batch is that of the other one.
+    """
 
     def __init__(
-        self, calls: list[Call], output: torch.Tensor, target: torch.Tensor, loss: torch.Tensor
+        self, calls: list[Call], output: torch.Tensor, codes: dict[int, Code], loss: torch.Tensor
     ) -> None:
-        self._calls, self._output, self._target, self._loss = calls, output, target, loss
+        self._calls, self._output, self._loss = calls, output, loss
+        read = {id(t) for call in calls for t in _tensors(call)}
+        self._codes = {key: code for key, code in codes.items() if key in read}
 
     def __call__(self, output: torch.Tensor, target: torch.Tensor) -> Any:
         """Work out the loss."""
-        known: dict[int, Any] = {id(self._output): output, id(self._target): target}
+        known: dict[int, Any] = {key: code(target) for key, code in self._codes.items()}
+        known[id(self._output)] = output
+        rows = len(self._output)
 
         def now(value: Any) -> Any:
+            if type(value) is int and value == rows:
+                return output.shape[0]
+            if type(value) is range and value == range(rows):
+                return torch.arange(output.shape[0])
             return known.get(id(value), value) if isinstance(value, torch.Tensor) else value
 
         for call in self._calls:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import itertools
 import linecache
 import random
 import sys
@@ -34,9 +35,11 @@ from torch.utils._pytree import tree_leaves
 _MOST_PASSES = 1_000
 _MOST_NUMBERS = 3_000_000  # of a model whose steps are kept to be done again
 _MOST_CALLS = 500  # that are kept of one batch
+_MANY = 2_000  # batches of passes that end by a count
 _KEPT = 40  # batches of which all is kept
 _WHOLE = 1_024  # images of the largest batch that is handed out whole
 _OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
+_OF_COUNTS = (*_OF_SIZES, KeyError, UnboundLocalError)  # where there are too few batches
 _GRADIENT = torch.Tensor.grad.__get__  # type: ignore[union-attr] # which `zero_grad` asks for
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
 
@@ -58,6 +61,11 @@ class Watch:
         self.around: dict[int, list[Place]] = {}  # the loops that a module was made in
         self._copies: list[tuple[weakref.ref[nn.Module], Place, list[Place]]] = []
         self.turns: dict[Place, int] = {}  # how often a loop says that it turns
+        self.uncounted: set[Place] = set()  # loops that no count ends
+        self.kept_on: set[Place] = set()  # loops that would have ended early
+        self._counting: set[Place] = set()  # loops over batches that are counted
+        self._all = False  # whether passes get as many batches as there are
+        self._many = _MANY  # batches that may be handed out like that
         self._fitting: list[Place] = []  # the call that has a loop of its own
         self.loaders: list[tuple[Loader, Place]] = []
         self.optimizers: list[Made] = []
@@ -94,11 +102,15 @@ class Watch:
         """Yield the batches of one more pass over a loader."""
         this = self.pass_begun(loader)
         real = self._source(self, this) if self._source is not None else None
-        made_up = loader.batches(this.number, shown=not self.optimizers)
+        learns = bool(self.optimizers) and torch.is_grad_enabled()
+        this.counted = learns and this.at in self._counting and self._many > 0
+        many = self._many if self._all or this.counted else 0
+        made_up = loader.batches(this.number, shown=not self.optimizers, many=many)
         for content in made_up if real is None else real:
             batch = self.begin(content)
             if self._source is None:
                 this.batches.append(batch)
+                self._many -= many > 0
             yield content
             self.end(batch)
         this.finished = True
@@ -114,12 +126,15 @@ class Watch:
         self.passes.append(this)
         return this
 
-    def turning(self, things: Any, line: int, whole: bool) -> Any:
-        """Return what a loop of the submission is to go over; `whole` if it ends at no named turn.
+    def turning(self, things: Any, line: int, whole: bool, counts: bool) -> Any:
+        """Return what a loop of the submission is to go over; `whole` if it ends at no count.
 
-        How often the last run of a loop over a `range` says that it turns is noted.
+        How often the last run of a loop over a `range` says that it turns is noted, and whether
+        something ends by what it `counts`, which takes batches as many as there are.
         """
         frame = sys._getframe(1)
+        if counts or isinstance(things, itertools.islice):
+            self._counting.add(Place(frame.f_code.co_filename, line))
         counted = getattr(things, "iterable", things)  # within a progress bar
         if whole and isinstance(counted, range):
             self.turns[Place(frame.f_code.co_filename, line)] = len(counted)
@@ -129,13 +144,30 @@ class Watch:
             return things  # what a network computes is left alone
         return self.slices.turns(things, _place_of(frame))
 
+    def goes_on(self, holds: Any, line: int, counted: bool) -> Any:
+        """Return whether a `while` goes on: one that trains does, if there is a count to end it.
+
+        `holds` is what it measures, which says nothing here.
+        """
+        place = Place(sys._getframe(1).f_code.co_filename, line)
+        if self._source is not None or not self.passes or place not in self.passes[-1].around:
+            return holds
+        if not counted:
+            self.uncounted.add(place)
+        elif not holds:
+            self.kept_on.add(place)
+        return holds or counted
+
     def attempted(self) -> Callable[[BaseException, bool], bool]:
         """Return what tells, by the error of the statement ahead, to run it once more.
 
-        It is, where what it lacked is `supplied`, or where it failed within a batch that is smaller
-        than its loader says: with whole batches then.
+        It is, where what it lacked is `supplied`, where it failed within a batch that is smaller
+        than its loader says, with whole batches then, or else with as many as there are. What it
+        moved of optimisers and schedulers is moved back.
         """
         begun = len(self.passes)
+        rates = [(m.thing, [_without(g) for g in m.thing.param_groups]) for m in self.optimizers]
+        moves = [(m, dict(vars(m.thing)), len(m.moves)) for m in self.schedulers]
 
         def once_more(error: BaseException, supplied: bool) -> bool:
             held = [p.loader for p in self.passes[begun:] if not isinstance(p.loader, Sliced)]
@@ -145,11 +177,21 @@ class Watch:
             larger = (
                 self._source is None and inside and Loader.most == TINY and TINY < size <= _WHOLE
             )
+            learned = self._source is None and any(p.trains for p in self.passes[begun:])
+            longer = learned and isinstance(error, _OF_COUNTS) and not (larger or self._all)
             if larger:
-                Loader.most, self.now = _WHOLE, None
-            if larger or supplied:
-                del self.passes[begun:]
-            return larger or supplied
+                Loader.most = _WHOLE
+            if not (larger or longer or supplied):
+                return False
+            self._all, self.now = self._all or longer, None
+            del self.passes[begun:]
+            for optimizer, groups in rates:
+                for group, before in zip(optimizer.param_groups, groups, strict=False):
+                    group.update(before)
+            for made, state, count in moves:
+                vars(made.thing).update(state)
+                del made.moves[count:]
+            return True
 
         return once_more
 
@@ -278,7 +320,7 @@ class Watch:
         def noted(scheduler: Any, *args: Any, **options: Any) -> Any:
             for made in self.schedulers:
                 if made.thing is scheduler:
-                    inside = self.now is not None and self.now.backwards > 0
+                    inside = self.now is not None and self.now.backwards > 0 and not self._left()
                     early = self.now is not None and not self.now.steps
                     made.moves.append(("early" if early else "batch") if inside else "pass")
             return step(scheduler, *args, **options)
@@ -409,6 +451,13 @@ class Watch:
             ]  # fmt: skip
             found = sorted(loops, key=lambda place: place.line) + found
         return found
+
+    def _left(self) -> bool:
+        """Tell whether the last pass was left in the middle: its loop is not under way here."""
+        at = self.passes[-1].at if self.passes else NOWHERE
+        codes = [f.f_code for f in self._frames() if f.f_code.co_filename == at.file]
+        own = any(line == at.line for code in codes for _, _, line in code.co_lines())
+        return own and at not in self._around()
 
     def _here(self) -> Place:
         """Return the line that is under way."""
