@@ -4,12 +4,14 @@
     python benchmarks/class_run.py --submissions 6 --train    # a class, then each in turn
 
 Every submission is a network of its own with 1,000 to 2,000 parameters and one epoch. Nothing is
-taken from the store: it is a new one.
+taken from the store: it is a new one. How busy the cores are is that of the whole machine, from the
+first training's start to the last one's: as long as one waits.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import subprocess
@@ -18,7 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.processes import running as those_that_run
+
+_EVERY = 0.2  # seconds between two looks at the machine
 
 NETWORK = """
 import torch.nn.functional as F
@@ -68,14 +76,34 @@ def timed(words: list[str], base: Path, name: str) -> tuple[float, float]:
     """Run `grade` with its own store and results; return seconds of wall and of CPU time."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "grader.cli", *words, f"--out={base / name / 'out'}",
-         f"--store={base / name / 'store'}"],
-        stdout=subprocess.DEVNULL, env=os.environ | {"COLUMNS": "100"}, check=False,
-    )  # fmt: skip
+    command = [
+        sys.executable, "-m", "grader.cli", *words, f"--out={base / name / 'out'}",
+        f"--store={base / name / 'store'}",
+    ]  # fmt: skip
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, env=os.environ | {"COLUMNS": "100"}) as running:
+        if words[0] == "class" and "--quick" not in words:
+            print(f"cores busy while trainings remain: {busy(running):.1%}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     return time.perf_counter() - began, cpu
+
+
+def busy(running: subprocess.Popen[bytes]) -> float:
+    """Return how busy the cores are from the start of a run's first training to its last."""
+    trainings: set[psutil.Process] = set()
+    starts: list[tuple[float, float]] = []  # seconds so far: of wall on all cores, and idle
+    while running.poll() is None:
+        found: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            found = those_that_run(psutil.Process(running.pid), "grader.training.worker")
+        if not trainings.issuperset(found):
+            trainings.update(found)
+            times = psutil.cpu_times()
+            starts.append((sum(times), times.idle + getattr(times, "iowait", 0.0)))
+        time.sleep(_EVERY)
+    (all_before, idle_before), (all_after, idle_after) = starts[0], starts[-1]
+    return 1 - (idle_after - idle_before) / (all_after - all_before)
 
 
 if __name__ == "__main__":
