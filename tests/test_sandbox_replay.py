@@ -149,6 +149,14 @@ PLAIN = {
     "a cosine of 20 epochs": scheduled("CosineAnnealingLR(optimizer, T_max=20)", 20),
     "an exponential of 20 epochs": scheduled("ExponentialLR(optimizer, 0.9)", 20),
     "a cosine of 19 epochs": scheduled("CosineAnnealingLR(optimizer, T_max=19)", 19),
+    "an optimiser made twice": "other = optim.SGD(model.parameters(), lr=0.1)\n" + ONE,
+    "layers that are called one by one": TOP.replace(
+        "model(x.to(device))",
+        "model.out(model.drop(F.relu(model.bn(model.conv(x)))).mean((2, 3))).log_softmax(1)",
+    ),
+    "forward of a sequence": "model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10),"
+    " nn.LogSoftmax(1))\noptimizer = optim.Adam(model.parameters())\n"
+    + TOP.replace("model(x", "model.forward(x"),
     "automatic mixed precision": "scaler = torch.cuda.amp.GradScaler()\n"
     + TOP.replace("loss.backward()", "scaler.scale(loss).backward()")
     .replace("optimizer.step()", "scaler.step(optimizer); scaler.update()")
@@ -242,6 +250,31 @@ def test_a_training_that_does_not_run(statement: str, said: str, tmp_path: Path)
     assert found.level == "rebuilt"
     assert said in found.notes[0]
     assert "work.py, line" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "op"),
+    [
+        ("F.cross_entropy(x, y)", "cross_entropy"),
+        ("F.cross_entropy(x, y, reduction='sum')", "cross_entropy"),
+        ("F.mse_loss(x, torch.eye(10)[y])", "mse"),
+    ],
+)
+def test_a_loss_that_the_network_works_out(loss: str, op: str, tmp_path: Path) -> None:
+    """It is one of the usual losses if it has its values, and moves the weights alike."""
+    forward = NET.replace("forward(self, x)", "forward(self, x, y=None)").replace(
+        "return F.log_softmax(self.out(x.mean((2, 3))), dim=1)",
+        f"x = self.out(x.mean((2, 3)))\n        return x, None if y is None else {loss}",
+    )
+    loop = ONE.replace("criterion(model(x), y)", "model(x, y)[1]")
+    found = described_here(script(tmp_path, forward, DATA, loop))
+    assert (found.level, found.epochs) == ("rebuilt", 3)
+    assert found.loss is not None
+    assert any(op in node.op for node in found.loss.nodes)
+    scores, labels = torch.randn(9, 10), torch.arange(9)
+    ours = CompiledGraph(found.loss, {}, torch.device("cpu"))
+    scope = {"F": nn.functional, "torch": torch, "x": scores, "y": labels}
+    assert ours(scores, labels) == pytest.approx(float(eval(loss, scope)))
 
 
 USUAL = "MODEL = Net()\n" + ONE[: ONE.index("for epoch")]

@@ -68,6 +68,24 @@ def test_batches_drawn_without_epochs(tmp_path: Path) -> None:
     assert learning_rate(found) == 0.05
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_labels_are_not_what_a_model_says(tmp_path: Path, own: bool) -> None:
+    """The labels of a batch are what its loss, or its network, is given: no maximum of scores."""
+    network = net().replace("(self, x)", "(self, x, y=None)").replace("return ", "x = ")
+    network += "        return x, None if y is None else F.nll_loss(x, y)\n"
+    asked = "out, loss = model(x[rows], y[rows])" if own else "out = model(x[rows])"
+    found = described_here(script(
+        tmp_path, network if own else net(), TENSORS,
+        "for turn in range(600):\n    rows = torch.randint(0, len(x), (100,))\n"
+        f"    {asked}\n    right = (out.argmax(1) == y[rows]).float().mean()\n"
+        + ("" if own else "    loss = F.nll_loss(out, y[rows], reduction='none').mean()\n")
+        + "    optimizer.zero_grad(); loss.backward(); optimizer.step()",
+    ))  # fmt: skip
+    assert found.loss is not None
+    assert found.level == "rebuilt"
+    assert "its own loop" not in " ".join(found.notes)
+
+
 def test_loops_of_a_network_are_left_alone(tmp_path: Path) -> None:
     """However a network that loops over its layers is asked, all of them are in its scores."""
     loop = (

@@ -62,12 +62,13 @@ class Call:
 
 @dataclass
 class State:
-    """The weights, the optimiser and the random numbers at one moment."""
+    """A model's weights and gradients, the random numbers, and the optimiser that is stepped."""
 
+    model: nn.Module
     weights: dict[str, torch.Tensor]
-    optimizer: Json
     random: tuple[Any, ...]
     gradients: dict[str, torch.Tensor]
+    optimizer: Json | None = None
 
 
 @dataclass

@@ -18,7 +18,7 @@ from explain import explain
 from modules import Failure
 from noted import NOWHERE, Call, Made, Place
 from recipe import Part, left_out, within_bounds
-from replay import Loss, Penalty, images_of, loss_of, not_plain
+from replay import Loss, Penalty, images_of, known_loss, loss_of, not_plain
 from schedules import (
     BY_BATCH,
     Simulation,
@@ -230,20 +230,25 @@ class Observed:
     # Loss
 
     def _losses(self, classes: int) -> None:
-        batch = next((b for b in self.training.batches if b.loss is not None and b.calls), None)
+        batch = next((b for b in self.training.batches if b.loss is not None), None)
         if batch is None:
             return
+        place = batch.place
         try:
             self.loss, named = loss_of(batch)
-        except Penalty:
-            self._partial(batch.calls, batch.place, classes)
-            return
-        except CannotCapture as error:
-            self._leave_out("loss", error, batch.place)
-            return
-        place = named.place if named is not None else batch.place
-        loss = self.loss
-        self._take("loss", lambda: loss_json(loss, classes, self.files), place, place.text)
+            place = named.place if named is not None else place
+            self._loss(loss_json(self.loss, classes, self.files), place, place.text)
+        except Exception as error:  # of what a graph cannot hold, or of the submission's code
+            if (known := known_loss(self.training)) is not None:
+                name, self.loss = known
+                self._loss(loss_json(self.loss, classes, self.files), place, name)
+            elif isinstance(error, Penalty):
+                self._partial(batch.calls, place, classes)
+            else:
+                self._leave_out("loss", error, place)
+
+    def _loss(self, described: Json, place: Place, shown: str) -> None:
+        self._take("loss", lambda: described, place, shown)
 
     def _partial(self, calls: list[Call], place: Place, classes: int) -> None:
         """Take over the part of a loss that has a name, without the penalties added to it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import random
@@ -166,6 +167,54 @@ class _Replayed:
         return known[id(self._loss)]
 
 
+def _known(name: str, call: Callable[..., Any], reduction: str) -> tuple[str, Loss]:
+    return f"{name}, {reduction}", lambda output, target: call(output, target, reduction=reduction)
+
+
+def _of_rows(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a loss of rows be one of labels."""
+
+    def of_labels(output: torch.Tensor, target: torch.Tensor, reduction: str) -> Any:
+        rows = nn.functional.one_hot(target, output.shape[1]).to(output.dtype)
+        return call(output, rows, reduction=reduction)
+
+    return of_labels
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "nll_loss": nn.functional.nll_loss,
+    "cross_entropy": nn.functional.cross_entropy,
+    "nll_loss of the logarithm": lambda o, t, **r: nn.functional.nll_loss(o.log(), t, **r),
+    "mse_loss": _of_rows(nn.functional.mse_loss),
+    "binary_cross_entropy_with_logits": _of_rows(nn.functional.binary_cross_entropy_with_logits),
+}
+_KNOWN = [_known(name, call, how) for name, call in _CALLS.items() for how in ("mean", "sum")]
+
+
+def known_loss(training: Training) -> tuple[str, Loss] | None:
+    """Return which of the usual losses, of what the model returns, does all kept steps again.
+
+    It has the value that was seen and moves the weights alike, however the file works it out.
+    """
+    kept = [batch for batch in training.batches if batch.before and batch.steps]
+
+    def agrees(loss: Loss) -> bool:
+        for batch in kept:
+            assert batch.before is not None
+            assert batch.after is not None
+            assert batch.loss is not None
+            value, after = _step(training, batch, batch.before, loss)
+            if not (torch.allclose(value, batch.loss.detach()) and _same(after, batch.after)):
+                return False
+        return True
+
+    for name, loss in _KNOWN if kept else ():
+        with contextlib.suppress(Exception):  # of what does not fit such a loss
+            if agrees(loss):
+                return name, loss
+    return None
+
+
 def not_plain(training: Training, loss: Loss | None) -> str:
     """Say what a training does that a plain loop of its recipe would not; "" if it is plain."""
     batches = training.batches
@@ -190,7 +239,7 @@ def not_plain(training: Training, loss: Loss | None) -> str:
         for batch, before, after in kept:
             if before is None or after is None:
                 continue
-            if not _same(after, _step(training, batch, before, loss)):
+            if not _same(after, _step(training, batch, before, loss)[1]):
                 return _what_differs(training, batch, before, after, loss)
     except Exception as error:  # of the submission's code, on its own data
         return f"a step cannot be done again: {type(error).__name__}"
@@ -203,15 +252,15 @@ def _what_differs(
     """Say why a step is none of a plain loop: two slips are common."""
     if not batch.was_training:
         return _EVALUATING
-    if _same(after, _step(training, batch, before, loss, clear=False)):
+    if _same(after, _step(training, batch, before, loss, clear=False)[1]):
         return "it keeps the gradients of earlier batches: optimizer.zero_grad() is missing"
     return "a step changes the weights in another way than a plain one"
 
 
 def _step(
     training: Training, batch: Batch, before: State, loss: Loss, *, clear: bool = True
-) -> dict[str, torch.Tensor]:
-    """Do the step of a batch again, plainly; return the weights after it."""
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Do the step of a batch again, plainly; return its loss, and the weights after it."""
     model = copy.deepcopy(training.model)
     optimizer, groups = batch.steps[0]
     twin = _twin(optimizer, training.model, model)
@@ -228,10 +277,11 @@ def _step(
     if not clear:
         for name, parameter in nn.Module.named_parameters(model):
             parameter.grad = before.gradients.get(name)
-    output = _pick_output(model(_as_given(images, batch.shape)))
-    loss(output, labels).backward()  # type: ignore[no-untyped-call] # of PyTorch's own
+    shape = batch.shape if batch.model is training.model else tuple(images.shape[1:])
+    value = loss(_pick_output(model(_as_given(images, shape))), labels)
+    value.backward()  # type: ignore[no-untyped-call] # of PyTorch's own
     twin.step()
-    return weights_of(model)
+    return value.detach(), weights_of(model)
 
 
 def _as_given(images: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

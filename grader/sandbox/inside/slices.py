@@ -91,8 +91,8 @@ class Slices:
         for loop in self._under_way:
             loop.holds = True
 
-    def called(self, images: Any) -> None:
-        """Note a call of a model, which may begin a batch."""
+    def called(self, images: Any, *others: Any) -> None:
+        """Note a call of a model, which may begin a batch; `others` may be its labels."""
         loop = self._under_way[-1] if self._under_way else None
         free = self._watch.now is None or self._owner not in (None, loop)
         if loop is None or loop.holds or not free or not isinstance(images, torch.Tensor):
@@ -104,7 +104,7 @@ class Slices:
             loop.looked += rows > 30  # of fewer, somebody wants to see all
         elif rows * (loop.turns or _FEWEST) >= _FEWEST:
             self._end()
-            self._owner, loop.batch = loop, self._watch.begin([images])
+            self._owner, loop.batch = loop, self._watch.begin([images, *others])
 
     def _turned(self, loop: Loop) -> None:
         """End a turn, and with it its batch."""
@@ -120,8 +120,8 @@ class Slices:
         if loop is None or loop.batch is None:
             return
         batch, loop.batch = loop.batch, None
-        images = batch.content[0]
-        batch.content += _labels(batch, len(images))
+        images, *given = batch.content
+        batch.content = [images, *_labels(batch, given, len(images))]
         self._watch.end(batch)
         if not batch.backwards:
             return
@@ -134,8 +134,14 @@ class Slices:
         loop.began.finished = loop.enough
 
 
-def _labels(batch: Batch, rows: int) -> list[torch.Tensor]:
-    """Return the labels of a batch: whole numbers that its loss is made with."""
-    given = (thing for call in batch.calls for thing in (*call.args, *call.options.values()))
-    tensors = (thing for thing in given if isinstance(thing, torch.Tensor))
-    return [t for t in tensors if t.shape == (rows,) and not t.is_floating_point()][:1]
+def _labels(batch: Batch, given: list[Any], rows: int) -> list[torch.Tensor]:
+    """Return the labels of a batch: whole numbers its loss, or its model, is given.
+
+    What is made of the model's scores is none of them; what is put beside such comes first.
+    """
+    read = [(*call.args, *call.options.values()) for call in batch.calls]
+    read.sort(key=lambda things: not any(id(thing) in batch.derived for thing in things))
+    everything = (thing for things in (given, *read) for thing in things)
+    tensors = (thing for thing in everything if isinstance(thing, torch.Tensor))
+    found = (t for t in tensors if t.shape == (rows,) and id(t) not in batch.derived)
+    return [t for t in found if not t.is_floating_point()][:1]

@@ -207,21 +207,20 @@ class Watch:
         """Keep the state ahead of a batch, as long as there is room."""
         if not self.optimizers or self._kept >= _KEPT:
             return
-        optimizer = self.optimizers[-1].thing
-        model = self.model_of(optimizer)
+        model = self.model_of(self.optimizers[-1].thing)
         if model is not None and _numbers(model) <= _MOST_NUMBERS:
             self._kept += 1
-            batch.before = state_of(model, optimizer)
+            batch.before = _state_of(model)
 
     def end(self, batch: Batch) -> None:
         """End a batch."""
         self.now = None
         if batch.before is not None:
-            if not batch.backwards or batch.model is None:
+            if not batch.backwards:
                 batch.before = None
                 self._kept -= 1
             else:
-                batch.after = weights_of(batch.model)
+                batch.after = weights_of(batch.before.model)
         if batch.loss is None:
             batch.calls.clear()
             batch.outputs.clear()
@@ -256,6 +255,7 @@ class Watch:
         register_optimizer_step_pre_hook(self._step)
         register_module_forward_pre_hook(self._called)
         register_module_forward_hook(self._returned, always_call=True)
+        self._forward_noted(nn.Sequential)
 
     def _noting_module(self, init: Callable[..., None]) -> Callable[..., None]:
         def noted(module: nn.Module, *args: Any, **options: Any) -> None:
@@ -349,6 +349,8 @@ class Watch:
         if self.now is not None:
             groups = [_without(group) for group in optimizer.param_groups]
             self.now.steps.append((optimizer, groups))
+            if self.now.before is not None and self.now.before.optimizer is None:
+                self.now.before.optimizer = copy.deepcopy(optimizer.state_dict())
 
     def _forward_noted(self, kind: type[nn.Module]) -> None:
         """Let `model.forward(x)`, called from outside, be a call of the model."""
@@ -367,7 +369,7 @@ class Watch:
 
     def _called(self, module: nn.Module, args: Any) -> None:
         if not self._inside and args and not self._is_loss(args):
-            self.slices.called(args[0])
+            self.slices.called(*args)
         self._inside += 1
         if self._depth == 0 and self.now is not None and not self._is_loss(args):
             learns = torch.is_grad_enabled() and not self.now.steps
@@ -490,15 +492,15 @@ def inspect_like(function: Callable[..., Any], original: Callable[..., Any]) -> 
     return function
 
 
-def state_of(model: nn.Module, optimizer: Any) -> State:
-    """Copy all that decides what the next step does."""
+def _state_of(model: nn.Module) -> State:
+    """Copy all that decides what the next step does, but for its optimiser."""
     numbers = torch.get_rng_state(), random.getstate(), np.random.get_state()
     gradients = {
         name: parameter.grad.clone()
         for name, parameter in nn.Module.named_parameters(model)
         if parameter.grad is not None
     }
-    return State(weights_of(model), copy.deepcopy(optimizer.state_dict()), numbers, gradients)
+    return State(model, weights_of(model), numbers, gradients)
 
 
 def _parameters_of(optimizer: Any) -> set[int]:
