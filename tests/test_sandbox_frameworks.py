@@ -88,3 +88,48 @@ if __name__ == "__main__":
     found = described_here(read_program(tmp_path))
     assert (found.epochs, found.batch_size, learning_rate(found)) == (3, 32, 0.03)
     assert found.model.tensors[0].shape[0] == 32
+
+
+COMPOSED = {
+    "compose": (
+        "from hydra import compose, initialize\n"
+        "with initialize(version_base='1.2', config_path='.'):\n"
+        "    cfg = compose(config_name='main', overrides=['data.size=48'])\n"
+    ),
+    "a path of a file": (
+        "import hydra\n@hydra.main(config_path='./main.yaml')\n"
+        "def read(cfg):\n    global given\n    given = cfg\nread()\n"
+        "cfg = given\ncfg.data.size = 48\n"
+    ),
+    "stored classes": (
+        "from dataclasses import dataclass, field\nimport hydra\n"
+        "from hydra.core.config_store import ConfigStore\n"
+        "@dataclass\nclass Data:\n    size: int = 48\n    root: str = 'data'\n"
+        "@dataclass\nclass Config:\n    data: Data\n    rate: float = 1e-3\n    epochs: int = 3\n"
+        "ConfigStore.instance().store(name='other', node=Config)\n"
+        "@hydra.main(version_base=None, config_name='other')\n"
+        "def read(cfg):\n    global given\n    given = cfg\nread()\ncfg = given\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("way", COMPOSED)
+def test_hydra_by_any_way(way: str, tmp_path: Path) -> None:
+    """However settings are reached, they are what files or classes say; `1e-3` is a number."""
+    write(tmp_path, "conf/main.yaml", "rate: 1e-3\nepochs: 3\ndata:\n  size: 32\n  root: data\n")
+    write(tmp_path, "conf/__init__.py", "")
+    write(tmp_path, "conf/settings.py", COMPOSED[way])
+    write(tmp_path, "task/train.py", HEAD + net() + TRAIN + """\
+from sklearn.model_selection import train_test_split
+from conf.settings import cfg
+whole = datasets.MNIST(cfg.data.root, transform=transforms.ToTensor())
+half, rest = train_test_split(whole, test_size=0.25)
+loader = torch.utils.data.DataLoader(half, batch_size=cfg.data.size)
+model = Net()
+optimizer = optim.SGD(model.parameters(), lr=cfg.rate)
+for epoch in range(cfg.epochs):
+    train(model, "cpu", loader, optimizer, epoch)
+""")  # fmt: skip
+    found = described_here(read_program(tmp_path))
+    assert (found.epochs, found.batch_size, learning_rate(found)) == (3, 48, 0.001)
+    assert "45,000 images" in " ".join(found.notes)

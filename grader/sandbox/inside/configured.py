@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import os
 import re
+import sys
 import types
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -21,7 +22,10 @@ from fitting import Kept
 Json = dict[str, Any]
 NAMES = ("hydra", "omegaconf")
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
+_POWER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_SUFFIXES = (".yaml", ".yml")
 _DEEPEST = 20
+_STORED: dict[PurePosixPath, Any] = {}
 
 Import = Callable[..., Any]
 IMPORT: list[Import] = [__import__]
@@ -32,7 +36,7 @@ def _config(thing: Any, root: Any = None, depth: int = 0) -> Any:
     """Turn mappings into settings, also by attribute, and put in what they refer to."""
     root = thing if root is None else root
     if dataclasses.is_dataclass(thing):
-        thing = dataclasses.asdict(thing() if isinstance(thing, type) else thing)
+        thing = {field.name: _held(thing, field) for field in dataclasses.fields(thing)}
     if isinstance(thing, dict):
         return Kept({key: _config(value, root, depth) for key, value in thing.items()})
     if isinstance(thing, (list, tuple)):
@@ -44,6 +48,17 @@ def _config(thing: Any, root: Any = None, depth: int = 0) -> Any:
     if found[0] != thing:
         value = thing.replace(found[0], "" if value is None else str(value))
     return _config(value, root, depth + 1)
+
+
+def _held(thing: Any, field: Any) -> Any:
+    """Return what a data class, or one of its instances, has in a field; None if nothing."""
+    if not isinstance(thing, type):
+        return getattr(thing, field.name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return field.type if dataclasses.is_dataclass(field.type) else None
 
 
 def _looked_up(root: Any, path: str) -> Any:
@@ -60,11 +75,35 @@ def _merged(first: Any, second: Any) -> Any:
     return Kept({**first, **second, **shared})
 
 
-def _read(path: PurePosixPath) -> Json:
+@functools.cache
+def _numbers() -> Any:
+    """Return what reads YAML as OmegaConf does: `1e-3`, a text in YAML 1.1, is a number."""
     import yaml
 
-    with open(path if path.suffix else f"{path}.yaml", encoding="utf-8") as file:  # noqa: PTH123
-        return yaml.safe_load(file) or {}
+    class Numbers(yaml.SafeLoader): ...
+
+    Numbers.add_implicit_resolver("tag:yaml.org,2002:float", _POWER, list("-+0123456789."))
+    return Numbers
+
+
+def _file_of(path: PurePosixPath) -> str:
+    return str(path if path.suffix in _SUFFIXES else f"{path}.yaml")
+
+
+def _read(path: PurePosixPath) -> Json:
+    stored = next((_STORED[p] for p in (path, *_tails(path)) if p in _STORED), None)
+    if stored is not None and not os.path.exists(_file_of(path)):  # noqa: PTH110
+        return dict(_config(stored))
+    import yaml
+
+    with open(_file_of(path), encoding="utf-8") as file:  # noqa: PTH123
+        return yaml.load(file, _numbers()) or {}  # noqa: S506 # it is a safe one
+
+
+def _tails(path: PurePosixPath) -> list[PurePosixPath]:
+    """Return what remains of a path without more and more of its first folders."""
+    parts = [part for part in path.parts if part not in ("..", ".", "/")]
+    return [PurePosixPath(*parts[first:]) for first in range(len(parts))]
 
 
 def _composed(path: PurePosixPath, depth: int = 0) -> Any:
@@ -92,16 +131,64 @@ def _main(
     config_path: Any = None, config_name: Any = "config", **options: object
 ) -> Callable[[Callable[..., Any]], Callable[[], Any]]:
     """Stand for `hydra.main`: call a function with its settings."""
-    parts = [p for p in PurePosixPath(config_path or "").parts if p not in ("..", ".", "/")]
+    folder = _beside_caller(config_path)
+    if folder.suffix in _SUFFIXES:  # as before version 1.0
+        folder, config_name = folder.parent, folder.name
 
     def decorated(function: Callable[..., Any]) -> Callable[[], Any]:
         def called(*given: Any) -> Any:
-            settings = given or [_config(_composed(PurePosixPath(*parts, str(config_name))))]
-            return function(*settings)
+            return function(*(given or [_compose(config_name, folder=folder)]))
 
         return functools.wraps(function)(called)
 
     return decorated
+
+
+def _beside_caller(path: Any) -> PurePosixPath:
+    """Return a folder of settings, which is named as seen from the file that calls."""
+    file = sys._getframe(2).f_code.co_filename
+    return PurePosixPath(os.path.normpath(PurePosixPath(file).parent / (path or "")))
+
+
+class _Initialized(contextlib.nullcontext[None]):
+    """Stands for `hydra.initialize`: says where `compose` looks for settings."""
+
+    folder = PurePosixPath()
+
+    def __init__(self, config_path: Any = None, *args: object, **options: Any) -> None:
+        super().__init__()
+        _Initialized.folder = _beside_caller(options.get("config_dir") or config_path)
+
+
+class ConfigStore:
+    """Keeps settings that no file holds."""
+
+    instance = staticmethod(lambda: ConfigStore)
+
+    @staticmethod
+    def store(name: str, node: Any, group: Any = None, **options: object) -> None:
+        """Keep a data class, or settings, by its name."""
+        _STORED[PurePosixPath(group or "", name.removesuffix(".yaml"))] = node
+
+
+def _compose(
+    config_name: Any = "config", overrides: Any = (), *, folder: Any = None, **options: object
+) -> Any:
+    """Put settings together, with the values that `overrides` (`train.rate=0.1`) give."""
+    path = (_Initialized.folder if folder is None else folder) / str(config_name)
+    there = (p for p in (path, *_tails(path)) if os.path.exists(_file_of(p)))  # noqa: PTH110
+    return _config(functools.reduce(_overridden, overrides, _composed(next(there, path))))
+
+
+def _overridden(settings: Any, text: str) -> Any:
+    """Put in a value as a command line gives it: `train.rate=0.1`."""
+    import yaml
+
+    name, _, value = text.lstrip("+").partition("=")
+    part = yaml.load(value, _numbers())  # noqa: S506 # it is a safe one
+    for key in reversed(name.split(".")):
+        part = {key: part}
+    return _merged(settings, part)
 
 
 def _located(name: str) -> Any:
@@ -149,7 +236,9 @@ def fill(module: types.ModuleType) -> None:
         "to_absolute_path": lambda path: path,
     }  # fmt: skip
     known = {
-        "main": _main, "OmegaConf": OmegaConf, "DictConfig": Kept, "ListConfig": list,
+        "main": _main, "initialize": _Initialized, "initialize_config_dir": _Initialized,
+        "compose": _compose, "ConfigStore": ConfigStore,
+        "OmegaConf": OmegaConf, "DictConfig": Kept, "ListConfig": list,
         "open_dict": contextlib.nullcontext, "utils": types.SimpleNamespace(**made),
     }  # fmt: skip
     vars(module).update(known | made)

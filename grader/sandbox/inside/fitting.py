@@ -243,6 +243,7 @@ def fill(module: types.ModuleType) -> None:
     known = (LightningModule, LightningDataModule, Trainer)
     vars(module).update({kind.__name__: kind for kind in known})
     vars(module)["from_argparse_args"] = from_arguments
+    vars(module)["data_loader"] = lambda function: function  # of 2019
     inner = types.SimpleNamespace(from_argparse_args=from_arguments)
     vars(module)["utilities"] = types.SimpleNamespace(argparse=inner, rank_zero_only=lambda f: f)
     vars(module)["seed_everything"] = lambda seed=0, **_: torch.manual_seed(seed)

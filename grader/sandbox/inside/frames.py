@@ -15,6 +15,7 @@ import numpy as np
 from data import asked, made_up
 from folders import pictures
 from modules import Quiet
+from torch.utils.data import Dataset, Subset
 
 _KAGGLE = {"train.csv": 42_000, "test.csv": 28_000}
 
@@ -226,7 +227,9 @@ def split(*arrays: Any, test_size: Any = None, train_size: Any = None, **options
     rest = int(test_size) if test_size >= 1 else round(count * test_size)
     halves: list[Any] = []
     for array in arrays:
-        halves += [array[: count - rest], array[count - rest :]]
+        for rows in (range(count)[: count - rest], range(count)[count - rest :]):
+            whole = isinstance(array, Dataset)
+            halves.append(Subset(array, rows) if whole else array[rows.start : rows.stop])
     return halves
 
 
