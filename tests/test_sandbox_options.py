@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from grader.errors import SubmissionError
+from grader.submission import read_program
 from tests.describing import described_here
-from tests.reading import TRAIN, net, script
+from tests.reading import HEAD, TRAIN, net, script, write
 from tests.watching import DATA, LOOP, TEST
 
 OPTIONS = {
@@ -80,4 +81,27 @@ def test_a_network_by_an_option_without_a_default(
         assert described_here(program).model.class_name == "Net"
         return
     with pytest.raises(SubmissionError, match=re.escape(told)):
+        described_here(program)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_settings_by_an_option_without_a_default(tmp_path: Path, count: int) -> None:
+    """The only file of settings is read; of several none is guessed at, and all are told."""
+    for number in range(1, count + 1):
+        write(tmp_path, f"runs/{number}.yaml", f"width: {number}\nepochs: 4\n")
+    write(tmp_path, "train.py", HEAD + net() + TRAIN + TEST + """\
+import argparse, pathlib, yaml
+p = argparse.ArgumentParser()
+p.add_argument('--config', type=str, required=True)
+p.add_argument('--set', action='append', default=[])
+path = pathlib.Path(p.parse_args().config)
+said = {'width': 9, 'epochs': 9} | (yaml.safe_load(path.read_text()) if path.exists() else {})
+SIZE, EPOCHS = 64, said['epochs']
+""" + DATA + LOOP.replace("Net()", "Net(said['width'])"))  # fmt: skip
+    program = read_program(tmp_path)
+    if count == 1:
+        found = described_here(program)
+        assert (found.epochs, found.model.tensors[0].shape[0]) == (4, 1)
+        return
+    with pytest.raises(SubmissionError, match=re.escape("runs/1.yaml, runs/2.yaml")):
         described_here(program)

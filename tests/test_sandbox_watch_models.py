@@ -141,6 +141,34 @@ def test_what_only_a_command_line_knows_is_refused(tmp_path: Path, tail: str) ->
     assert caught.value.where.startswith("work.py, line")
 
 
+def test_versions_by_what_they_compute(tmp_path: Path) -> None:
+    """Networks of the same layers are several where they compute something else by a setting."""
+    own = net().replace("width=10", "width=10, squashed=False, fold=0")
+    kept = "        self.squashed, self.fold = squashed, fold\n"
+    own = own.replace("        self.conv", f"{kept}        self.conv", 1)
+    own = own.replace("self.conv(x)", "self.act(self.conv(x))") + (
+        "    def act(self, x):\n        return x.tanh() if self.squashed else F.relu(x)\n"
+    )
+    folds = "for fold in range(3):\n    fit(Net(2, False, fold))"
+    assert watched(tmp_path, own, FIT, folds).model.class_name == "Net"
+    with pytest.raises(SubmissionError, match="2 versions") as caught:
+        watched(tmp_path, own, FIT, "fit(Net(2, True))\nfit(Net(2, False))")
+    assert "squashed=True" in caught.value.message
+    assert "squashed=False" in caught.value.message
+
+
+def test_layers_that_were_chosen_from_are_no_model(tmp_path: Path) -> None:
+    """What holds but a part of what is trained, and is part of no network, is not the network."""
+    own = net().replace(
+        "        self.conv",
+        "        chosen = nn.ModuleDict({'norm': nn.BatchNorm2d(1), 'none': nn.Identity()})\n"
+        "        self.norm = chosen['norm' if width > 1 else 'none']\n        self.conv", 1,
+    ).replace("self.conv(x)", "self.conv(self.norm(x))")  # fmt: skip
+    assert watched(tmp_path, own, FIT, "fit(Net(2))").model.class_name == "Net"
+    with pytest.raises(SubmissionError, match="2 versions"):
+        watched(tmp_path, own, FIT, "nets = [Net(2), Net(1)]\nfor each in nets:\n    fit(each)")
+
+
 def test_the_same_network_trained_again_is_one(tmp_path: Path) -> None:
     """Seeds, folds and restarts of one network are no sweep."""
     assert watched(tmp_path, net(), FIT, "for seed in range(3):\n    fit(Net(2))").model

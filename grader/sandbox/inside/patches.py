@@ -82,13 +82,20 @@ _NUMBERS = {
     "batch_size": re.compile(r"(train_?)?(batch_?size|batch|bs|bsz)", re.I),
 }
 _CHOOSES = re.compile(r"model|net|arch|version|variant", re.I)
+SETTINGS: list[str] = []
+"""The files of settings that were handed in."""
+SUFFIXES = (".yaml", ".yml", ".json")
+_OF_SETTINGS = re.compile(
+    r"(.*_)?(config|cfg|conf|settings|yaml|experiment)(_?(file|path|name))?", re.I
+)
 
 
 def _put_there(action: argparse.Action) -> Any:
     """Return what stands for an option without a default.
 
     That is what the grader's own recipe has, the first choice, or a text that can be written and
-    opened. What the network may depend on is not guessed at, where there is more than one choice.
+    opened. What the network may depend on, as a file of settings, is not guessed at, where there is
+    more than one choice.
     """
     found: Any = None
     choices = list(action.choices or ())
@@ -98,6 +105,9 @@ def _put_there(action: argparse.Action) -> Any:
     elif action.type in (int, float):
         numbers = (NUMBERS.get(n) for n, name in _NUMBERS.items() if name.fullmatch(action.dest))
         found = next(numbers, None)
+    elif SETTINGS and _OF_SETTINGS.fullmatch(action.dest):  # what they say decides
+        found = SETTINGS[0] if len(SETTINGS) == 1 else None
+        choices = SETTINGS
     elif action.type in (None, str) and action.nargs in (None, "?"):
         action.type = None  # of which it would become a plain text
         found = UnsetText(action.dest)

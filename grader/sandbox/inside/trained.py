@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import linecache
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from capture import capture
 from modules import FOREIGN, USED, Failure, MissingPackage
 from noted import NOWHERE, Batch, Enough, Pass, Place
 from patches import UnsetOption
@@ -153,7 +155,7 @@ def _named(
             thing = next((m for m, _ in reversed(watch.modules) if type(m) is thing), thing)
     model = built(thing, name)
     same = [t for t in trained if t.model is model] or [
-        t for t in trained if _form(t.model) == _form(model)
+        t for t in trained if _alike(t.model, model)
     ]
     if same:
         return Choice(same[-1].model, place_of(same[-1].model, watch), same[-1], declared)
@@ -190,20 +192,21 @@ def _required(maker: Any) -> list[str]:
 
 def _refuse_versions(trained: list[Training], watch: Watch) -> None:
     """Refuse to guess where one class, or one line, makes several networks that are trained."""
-    last = trained[-1].model
-    rivals = [
-        t.model for t in trained[:-1]
-        if _form(t.model) != _form(last)
-        and (type(t.model) is type(last) or place_of(t.model, watch) == place_of(last, watch))
-    ]  # fmt: skip
-    if rivals:
-        models = {_form(model): model for model in [*rivals, last]}
+    last, versions = trained[-1].model, list[nn.Module]()
+    for model in (t.model for t in reversed(trained) if _related(t.model, last, watch)):
+        if not any(_alike(model, version) for version in versions):
+            versions.insert(0, model)
+    if len(versions) > 1:
         raise CannotCapture(
-            f"{type(last).__name__} is trained in {len(models)} versions, and nothing says which "
-            "one counts: " + "; ".join(_brief(model, watch) for model in models.values()),
+            f"{type(last).__name__} is trained in {len(versions)} versions, and nothing says which "
+            "one counts: " + "; ".join(_brief(model, versions, watch) for model in versions),
             f"add one line at the end of the file: `MODEL = {place_of(last, watch).text or '...'}`",
             str(place_of(last, watch)),
         )
+
+
+def _related(model: nn.Module, last: nn.Module, watch: Watch) -> bool:
+    return type(model) is type(last) or place_of(model, watch) == place_of(last, watch)
 
 
 def _form(model: nn.Module) -> str:
@@ -212,18 +215,49 @@ def _form(model: nn.Module) -> str:
     return "\n".join(parts)
 
 
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Tell whether two networks are one: in what they are made of, and in what they compute."""
+    if _form(one) != _form(other):
+        return False
+    return _settings(one) == _settings(other) or _graphs(one) == _graphs(other)
+
+
+def _settings(model: nn.Module) -> Json:
+    """Return what a network's own modules note in plain words and numbers."""
+    return {
+        f"{path}.{name}".lstrip("."): value
+        for path, module in owners(model) if not type(module).__module__.startswith("torch.")
+        for name, value in vars(module).items()
+        if name[:1] != "_" and name != "training" and isinstance(value, str | int | float)
+    }  # fmt: skip
+
+
+@functools.cache
+def _graphs(model: nn.Module) -> str:
+    """Write down what a network computes, or why that cannot be recorded."""
+    try:
+        found = capture(model, "", "", set()).json
+    except Exception as error:  # of the submission's forward
+        return str(error)
+    return f"{found['train']} {found['eval']}"
+
+
 def _extra(module: nn.Module) -> str:
     shapes = [tuple(p.shape) for p in module._parameters.values() if p is not None]
     known = type(module).__module__.startswith("torch.")
     return f"{shapes} {module.extra_repr()}" if known else str(shapes)
 
 
-def _brief(model: nn.Module, watch: Watch) -> str:
-    place = place_of(model, watch)
+def _brief(model: nn.Module, versions: list[nn.Module], watch: Watch) -> str:
+    """Say where a network is made, and what tells it from the other versions."""
+    place, own = place_of(model, watch), _settings(model)
     count = sum(
         p.numel() for _, m in owners(model) for p in m._parameters.values() if p is not None
     )
-    return f"{type(model).__name__} with {count:,} parameters ({place})"
+    others = [_settings(version) for version in versions]
+    parted = [f"{k}={v!r}"[:80] for k, v in own.items() if any(o.get(k) != v for o in others)]
+    told = ", ".join([f"{count:,} parameters", *parted[:3]])
+    return f"{place.text or type(model).__name__} with {told} ({place})"
 
 
 def _untrained(namespace: Json, watch: Watch, failures: list[Failure]) -> tuple[nn.Module, Place]:

@@ -411,16 +411,15 @@ class Watch:
         """Return the module that holds an optimiser's parameters and is part of no other.
 
         Of those that were there when it was made: what wraps a trained network is another matter.
+        One that holds all of them comes before what holds a part, as what layers were chosen from.
         """
         mine = _parameters_of(optimizer)
         count = next((m.before for m in self.optimizers if m.thing is optimizer), None)
         modules = self.modules[:count]
         inner = {id(child) for module, _ in modules for child in module._modules.values()}
-        found = None
-        for module, _ in modules:
-            if id(module) not in inner and _holds(module, mine):
-                found = module
-        return found
+        roots = [m for m, _ in modules if id(m) not in inner and _holds(m, mine)]
+        whole = [m for m in roots if mine <= {id(p) for p in nn.Module.parameters(m)}]
+        return next(reversed(whole or roots), None)
 
     # Places
 
