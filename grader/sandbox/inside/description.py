@@ -155,7 +155,7 @@ def run(
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
     words = [*sys.argv[:1], *patches.command_line(texts)]
     sys.argv = patches.CommandLine(words, submission.expects_errors)
-    patches.SETTINGS[:] = [n for n in program["settings"] if n.endswith(patches.SUFFIXES)]
+    patches.SETTINGS[:] = sorted(n for n in program["settings"] if n.endswith(patches.SUFFIXES))
     patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _left_out
     configured.IMPORT[:] = [submission.import_]
