@@ -103,6 +103,21 @@ def test_loops_of_a_network_are_left_alone(tmp_path: Path) -> None:
     assert (found.epochs, found.notes) == (1, [])
 
 
+def test_a_network_that_is_asked_about_every_image_is_asked_about_some(tmp_path: Path) -> None:
+    """A loop that asks a trained network image by image ends before its time."""
+    asking = (
+        "asked = 0\nfor i in range(len(x_test)):\n    model(x_test[i:i + 1])\n    asked += 1\n"
+        "for i in range(500):\n    model(x_test[i:i + 1])\n    asked -= 1\n"
+        "EPOCHS = 2 if 0 < asked < len(x_test) - 500 else 3\n"
+    )
+    found = described_here(script(
+        tmp_path, net(), TENSORS, asking,
+        "for epoch in range(EPOCHS):\n    for i in range(0, len(x), 64):\n"
+        "        step(x[i:i + 64], y[i:i + 64])",
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (2, 64)
+
+
 def test_a_trial_of_a_few_images_is_no_pass(tmp_path: Path) -> None:
     """Before a training by a loader, a network may learn a batch by heart."""
     trial = "model = Net()\noptimizer = optim.SGD(model.parameters(), lr=0.1)\n"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from data import Loader
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 Json = dict[str, Any]
 
@@ -89,6 +90,12 @@ class Batch:
     calls: list[Call] = field(default_factory=list)
     loss: torch.Tensor | None = None
     place: Place = NOWHERE  # of `backward`
+
+    @property
+    def weight(self) -> int:
+        """What it takes to do it again: one, and more for hundreds of images."""
+        leaves = (leaf for leaf in tree_leaves(self.content) if isinstance(leaf, torch.Tensor))
+        return max([1, *(len(leaf) // 75 for leaf in leaves if leaf.dim())])
 
 
 @dataclass

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from watch import Watch
 
 _FEWEST = 6_000  # images of a loop that is a pass over a data set, and no trial of a few
+_MANY = 1_000  # turns that ask about few images are as good as one about a mini-batch
 _SMALLEST, _LARGEST = 2, 10_000  # images of a mini-batch
 
 
@@ -37,7 +38,7 @@ class Loop:
     batch: Batch | None = None
     began: Pass | None = None
     holds: bool = False
-    looked: int = 0
+    looked: float = 0
     enough: bool = False
 
 
@@ -98,10 +99,10 @@ class Slices:
         if loop is None or loop.holds or not free or not isinstance(images, torch.Tensor):
             return
         rows = images.shape[0] if images.dim() else 0
-        if rows < _SMALLEST or rows >= _LARGEST:
+        if rows >= _LARGEST:
             return
-        if not torch.is_grad_enabled():
-            loop.looked += rows > 30  # of fewer, somebody wants to see all
+        if rows < _SMALLEST or not torch.is_grad_enabled():
+            loop.looked += 1 if rows > 30 else 1 / _MANY  # of few, somebody wants to see all
         elif rows * (loop.turns or _FEWEST) >= _FEWEST:
             self._end()
             self._owner, loop.batch = loop, self._watch.begin([images, *others])

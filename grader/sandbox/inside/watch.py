@@ -36,7 +36,7 @@ _MOST_PASSES = 1_000
 _MOST_NUMBERS = 3_000_000  # of a model whose steps are kept to be done again
 _MOST_CALLS = 500  # that are kept of one batch
 _MANY = 2_000  # batches of passes that end by a count
-_KEPT = 40  # batches of which all is kept
+_KEPT = 40  # batches of which all is kept; large ones weigh more
 _WHOLE = 1_024  # images of the largest batch that is handed out whole
 _OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
 _OF_COUNTS = (*_OF_SIZES, KeyError, UnboundLocalError)  # where there are too few batches
@@ -209,7 +209,7 @@ class Watch:
             return
         model = self.model_of(self.optimizers[-1].thing)
         if model is not None and _numbers(model) <= _MOST_NUMBERS:
-            self._kept += 1
+            self._kept += batch.weight
             batch.before = _state_of(model)
 
     def end(self, batch: Batch) -> None:
@@ -218,7 +218,7 @@ class Watch:
         if batch.before is not None:
             if not batch.backwards:
                 batch.before = None
-                self._kept -= 1
+                self._kept -= batch.weight
             else:
                 batch.after = weights_of(batch.before.model)
         if batch.loss is None:
