@@ -231,6 +231,45 @@ def test_a_data_set_of_the_file_around_another(tmp_path: Path) -> None:
     assert kinds(found.train_transform) == ["Affine", "ToFloat"]
 
 
+ITEMS = {
+    "by another name": ("self.changed = test_t if plain else train_t", "self.changed(image)",
+                        ["Affine", "ToFloat"], ["ToFloat"]),
+    "of the file": ("self.plain = plain", "(test_t if self.plain else train_t)(image)",
+                    ["Affine", "ToFloat"], ["ToFloat"]),
+    "of bytes": (
+        "self.plain = plain",
+        "np.array(image if self.plain else turn(image), dtype=np.float32)[None] / 127.5 - 1",
+        ["Affine", "ToFloat", "Normalize"], [],
+    ),
+    "of floats": (
+        "self.plain = plain",
+        "(nn.Identity() if self.plain else turn)(torch.tensor(np.array(image)[None]).float())",
+        ["ToFloat", "Normalize", "Affine"], [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_transforms_that_a_data_set_calls(tmp_path: Path, kind: str) -> None:
+    """What a data set calls for an item counts, wherever it comes from, on bytes or on floats."""
+    kept, item, train, test = ITEMS[kind]
+    own = (
+        "import numpy as np\nfrom torch.utils.data import DataLoader, Dataset\n"
+        "turn = transforms.RandomRotation(5)\n"
+        f"class Own(Dataset):\n    def __init__(self, half, plain):\n        {kept}\n"
+        "        self.half = datasets.MNIST('data', train=half)\n"
+        "    def __len__(self):\n        return len(self.half)\n"
+        "    def __getitem__(self, i):\n        image, label = self.half[i]\n"
+        f"        return {item}, label\n"
+        "train_loader = DataLoader(Own(True, False), batch_size=64, shuffle=True)\n"
+        "test_loader = DataLoader(Own(False, True), batch_size=64)\n"
+    )
+    found = watched(tmp_path, own, LOOP)
+    assert kinds(found.train_transform) == train
+    assert kinds(found.test_transform or []) == test  # or else the training's without chance
+    assert found.level == "rebuilt"
+
+
 def test_statistics_of_the_data_are_those_of_mnist(tmp_path: Path) -> None:
     """Mean and deviation that a file works out from its images are MNIST's own."""
     stats = (

@@ -34,7 +34,7 @@ from tensors import CannotCapture
 from torch.optim import lr_scheduler
 from torch.utils import data
 from trained import Training, broken
-from transforms import transforms_json
+from transforms import applied_by, transforms_json
 from watch import Watch
 
 Json = dict[str, Any]
@@ -159,7 +159,8 @@ class Observed:
 
     def _transform(self, key: str, loader: Loader) -> None:
         held = _transforms_of(loader.dataset)
-        if not held:
+        applied = applied_by(loader.dataset) if not held else []
+        if not held and not applied:
             if key == "train_transform" and (steps := self._scaled(loader)):
                 self._in_colours(steps, loader)
                 self._take(key, lambda: steps, self._place_of(loader))
@@ -169,6 +170,8 @@ class Observed:
         notes: list[str] = []
 
         def read() -> list[Json]:
+            if applied:
+                return self._among(applied, loader, notes)
             return _chained(held, notes)
 
         self._take(key, read, place)
@@ -177,6 +180,21 @@ class Observed:
             self._as_seen(self.found[key], loader)
             self._in_colours(self.found[key], loader)
             self.facts[-1]["value"] = " → ".join(step["type"] for step in self.found[key])
+
+    def _among(
+        self, applied: list[tuple[Any, bool]], loader: Loader, notes: list[str]
+    ) -> list[Json]:
+        """Map transforms that a data set calls: those of floats come after what scales pixels."""
+        steps = transforms_json([step for step, _ in applied], [])
+        scaled = self._scaled(loader)
+        if not scaled or any(step["type"] == "normalize" for step in steps):
+            return transforms_json([step for step, _ in applied], notes)
+        ahead, after = (
+            transforms_json([step for step, floats in applied if floats == late], notes)
+            for late in (False, True)
+        )
+        ahead, after = ([s for s in each if s["type"] != "to_float"] for each in (ahead, after))
+        return [*ahead, *scaled, *after]
 
     def _as_seen(self, steps: list[Json], loader: Loader) -> None:
         """Take the range that pixels were seen in, where steps that only scale give another one.

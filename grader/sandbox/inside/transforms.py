@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+import torchvision
 from albumentation import Albumentations, NotMapped
 from data import asked
 from recorded import Recorded
@@ -50,6 +51,40 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
         mean, deviation = asked.kind.normalization
         mapped.append({"type": "normalize", "mean": [mean], "std": [deviation]})
     return mapped
+
+
+def applied_by(dataset: Any) -> list[tuple[Any, bool]]:
+    """Return torchvision's transforms that a data set calls for an item, whatever it names them.
+
+    With each comes whether it was given floats.
+    """
+    found: list[tuple[Any, bool]] = []
+    inside: list[Any] = []
+
+    def noting(call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(thing: Any, *args: Any, **options: Any) -> Any:
+            if not type(thing).__module__.startswith("torchvision.transforms"):
+                return call(thing, *args, **options)
+            if not inside and args:
+                floats = isinstance(args[0], torch.Tensor) and args[0].is_floating_point()
+                found.append((thing, floats))
+            inside.append(thing)
+            try:
+                return call(thing, *args, **options)
+            finally:
+                inside.pop()
+
+        return noted
+
+    own = [k for k in vars(torchvision.transforms.transforms).values() if isinstance(k, type)]
+    kinds = [torch.nn.Module, *(k for k in own if "__call__" in vars(k))]
+    with contextlib.ExitStack() as undone, contextlib.suppress(Exception):  # of its own code
+        for kind in kinds:
+            call = vars(kind)["__call__"]
+            undone.callback(setattr, kind, "__call__", call)
+            setattr(kind, "__call__", noting(call))  # noqa: B010 # no name of a type's to mypy
+        dataset[0]
+    return found
 
 
 def _scales(step: Json) -> bool:
