@@ -60,6 +60,10 @@ def test_percent_signs_in_strings_are_left_alone(tmp_path: Path) -> None:
 def test_old_prints_are_read(tmp_path: Path) -> None:
     """Python 2's print statements do not stop a file whose model is fine."""
     assert found(script(tmp_path, net(), 'print "done", 3\nif True: print "x"')).class_name == "Net"
+    longer = "for i in range(2):\n    print 'at {} {}'.format(\n        i, 2)\n"
+    longer += "    print 'of %d' \\\n % i,\n"
+    program = script(tmp_path, net("Other"), longer + "    made = i\nMODEL = [None, Other()][made]")
+    assert found(program).class_name == "Other"
 
 
 @pytest.mark.parametrize(

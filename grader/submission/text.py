@@ -214,14 +214,20 @@ def _without_commands(lines: list[str], commands: list[tuple[int, str]]) -> list
     """Replace all commands and old prints at once, which stand where a statement begins."""
     kept: list[str] = []
     inside: _Inside = ("", 0, False)
+    printing = False  # in an old print of several lines
     while len(kept) < len(lines):
         line, begins = lines[len(kept)], inside == _NOT_INSIDE
         if begins and _COMMAND.match(line):
             kept += _replaced(lines, len(kept), commands)
             continue
         inside = _after(line, *inside[:2])
-        old = _OLD_PRINT.match(line.rstrip()) if begins and inside == _NOT_INSIDE else None
-        kept.append(f"{old[1]}print({old[2]})" if old else line)
+        ends = inside == _NOT_INSIDE
+        old = _OLD_PRINT.match(line.rstrip()) if begins else None
+        if old:
+            line = f"{old[1]}print({old[2]}" + ("" if ends else old[3])
+        printing = printing or old is not None
+        kept.append(f"{line})" if printing and ends else line)
+        printing = printing and not ends
     return kept
 
 
