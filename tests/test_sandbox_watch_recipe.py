@@ -412,6 +412,19 @@ def test_a_function_that_keeps_its_network_to_itself(tmp_path: Path) -> None:
     assert found.epochs == 3
 
 
+def test_a_training_that_never_runs_is_told(tmp_path: Path) -> None:
+    """Where a file would train, and is not seen to, all of the recipe is the grader's: a note."""
+    search = (
+        "import optuna\ndef objective(trial):\n    model = Net()\n"
+        "    optimizer = optim.SGD(model.parameters(), lr=trial.suggest_float('lr', 1e-3, 1))\n"
+        "    train(model, 'cpu', train_loader, optimizer, 1)\n"
+        "optuna.create_study().optimize(objective)\n"
+    )
+    found = watched(tmp_path, search)
+    assert found.optimizer is None
+    assert "not seen to learn from a loader" in " ".join(found.notes)
+
+
 def test_other_images_are_told(tmp_path: Path) -> None:
     """A file that trains on FashionMNIST is told that it is tested on MNIST."""
     data = DATA.replace("datasets.MNIST", "datasets.FashionMNIST")

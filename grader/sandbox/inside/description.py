@@ -77,7 +77,7 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     recipe = Recipe(parts, choice.model, defaults, files, found, declared=_speaks(choice))
     found = recipe.describe(captured.names, captured.classes)
     level, why = observed.level() if observed else ("rebuilt", "")
-    notes += [*_told(submission.failures, files), *_other_data(choice)]
+    notes += [*_told(submission.failures, files), *_other_data(choice, program)]
     if program["recipe"] == "default":
         notes.append("the grader's recipe is used, because --recipe default asks for it")
     if program["recipe"] == "own" and "optimizer" not in found:
@@ -97,11 +97,13 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     }
 
 
-def _other_data(choice: Choice) -> Iterator[str]:
-    """Tell where the file trains on other images than those asked for."""
+def _other_data(choice: Choice, program: Json) -> Iterator[str]:
+    """Tell where a file trains on other images than those asked for, or on none that were seen."""
     passes = choice.training.passes if choice.training else []
     loaders = [each.loader for each in passes]
-    if choice.training is not None and not loaders:
+    texts = (each["source"] for module in program["modules"] for each in module["statements"])
+    would = not choice.declared and any(".backward(" in text for text in texts)
+    if (would or choice.training is not None) and not loaders:
         yield "it was not seen to learn from a loader; the grader's recipe fills in what is missing"
     sets = [d for loader in loaders[-1:] for d in unwrapped(loader.dataset)]
     digits = [d for d in sets if isinstance(d, Digits) and not isinstance(d, ImageFolder)]
