@@ -81,6 +81,37 @@ def test_a_bar_that_nothing_imports(tmp_path: Path) -> None:
     assert fitted(tmp_path, loop, MADE, FIT).epochs == 5
 
 
+def test_names_that_libraries_had_once(tmp_path: Path) -> None:
+    """What NumPy, Pillow, torchvision and Python called otherwise has its name of that time."""
+    lines = """\
+import collections, time
+import numpy as np
+from PIL import Image
+began = time.clock()
+assert isinstance([], collections.Iterable) and Image.ANTIALIAS == Image.LANCZOS
+assert np.asfarray(['1', '2']).dtype == np.float_ and np.product([2, 3]) == 6
+assert np.alltrue([True]) and np.NINF < 0 < np.Inf and np.float is float and np.bool
+assert np.array(Image.new('L', (2, 2)), np.float32, copy=False).shape == (2, 2)
+assert transforms.Scale(8)(Image.new('L', (2, 2))).size == (8, 8)
+try:
+    np.nothing_of_that_name
+except AttributeError:
+    SIZE = 100
+"""
+    loader = LOADER.replace(", 100)", ", SIZE)")
+    found = described_here(script(tmp_path, net(), TRAIN, lines, loader, MADE, FIT))
+    assert (found.batch_size, found.notes) == (100, [])
+
+
+@pytest.mark.parametrize("made", ["Net().half()", "Net().to(torch.float16)", "Net().bfloat16()"])
+def test_half_precision_is_full_precision(tmp_path: Path, made: str) -> None:
+    """Networks and images of fewer bits are trained in those that the grader has."""
+    loop = TRAIN.replace("data.to(device)", "data.to(device, dtype=torch.half).half()")
+    found = fitted(tmp_path, loop, MADE.replace("Net()", made), FIT)
+    assert (found.level, found.notes) == ("rebuilt", [])
+    assert {tensor.dtype for tensor in found.model.tensors} == {"torch.float32"}
+
+
 def test_images_without_a_channel_that_the_loop_adds(tmp_path: Path) -> None:
     """A step is done again on images in the shape that the model was given."""
     loop = TRAIN.replace("data.to(device)", "data.unsqueeze(1)")

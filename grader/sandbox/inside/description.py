@@ -13,6 +13,7 @@ from typing import Any
 
 import configured
 import fitting
+import frames
 import lost
 import patches
 import torch
@@ -78,6 +79,8 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     found = recipe.describe(captured.names, captured.classes)
     level, why = observed.level() if observed else ("rebuilt", "")
     notes += [*_told(submission.failures, files), *_other_data(choice)]
+    lent = submission.lent.items()
+    notes += [f"`{name}` is not imported in {file}, but in another file" for name, file in lent]
     if program["recipe"] == "default":
         notes.append("the grader's recipe is used, because --recipe default asks for it")
     if program["recipe"] == "own" and "optimizer" not in found:
@@ -193,11 +196,13 @@ def _put_beside(program: Json) -> None:
 
 
 def _left_out(name: str) -> Any:
-    """Make what a name that nothing defines speaks of: a bar, a plot, or the data, as a loader."""
+    """Make what a name that nothing defines speaks of: a bar, a plot, a split, or the data."""
     if name.startswith("tqdm"):
         return Bar
     if name in ("plt", "sns"):
         return Quiet(name)
+    if name == "train_test_split":
+        return frames.split
     if not name.islower() or not re.search(r"load|_dl$|^dl$|dataset|_set$", name):
         return None
     train = not re.search(r"test|val|eval", name, re.I)

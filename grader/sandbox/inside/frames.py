@@ -15,6 +15,7 @@ import numpy as np
 from data import asked, made_up
 from folders import pictures
 from modules import Quiet
+from torch.utils import data
 
 _KAGGLE = {"train.csv": 42_000, "test.csv": 28_000}
 
@@ -226,7 +227,11 @@ def split(*arrays: Any, test_size: Any = None, train_size: Any = None, **options
     rest = int(test_size) if test_size >= 1 else round(count * test_size)
     halves: list[Any] = []
     for array in arrays:
-        halves += [array[: count - rest], array[count - rest :]]
+        parts = slice(count - rest), slice(count - rest, None)
+        if isinstance(array, data.Dataset):  # of which scikit-learn takes one item after the other
+            halves += [data.Subset(array, range(count)[part]) for part in parts]
+        else:
+            halves += [array[part] for part in parts]
     return halves
 
 

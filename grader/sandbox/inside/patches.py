@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import builtins
+import collections
+import collections.abc
 import contextlib
 import functools
 import importlib
+import operator
 import os
 import re
 import sys
+import time
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -16,7 +21,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.utils.checkpoint
+import torchvision.transforms
 from modules import Placeholder, Quiet
+from PIL import Image
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms import transforms
@@ -27,7 +34,7 @@ _FOR_GOOD = contextlib.ExitStack()  # closed by nobody, for as long as this proc
 def apply() -> None:
     """Send every device to the CPU, and turn compilers and wrappers into what they wrap."""
     _FOR_GOOD.enter_context(OnCpu())
-    for name in ("cuda", "xpu", "ipu", "mps"):
+    for name in ("cuda", "xpu", "ipu", "mps", "half", "bfloat16"):
         setattr(nn.Module, name, _itself)
     nn.Module.to = _stay_on_cpu(nn.Module.to)  # type: ignore[method-assign]
     nn.DataParallel = nn.parallel.DataParallel = _itself  # type: ignore[misc, assignment]
@@ -152,15 +159,64 @@ def _no_gpu() -> None:
 
 def _older() -> None:
     """Give back what older versions of the libraries had, and most notebooks still use."""
-    gone = {"Inf": np.inf, "Infinity": np.inf, "NaN": np.nan, "float": float, "int": int}
-    for name, value in (gone | {"bool": bool, "object": object, "str": str}).items():
-        if name not in vars(np):
-            setattr(np, name, value)
-    if not hasattr(torch, "set_deterministic"):
-        vars(torch)["set_deterministic"] = _nothing()
+    for owner, gone in _GONE:
+        for name, value in gone.items():
+            if name not in vars(owner):
+                setattr(owner, name, value)
+    vars(np)["__getattr__"] = _under_new_names(vars(np).get("__getattr__", _unknown))
+    np.array = _copied_if_needed(np.array)
     torch.autograd.Variable = torch.autograd.variable.Variable = Variable  # type: ignore[misc, assignment, attr-defined]
     normalize = transforms.Normalize.forward
     transforms.Normalize.forward = _as_many(normalize)
+
+
+_GONE: tuple[tuple[types.ModuleType, dict[str, Any]], ...] = (
+    (np, {
+        "asfarray": lambda a, dtype=float: np.asarray(a, dtype), "asscalar": lambda a: a.item(),
+        "bool8": np.bool_, "cumproduct": np.cumprod, "in1d": np.isin, "product": np.prod,
+    }),
+    (torch, {"set_deterministic": lambda *_: None}),
+    (torchvision.transforms, {
+        "Scale": transforms.Resize, "RandomSizedCrop": transforms.RandomResizedCrop,
+    }),
+    (Image, {"ANTIALIAS": Image.Resampling.LANCZOS}),
+    (collections, {name: getattr(collections.abc, name) for name in collections.abc.__all__}),
+    (time, {"clock": time.perf_counter}),
+)  # fmt: skip
+"""What is gone of a package without a word of what has taken its place."""
+_NEW_NAME = re.compile(r"`(-?)(?:np|numpy)\.([\w.]+)` instead|the builtin `(\w+)`")
+
+
+def _under_new_names(unknown: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let NumPy give what has another name by now, which is told by its own error."""
+
+    def found(name: str) -> Any:
+        try:
+            return unknown(name)
+        except AttributeError as error:
+            told = _NEW_NAME.search(str(error))
+            if told is None:
+                raise
+        if told[3]:
+            return getattr(builtins, told[3])
+        value = operator.attrgetter(told[2])(np)
+        return -value if told[1] else value
+
+    return found
+
+
+def _unknown(name: str) -> Any:
+    raise AttributeError(name)
+
+
+def _copied_if_needed(array: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `np.array(copy=False)` copy where it must, as it was before NumPy 2."""
+
+    @functools.wraps(array)
+    def made(*args: Any, copy: Any = True, **options: Any) -> Any:
+        return array(*args, copy=None if copy is False else copy, **options)
+
+    return made
 
 
 def _alone() -> None:
@@ -350,7 +406,10 @@ def note_calls(told: Callable[..., None]) -> None:
 
 
 class OnCpu(TorchFunctionMode):
-    """Keep every tensor on the CPU, whatever device a function of PyTorch is asked for."""
+    """Keep every tensor on the CPU, whatever device a function of PyTorch is asked for.
+
+    Half precision is full precision, as under `autocast`.
+    """
 
     told: Callable[..., None] | None = None
 
@@ -362,9 +421,13 @@ class OnCpu(TorchFunctionMode):
             return args[0]
         if func is torch.Tensor.__getitem__ and args[0].dim() == 0 and args[1] == 0:
             return args[0]  # `loss.data[0]`, which was the way before `item()`
-        if func is torch.Tensor.to:
-            args = tuple(a for a in args if not _is_elsewhere(a))
+        if func in _HALVED:
+            func = torch.Tensor.float
+        if func in (torch.Tensor.to, torch.Tensor.type):
+            args = tuple(_whole(a) for a in args if not _is_elsewhere(a))
         named = {k: v for k, v in (kwargs or {}).items() if k != "device" or not _is_elsewhere(v)}
+        if "dtype" in named:
+            named["dtype"] = _whole(named["dtype"])
         if func is torch.Tensor.to and len(args) == 1 and not named:
             return args[0]
         result = func(*args, **named)
@@ -373,6 +436,13 @@ class OnCpu(TorchFunctionMode):
         return result
 
 
+def _whole(kind: Any) -> Any:
+    """Return the precision of a type of tensors that is the grader's own affair, or what it is."""
+    halved = isinstance(kind, torch.dtype) and kind in (torch.float16, torch.bfloat16)
+    return torch.float32 if halved else kind
+
+
+_HALVED = (torch.Tensor.half, torch.Tensor.bfloat16)
 _MOVES = (torch.Tensor.cuda, torch.Tensor.xpu, torch.Tensor.pin_memory)
 
 
@@ -390,8 +460,8 @@ def _stay_on_cpu(to: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(to)
     def moved(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        kept = [a for a in args if not _is_elsewhere(a)]
-        named = {k: v for k, v in kwargs.items() if k != "device" or not _is_elsewhere(v)}
+        kept = [_whole(a) for a in args if not _is_elsewhere(a)]
+        named = {k: _whole(v) for k, v in kwargs.items() if k != "device" or not _is_elsewhere(v)}
         return to(module, *kept, **named) if kept or named else module
 
     return moved
