@@ -121,6 +121,22 @@ def test_images_without_a_channel_that_the_loop_adds(tmp_path: Path) -> None:
     )
 
 
+def test_rows_that_the_loop_makes_of_images(tmp_path: Path) -> None:
+    """A network that reads an image row by row takes the shape that it was given as it learned."""
+    rows = """\
+class Rows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(28, 8, batch_first=True), nn.Linear(8, 10)
+    def forward(self, x):
+        state = torch.zeros(1, x.size(0), 8)
+        return F.log_softmax(self.out(self.rnn(x, (state, state))[0][:, -1]), dim=1)
+"""
+    loop = TRAIN.replace("data.to(device)", "data.reshape(-1, 28, 28)")
+    found = fitted(tmp_path, rows, loop, MADE.replace("Net", "Rows"), FIT)
+    assert (found.model.input_shape, found.level) == ([1, 28, 28], "rebuilt")
+
+
 def test_labels_that_come_first(tmp_path: Path) -> None:
     """A batch of labels and images is one of images and labels."""
     loop = TRAIN.replace("for data, target", "for target, data")

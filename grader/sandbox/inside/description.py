@@ -61,9 +61,10 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     namespace = vars(submission.loaded[ENTRY])
     choice = choose(program["model"], namespace, watch, submission.failures)
     _put_back(choice.model, watch)
-    shape = defaults.get("input_shape") or _shape(choice)
+    seen = _shape(choice)
+    shape = defaults.get("input_shape") or (list(seen) if len(seen) == 3 else None)
     name, place = type(choice.model).__name__, str(choice.place)
-    captured = capture(choice.model, name, place, files, shape)
+    captured = capture(choice.model, name, place, files, shape, seen if len(seen) == 2 else ())
     parts, found, observed = {}, {}, None
     if program["recipe"] != "default":
         # What a training has used up is no hook: what was seen of it says more.
@@ -117,11 +118,11 @@ def _other_data(choice: Choice) -> Iterator[str]:
         yield f"the file trains on {count:,} images; the grader trains on {all_of}"
 
 
-def _shape(choice: Choice) -> list[int] | None:
-    """Return the shape of the images that the model was trained on, [C, H, W], if it is known."""
+def _shape(choice: Choice) -> tuple[int, ...]:
+    """Return the shape in which the model was given an image as it learned, or an empty one."""
     batches = choice.training.batches if choice.training is not None else []
     shapes = [batch.shape for batch in batches if batch.model is choice.model]
-    return list(shapes[-1]) if shapes and len(shapes[-1]) == 3 else None
+    return tuple(shapes[-1]) if shapes else ()
 
 
 def _own(choice: Choice, watch: Watch) -> Json:
