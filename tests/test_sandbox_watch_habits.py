@@ -152,6 +152,21 @@ train_loader = torch.utils.data.DataLoader(Turned(), 64)
     assert found.level == "rebuilt"
 
 
+def test_labels_in_a_column_of_floats(tmp_path: Path) -> None:
+    """Labels that a data set gives as [B, 1] floats are labels, whatever the loop makes of them."""
+    loop = TRAIN.replace("target.to(device)", "target.squeeze(-1).type(torch.LongTensor)")
+    data = """\
+class Column(torch.utils.data.Dataset):
+    def __init__(self): self.inner = datasets.MNIST('.', transform=transforms.ToTensor())
+    def __len__(self): return len(self.inner)
+    def __getitem__(self, i): return self.inner[i][0], torch.tensor([float(self.inner[i][1])])
+train_loader = torch.utils.data.DataLoader(Column(), 64)
+"""
+    found = fitted(tmp_path, data, loop, MADE, FIT)
+    assert found.loss is not None
+    assert found.level == "rebuilt"
+
+
 def test_a_network_of_many_tensors(tmp_path: Path) -> None:
     """What the grader does with a network's tensors is none of the file's own calls."""
     many = "self.out = nn.Conv2d(width, 10, 1)\n        self.more = nn.ModuleList("
