@@ -137,6 +137,44 @@ class Rows(nn.Module):
     assert (found.model.input_shape, found.level) == ([1, 28, 28], "rebuilt")
 
 
+def test_what_a_network_makes_of_a_whole_data_set(tmp_path: Path) -> None:
+    """Outside the training a network sees a block of many images, and answers for all of them."""
+    lines = """\
+images = datasets.MNIST('.').data[:, None] / 255.
+shown = []
+hook = model.register_forward_pre_hook(lambda _, args: shown.append(len(args[0])))
+assert model(images).shape == (60_000, 10) and model(images[:5_000]).shape == (5_000, 10)
+assert (model(images[:3_000])[2_000:] - model(images[:1_000])).abs().max() < 1e-5
+for epoch in range(2):
+    assert model(images[:5_000]).shape == (5_000, 10)
+assert max(shown) <= 5_000, shown
+hook.remove()
+"""
+    assert fitted(tmp_path, MADE, FIT, lines).notes == []
+
+
+def test_slices_hold_no_more_than_themselves(tmp_path: Path) -> None:
+    """Data that is shuffled anew for every epoch is let go of."""
+    lines = """\
+images, labels = datasets.MNIST('.').data[:, None] / 255., datasets.MNIST('.').targets
+import gc, weakref
+gone = []
+for epoch in range(4):
+    order = torch.randperm(60_000)
+    x, y = images[order], labels[order]
+    gone.append(weakref.ref(x.untyped_storage()))
+    for data, target in zip(x.split(100), y.split(100)):
+        optimizer.zero_grad()
+        F.nll_loss(model(data), target).backward()
+        optimizer.step()
+del x, data
+gc.collect()
+assert not [1 for each in gone if each() is not None]
+"""
+    found = described_here(script(tmp_path, net(), MADE, lines))
+    assert (found.epochs, found.batch_size, found.notes) == (4, 100, [])
+
+
 def test_labels_that_come_first(tmp_path: Path) -> None:
     """A batch of labels and images is one of images and labels."""
     loop = TRAIN.replace("for data, target", "for target, data")
