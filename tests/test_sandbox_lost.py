@@ -386,6 +386,20 @@ def test_a_package_that_another_module_lacks(tmp_path: Path) -> None:
     assert found.notes == ["`F` is not imported in engine.py, but in another file"]
 
 
+def test_what_is_written_on_another_machine(tmp_path: Path) -> None:
+    """Folders that were not handed in, or of a drive that is not here, take what is written."""
+    lines = """\
+import os
+import numpy as np
+os.makedirs('/proc/drive/mine/runs', exist_ok=True)
+for place in ('kept\\\\', 'runs/first', '/proc/drive/mine/runs'):
+    with open(os.path.join(place, 'log.txt'), 'w') as file: file.write('7')
+    with open(os.path.join(place, 'log.txt')) as file: assert file.read() == '7'
+    np.save(os.path.join(place, 'losses'), [1.0])
+"""
+    assert watched(tmp_path, DATA, lines, FIT).notes == []
+
+
 def test_what_was_saved_on_a_gpu(tmp_path: Path) -> None:
     """Tensors and whole networks that the file itself has saved are loaded on whatever device."""
     lines = """\

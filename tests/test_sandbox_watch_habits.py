@@ -153,6 +153,25 @@ hook.remove()
     assert fitted(tmp_path, MADE, FIT, lines).notes == []
 
 
+def test_answers_ahead_of_the_loss_are_no_labels(tmp_path: Path) -> None:
+    """What a loop compares with the labels before it computes the loss is left out of that."""
+    lines = """\
+images, labels = datasets.MNIST('.').data[:, None] / 255., datasets.MNIST('.').targets
+for i in range(600):
+    chosen = torch.randint(0, 60_000, (100,))
+    data, target = images[chosen], labels[chosen]
+    optimizer.zero_grad()
+    output = model(data)
+    right = (output.argmax(1) == target).float().mean()
+    loss = F.nll_loss(output, target, reduction='none').mean()
+    loss.backward()
+    optimizer.step()
+"""
+    found = described_here(script(tmp_path, net(), MADE, lines))
+    assert (found.epochs, found.batch_size, found.notes) == (1, 100, [])
+    assert found.loss is not None
+
+
 def test_slices_hold_no_more_than_themselves(tmp_path: Path) -> None:
     """Data that is shuffled anew for every epoch is let go of."""
     lines = """\

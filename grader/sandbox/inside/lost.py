@@ -56,6 +56,8 @@ def install() -> None:
     """Let files of the data set be found, and weights that are not there be none."""
     np.load = _arrays(np.load)
     np.fromfile = _known(np.fromfile)
+    for name in ("save", "savez", "savez_compressed", "savetxt"):
+        setattr(np, name, _saved(getattr(np, name)))
     np.loadtxt, np.genfromtxt = _table(np.loadtxt), _table(np.genfromtxt)
     gzip.open = _known(gzip.open)
     pickle.load = _unpickled(pickle.load)
@@ -72,10 +74,24 @@ def install() -> None:
 
 def opened(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
     """Do what `open` does, also for a file of the data set that is not there."""
-    reads = isinstance(path, str | os.PathLike) and "r" in mode and "+" not in mode
-    if isinstance(path, str | os.PathLike) and not reads:
-        folders.beneath(path)
-    return builtins.open(_place(path) if reads else path, mode, *args, **options)  # noqa: PTH123
+    if isinstance(path, str | os.PathLike):
+        path = _place(path) if "r" in mode and "+" not in mode else _writable(path)
+    return builtins.open(path, mode, *args, **options)  # noqa: PTH123
+
+
+_MOVED: dict[str, str] = {}
+"""Files that could not be written where they were to be, and where they are."""
+
+
+def _writable(path: Any) -> Any:
+    """Return where a file can be written: at its place, whose folders are made, or elsewhere."""
+    text = os.fspath(path)
+    folder = os.path.dirname(text)  # noqa: PTH120 - of any machine
+    with contextlib.suppress(OSError):
+        os.makedirs(folder or ".", exist_ok=True)  # noqa: PTH103
+        if os.access(folder or ".", os.W_OK):
+            return path
+    return _MOVED.setdefault(text, os.path.join(tempfile.mkdtemp(), "file"))  # noqa: PTH118
 
 
 def _known(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,6 +100,14 @@ def _known(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(_place(path) if named else path, *args, **options)
 
     return known
+
+
+def _saved(function: Callable[..., Any]) -> Callable[..., Any]:
+    def saved(path: Any, *args: Any, **options: Any) -> None:
+        named = isinstance(path, str | os.PathLike)
+        function(_writable(path) if named else path, *args, **options)
+
+    return saved
 
 
 def _table(load: Callable[..., Any]) -> Callable[..., Any]:
@@ -214,7 +238,7 @@ def _place(path: Any) -> Any:
     """Return where a file is: at its place, or where it is made up."""
     maker = _maker(path)
     if maker is None or os.access(path, os.F_OK):
-        return path
+        return _MOVED.get(os.fspath(path), path) if _MOVED else path
     name = _named(path)
     if maker is _drawn:
         folders.stood_for(os.path.dirname(os.fspath(path)))  # noqa: PTH120 - of any machine

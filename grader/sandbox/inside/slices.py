@@ -141,7 +141,8 @@ class Slices:
 
 
 def _labels(batch: Batch, rows: int) -> list[torch.Tensor]:
-    """Return the labels of a batch: whole numbers that its loss is made with."""
+    """Return the labels of a batch: whole numbers that its loss is made with, and no answers."""
     given = (thing for call in batch.calls for thing in (*call.args, *call.options.values()))
-    tensors = (thing for thing in given if isinstance(thing, torch.Tensor))
+    known = batch.derived
+    tensors = (t for t in given if isinstance(t, torch.Tensor) and id(t) not in known)
     return [t for t in tensors if t.shape == (rows,) and not t.is_floating_point()][:1]
