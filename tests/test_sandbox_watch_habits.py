@@ -172,6 +172,23 @@ for i in range(600):
     assert found.loss is not None
 
 
+def test_a_file_that_fails_where_there_is_a_gpu(tmp_path: Path) -> None:
+    """Where a name is lacking with a GPU alone, the statement is run again without one, once."""
+    lines = """\
+def main():
+    if torch.cuda.is_available():
+        torch.cuda.set_device(chosen_device)
+    for epoch in range(5):
+        train(model, 'cpu', train_loader, optimizer, epoch)
+main()
+"""
+    found = fitted(tmp_path, MADE, lines)
+    assert (found.epochs, found.level) == (5, "rebuilt")
+    assert found.notes == [
+        "it fails where there is a GPU, and was run without: name 'chosen_device' is not defined"
+    ]
+
+
 def test_slices_hold_no_more_than_themselves(tmp_path: Path) -> None:
     """Data that is shuffled anew for every epoch is let go of."""
     lines = """\

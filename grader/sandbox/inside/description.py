@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import configured
@@ -154,7 +155,7 @@ def run(
     submission = Submission(program["modules"], ends=(TooSlow,))
     watch = Watch(files, submission.loops, source)
     watch.own = submission.names
-    submission.attempted = watch.attempted
+    submission.attempted = partial(_attempted, watch)
     watch.install()
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
     words = [*sys.argv[:1], *patches.command_line(texts)]
@@ -194,6 +195,24 @@ def _put_beside(program: Json) -> None:
                 os.makedirs(os.path.dirname(place) or ".", exist_ok=True)  # noqa: PTH103, PTH120
                 with open(place, "x", encoding="utf-8") as file:  # noqa: PTH123
                     file.write(text)
+
+
+def _attempted(watch: Watch) -> Callable[[BaseException, bool], bool]:
+    """Return what tells whether to run a statement once more, also without a GPU.
+
+    Some files lack a name where there is a GPU, and were run where there is none.
+    """
+    once_more, patches.GPU.asked = watch.attempted(), False
+
+    def again(error: BaseException, supplied: bool) -> bool:
+        if once_more(error, supplied):
+            return True
+        if not isinstance(error, NameError) or not patches.GPU.asked or patches.GPU.without:
+            return False
+        patches.GPU.without = str(error)
+        return True
+
+    return again
 
 
 def _left_out(name: str) -> Any:
@@ -263,6 +282,8 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     brief = [f"{e['message'].partition(chr(10))[0][:200]} ({e['where']})" for e in told[:3]]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     notes = [f"did not run to its end here: {'; '.join(brief)}{more}"] if brief else []
+    if patches.GPU.without:
+        notes.append(f"it fails where there is a GPU, and was run without: {patches.GPU.without}")
     if lost.LOST:
         names = ", ".join(dict.fromkeys(lost.LOST))
         notes.append(f"{names} was not handed in: the network starts from its initial weights")

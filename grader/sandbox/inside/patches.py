@@ -138,10 +138,10 @@ def command_line(texts: list[str]) -> list[str]:
 
 def _no_gpu() -> None:
     """Answer what is asked of a GPU as if there were one that needs nothing."""
-    torch.cuda.is_available = _for_submissions(True, torch.cuda.is_available)
+    torch.cuda.is_available = _for_submissions(GPU.seen, torch.cuda.is_available)
     known = types.SimpleNamespace(name="none", total_memory=0, major=8, multi_processor_count=1)
     torch.cuda.get_device_properties = lambda *_: known  # type: ignore[assignment]
-    torch.cuda.device_count = _for_submissions(1, torch.cuda.device_count)
+    torch.cuda.device_count = _for_submissions(lambda: 1, torch.cuda.device_count)
     for name in ("set_device", "synchronize", "reset_peak_memory_stats", "init"):
         setattr(torch.cuda, name, _nothing())
     for name in ("set_default_device", "set_default_tensor_type"):
@@ -236,7 +236,22 @@ def _spawned(function: Callable[..., Any], args: tuple[Any, ...] = (), *_: Any, 
     function(0, *args)
 
 
-def _for_submissions(answer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+class Gpu:
+    """The GPU that submissions see: `without` quotes the error for which there is none."""
+
+    asked = False  # for, in the statement that is under way
+    without = ""
+
+    def seen(self) -> bool:
+        """Tell a submission whether there is one."""
+        self.asked = True
+        return not self.without
+
+
+GPU = Gpu()
+
+
+def _for_submissions(answer: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a submission an answer, and PyTorch itself the true one.
 
     Most submissions were run on a GPU, and say what they do then.
@@ -244,7 +259,7 @@ def _for_submissions(answer: Any, function: Callable[..., Any]) -> Callable[...,
 
     def answered() -> Any:
         packaged = os.path.isabs(sys._getframe(1).f_code.co_filename)  # noqa: PTH117 - no file
-        return function() if packaged else answer
+        return function() if packaged else answer()
 
     return answered
 
