@@ -69,6 +69,7 @@ def test_images_of_several_sizes_are_followed_through_every_branch() -> None:
         ([Crop((40, 40))], "at least 40×40"),
         ([ToFloat(), Normalize([0.5] * 3, [0.5] * 3)], "3 channels"),
         ([Channels(3), Channels(2)], "2 channels"),
+        ([Channels(2), Channels(1)], "1 channels"),
         ([Pad((200, 200, 200, 200)), Pad((200, 200, 200, 200))], "at most 512"),
         ([Resize((4, 4)), Blur((9, 9))], "larger than 4×4"),
         ([Choice([Branch(0.0, [])])], "sum to 1"),

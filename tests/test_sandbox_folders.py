@@ -133,6 +133,18 @@ def test_bytes_that_are_scaled_ahead_of_the_transform(tmp_path: Path) -> None:
     assert ends[1] == pytest.approx((0.5 / 255, 0.25 / 255), abs=1e-4)
 
 
+def test_channels_that_only_the_images_show(tmp_path: Path) -> None:
+    """Colours that a function of the file's own gives and takes away end as they were seen."""
+    convert = "transforms.Lambda(lambda image: image.convert('RGB')),"
+    steps = f"{convert} transforms.Grayscale(3), {SCALED}, transforms.Lambda(lambda x: x[:1])"
+    found = described(tmp_path, FOLDER.replace("STEPS", steps))
+    assert found.model.input_shape == [1, 28, 28]
+    assert found.train_transform is not None
+    assert [step for step in found.train_transform if isinstance(step, Channels)] == [
+        Channels(3), Channels(1)
+    ]  # fmt: skip
+
+
 FOLDER = "train_set = datasets.ImageFolder('mnist_png/training', transforms.Compose([STEPS]))\n"
 
 

@@ -130,14 +130,21 @@ def test_pixels_of_a_table_are_whole_numbers(tmp_path: Path) -> None:
     assert found.notes == []
 
 
-def test_rows_of_a_text_are_few_and_that_is_told(tmp_path: Path) -> None:
-    """A table that the file takes apart by itself has some rows, for all would take too long."""
-    lines = (
-        "import csv\nimport numpy as np\n"
+@pytest.mark.parametrize(
+    "taken",
+    [
         "t = np.array(list(csv.reader(open('train.csv')))[1:], float)\n"
-        "images, labels = t[:, 1:] / 255, t[:, 0]"
-    )
-    found = watched(tmp_path, lines, ALL, FIT)
+        "images, labels = t[:, 1:] / 255, t[:, 0]",
+        "t = np.array([line.split(',') for line in open('train.csv').readlines()], float)\n"
+        "images, labels = t[:, 1:] / 255, t[:, 0]",
+        "rows = list(csv.DictReader(open('train.csv')))\n"
+        "labels = np.array([row.pop('label') for row in rows], int)\n"
+        "images = np.array([list(row.values()) for row in rows], float) / 255",
+    ],
+)
+def test_rows_of_a_text_are_few_and_that_is_told(tmp_path: Path, taken: str) -> None:
+    """A table that the file takes apart by itself has some rows, for all would take too long."""
+    found = watched(tmp_path, f"import csv\nimport numpy as np\n{taken}", ALL, FIT)
     assert kinds(found) == ["ToFloat"]
     assert "train.csv, of whose text 1,000 rows were made" in found.notes[0]
 
@@ -370,12 +377,57 @@ def test_a_loader_that_another_module_lacks(tmp_path: Path) -> None:
     assert "'train_loader' is not defined" in " ".join(found.notes)
 
 
+def test_a_package_that_another_module_lacks(tmp_path: Path) -> None:
+    """What the notebook calls by a name is meant where a sibling forgets to import it."""
+    write(tmp_path, "engine.py", f"import torch\n{TRAIN}")
+    write(tmp_path, "work.py", f"{HEAD}from engine import train\n{net()}\n{DATA}{FIT}")
+    found = described_here(read_program(tmp_path))
+    assert (found.epochs, found.batch_size) == (5, 64)
+    assert found.notes == ["`F` is not imported in engine.py, but in another file"]
+
+
+def test_what_is_written_on_another_machine(tmp_path: Path) -> None:
+    """Folders that were not handed in, or of a drive that is not here, take what is written."""
+    lines = """\
+import os
+import numpy as np
+os.makedirs('/proc/drive/mine/runs', exist_ok=True)
+for place in ('kept\\\\', 'runs/first', '/proc/drive/mine/runs'):
+    with open(os.path.join(place, 'log.txt'), 'w') as file: file.write('7')
+    with open(os.path.join(place, 'log.txt')) as file: assert file.read() == '7'
+    np.save(os.path.join(place, 'losses'), [1.0])
+"""
+    assert watched(tmp_path, DATA, lines, FIT).notes == []
+
+
+def test_what_was_saved_on_a_gpu(tmp_path: Path) -> None:
+    """Tensors and whole networks that the file itself has saved are loaded on whatever device."""
+    lines = """\
+model = Net()
+torch.save({'w': torch.ones(3), 'model': model}, 'kept.pt')
+for place in (0, 'cuda:0', torch.device('cuda'), torch.device(0), None, lambda s, _: s.cuda()):
+    assert torch.load('kept.pt', map_location=place)['w'].sum() == 3
+assert torch.load('kept.pt', torch.device(0))['model'].conv.weight.shape == model.conv.weight.shape
+"""
+    assert watched(tmp_path, DATA, lines, FIT).notes == []
+
+
 def test_what_a_recorded_package_does_not_have(tmp_path: Path) -> None:
     """What a file asks of a stand-in in vain is its own error, in Python's words."""
     text = "import albumentations as A\nmodel = Net(A.Resize(2, 2).height)\n"
     error = refusal(write(tmp_path, "work.py", f"{HEAD}{net()}{text}"))
     assert error.message == "AttributeError: height"
     assert error.where == "work.py, line 14"
+
+
+def test_halves_of_a_data_set(tmp_path: Path) -> None:
+    """`train_test_split` of a data set gives its items, also where only the kernel knew it."""
+    split = "train_set, _ = train_test_split(train_set, test_size=0.25)\n"
+    loader = "loader = torch.utils.data.DataLoader(train_set, 64)\n"
+    found = watched(tmp_path, DATA, split + loader, FIT)
+    assert kinds(found) == ["Affine", "ToFloat"]
+    assert found.notes == ["the file trains on 45,000 images; the grader trains on all of MNIST's "
+                           "60,000"]  # fmt: skip
 
 
 def test_a_training_half_by_its_number_of_rows() -> None:

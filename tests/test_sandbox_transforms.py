@@ -16,7 +16,16 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from grader.datasets.files import Bytes, load
-from grader.plan.schema import Affine, Choice, Erase, Pad, Resize, Transforms
+from grader.plan.schema import (
+    Affine,
+    Channels,
+    Choice,
+    Erase,
+    Pad,
+    Resize,
+    ToFloat,
+    Transforms,
+)
 from grader.training.augment import augment
 from grader.training.draw import Draw
 from tests.boxed import boxed
@@ -176,6 +185,15 @@ def test_a_function_that_repeats_or_scales_is_recognised(function: Any, kinds: l
 
     assert notes == []
     assert [type(step).__name__ for step in steps] == ["ToFloat", *kinds]
+
+
+@pytest.mark.parametrize(
+    ("counts", "kept"), [((3, 1), [3, 1]), ((1,), []), ((3, 3), [3]), ((1, 3), [3])]
+)
+def test_grey_images_may_have_colours_for_a_while(counts: tuple[int, ...], kept: list[int]) -> None:
+    """Each `Grayscale` gives images its channels, and is left out if they have them."""
+    steps, _ = mapped(v1.Compose([*(v1.Grayscale(count) for count in counts), v1.ToTensor()]))
+    assert steps == [*(Channels(count) for count in kept), ToFloat()]
 
 
 RECORDED: dict[str, tuple[list[Any], str]] = {

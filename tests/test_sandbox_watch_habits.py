@@ -81,6 +81,37 @@ def test_a_bar_that_nothing_imports(tmp_path: Path) -> None:
     assert fitted(tmp_path, loop, MADE, FIT).epochs == 5
 
 
+def test_names_that_libraries_had_once(tmp_path: Path) -> None:
+    """What NumPy, Pillow, torchvision and Python called otherwise has its name of that time."""
+    lines = """\
+import collections, time
+import numpy as np
+from PIL import Image
+began = time.clock()
+assert isinstance([], collections.Iterable) and Image.ANTIALIAS == Image.LANCZOS
+assert np.asfarray(['1', '2']).dtype == np.float_ and np.product([2, 3]) == 6
+assert np.alltrue([True]) and np.NINF < 0 < np.Inf and np.float is float and np.bool
+assert np.array(Image.new('L', (2, 2)), np.float32, copy=False).shape == (2, 2)
+assert transforms.Scale(8)(Image.new('L', (2, 2))).size == (8, 8)
+try:
+    np.nothing_of_that_name
+except AttributeError:
+    SIZE = 100
+"""
+    loader = LOADER.replace(", 100)", ", SIZE)")
+    found = described_here(script(tmp_path, net(), TRAIN, lines, loader, MADE, FIT))
+    assert (found.batch_size, found.notes) == (100, [])
+
+
+@pytest.mark.parametrize("made", ["Net().half()", "Net().to(torch.float16)", "Net().bfloat16()"])
+def test_half_precision_is_full_precision(tmp_path: Path, made: str) -> None:
+    """Networks and images of fewer bits are trained in those that the grader has."""
+    loop = TRAIN.replace("data.to(device)", "data.to(device, dtype=torch.half).half()")
+    found = fitted(tmp_path, loop, MADE.replace("Net()", made), FIT)
+    assert (found.level, found.notes) == ("rebuilt", [])
+    assert {tensor.dtype for tensor in found.model.tensors} == {"torch.float32"}
+
+
 def test_images_without_a_channel_that_the_loop_adds(tmp_path: Path) -> None:
     """A step is done again on images in the shape that the model was given."""
     loop = TRAIN.replace("data.to(device)", "data.unsqueeze(1)")
@@ -88,6 +119,96 @@ def test_images_without_a_channel_that_the_loop_adds(tmp_path: Path) -> None:
     assert (
         tensors(tmp_path, images.replace("/ 255.", "/ np.float32(255)") + loop).level == "rebuilt"
     )
+
+
+def test_rows_that_the_loop_makes_of_images(tmp_path: Path) -> None:
+    """A network that reads an image row by row takes the shape that it was given as it learned."""
+    rows = """\
+class Rows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = nn.LSTM(28, 8, batch_first=True), nn.Linear(8, 10)
+    def forward(self, x):
+        state = torch.zeros(1, x.size(0), 8)
+        return F.log_softmax(self.out(self.rnn(x, (state, state))[0][:, -1]), dim=1)
+"""
+    loop = TRAIN.replace("data.to(device)", "data.reshape(-1, 28, 28)")
+    found = fitted(tmp_path, rows, loop, MADE.replace("Net", "Rows"), FIT)
+    assert (found.model.input_shape, found.level) == ([1, 28, 28], "rebuilt")
+
+
+def test_what_a_network_makes_of_a_whole_data_set(tmp_path: Path) -> None:
+    """Outside the training a network sees a block of many images, and answers for all of them."""
+    lines = """\
+images = datasets.MNIST('.').data[:, None] / 255.
+shown = []
+hook = model.register_forward_pre_hook(lambda _, args: shown.append(len(args[0])))
+assert model(images).shape == (60_000, 10) and model(images[:5_000]).shape == (5_000, 10)
+assert (model(images[:3_000])[2_000:] - model(images[:1_000])).abs().max() < 1e-5
+for epoch in range(2):
+    assert model(images[:5_000]).shape == (5_000, 10)
+assert max(shown) <= 5_000, shown
+hook.remove()
+"""
+    assert fitted(tmp_path, MADE, FIT, lines).notes == []
+
+
+def test_answers_ahead_of_the_loss_are_no_labels(tmp_path: Path) -> None:
+    """What a loop compares with the labels before it computes the loss is left out of that."""
+    lines = """\
+images, labels = datasets.MNIST('.').data[:, None] / 255., datasets.MNIST('.').targets
+for i in range(600):
+    chosen = torch.randint(0, 60_000, (100,))
+    data, target = images[chosen], labels[chosen]
+    optimizer.zero_grad()
+    output = model(data)
+    right = (output.argmax(1) == target).float().mean()
+    loss = F.nll_loss(output, target, reduction='none').mean()
+    loss.backward()
+    optimizer.step()
+"""
+    found = described_here(script(tmp_path, net(), MADE, lines))
+    assert (found.epochs, found.batch_size, found.notes) == (1, 100, [])
+    assert found.loss is not None
+
+
+def test_a_file_that_fails_where_there_is_a_gpu(tmp_path: Path) -> None:
+    """Where a name is lacking with a GPU alone, the statement is run again without one, once."""
+    lines = """\
+def main():
+    if torch.cuda.is_available():
+        torch.cuda.set_device(chosen_device)
+    for epoch in range(5):
+        train(model, 'cpu', train_loader, optimizer, epoch)
+main()
+"""
+    found = fitted(tmp_path, MADE, lines)
+    assert (found.epochs, found.level) == (5, "rebuilt")
+    assert found.notes == [
+        "it fails where there is a GPU, and was run without: name 'chosen_device' is not defined"
+    ]
+
+
+def test_slices_hold_no_more_than_themselves(tmp_path: Path) -> None:
+    """Data that is shuffled anew for every epoch is let go of."""
+    lines = """\
+images, labels = datasets.MNIST('.').data[:, None] / 255., datasets.MNIST('.').targets
+import gc, weakref
+gone = []
+for epoch in range(4):
+    order = torch.randperm(60_000)
+    x, y = images[order], labels[order]
+    gone.append(weakref.ref(x.untyped_storage()))
+    for data, target in zip(x.split(100), y.split(100)):
+        optimizer.zero_grad()
+        F.nll_loss(model(data), target).backward()
+        optimizer.step()
+del x, data
+gc.collect()
+assert not [1 for each in gone if each() is not None]
+"""
+    found = described_here(script(tmp_path, net(), MADE, lines))
+    assert (found.epochs, found.batch_size, found.notes) == (4, 100, [])
 
 
 def test_labels_that_come_first(tmp_path: Path) -> None:
@@ -99,6 +220,21 @@ class Turned(torch.utils.data.Dataset):
     def __len__(self): return len(self.inner)
     def __getitem__(self, i): return self.inner[i][::-1]
 train_loader = torch.utils.data.DataLoader(Turned(), 64)
+"""
+    found = fitted(tmp_path, data, loop, MADE, FIT)
+    assert found.loss is not None
+    assert found.level == "rebuilt"
+
+
+def test_labels_in_a_column_of_floats(tmp_path: Path) -> None:
+    """Labels that a data set gives as [B, 1] floats are labels, whatever the loop makes of them."""
+    loop = TRAIN.replace("target.to(device)", "target.squeeze(-1).type(torch.LongTensor)")
+    data = """\
+class Column(torch.utils.data.Dataset):
+    def __init__(self): self.inner = datasets.MNIST('.', transform=transforms.ToTensor())
+    def __len__(self): return len(self.inner)
+    def __getitem__(self, i): return self.inner[i][0], torch.tensor([float(self.inner[i][1])])
+train_loader = torch.utils.data.DataLoader(Column(), 64)
 """
     found = fitted(tmp_path, data, loop, MADE, FIT)
     assert found.loss is not None

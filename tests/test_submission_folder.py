@@ -66,6 +66,40 @@ def test_undecided_folders_are_listed(tmp_path: Path) -> None:
     assert "MODEL = " in error.help
 
 
+LEARNS = "for epoch in range(2):\n    train(model, 'cpu', [], optimizer, epoch)\n"
+
+
+def test_a_file_that_only_defines_is_no_rival(tmp_path: Path) -> None:
+    """A function that trains, and that nothing calls, is no training; `main` may call others."""
+    write(tmp_path, "utils.py", HEAD + net("Left") + TRAIN + "losses = []\n")
+    inner = "".join(f"    {line}\n" for line in (MAKES + LEARNS).splitlines())
+    written = HEAD + net() + TRAIN + f"def main():\n{inner}"
+    write(tmp_path, "work.py", f"{written}if __name__ == '__main__':\n    main()\n")
+    assert found(read_program(tmp_path)).class_name == "Net"
+
+
+def test_a_program_of_a_package_is_no_rival_of_its_user(tmp_path: Path) -> None:
+    """What trains with a package from outside is the submission, not the package's own program."""
+    write(tmp_path, "digits/__init__.py", "")
+    write(tmp_path, "digits/loop.py", HEAD + TRAIN)
+    write(tmp_path, "digits/nets.py", HEAD + net())
+    uses = "from digits.loop import train\nfrom digits.nets import Net\n"
+    write(
+        tmp_path, "digits/cli.py", HEAD + net("Cli") + uses + MAKES.replace("Net", "Cli") + LEARNS
+    )
+    notebook(tmp_path, HEAD + uses, MAKES, LEARNS)
+    assert found(read_program(tmp_path)).class_name == "Net"
+
+
+def test_two_files_that_train_are_rivals(tmp_path: Path) -> None:
+    """Of a notebook and a script that both train nothing says which one counts."""
+    write(
+        tmp_path, "other.py", HEAD + net("Other") + TRAIN + MAKES.replace("Net", "Other") + LEARNS
+    )
+    notebook(tmp_path, HEAD + net() + TRAIN, MAKES, LEARNS)
+    assert refusal(tmp_path).found == "other.py; work.ipynb"
+
+
 def test_a_package_is_read_as_one(tmp_path: Path) -> None:
     """A package with relative imports and a `__main__.py` is a submission like any other."""
     folder = tmp_path / "solution_package"

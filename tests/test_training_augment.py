@@ -73,6 +73,10 @@ FIXED: dict[str, tuple[schema.Transform, Any, int]] = {
     "flatter": (schema.Jitter(contrast=(0.4, 0.4)), tvt.ColorJitter(contrast=(0.4, 0.4)), 1),
     "blur": (schema.Blur((5, 3), (0.9, 0.9)), tvt.GaussianBlur((5, 3), (0.9, 0.9)), 1),
     "colour": (schema.Channels(3), tvt.Grayscale(3), 0),
+    "grey again": (
+        schema.Choice([schema.Branch(1.0, [schema.Channels(3), schema.Channels(1)])]),
+        tvt.Compose([tvt.Grayscale(3), tvt.Grayscale(1)]), 0
+    ),
 }  # fmt: skip
 
 
@@ -83,6 +87,16 @@ def test_without_chance_the_pixels_are_torchvisions(digits: torch.Tensor, name: 
     some = digits[:20]
     gap = (run(some, ours) - pil_path(some, theirs)).abs()
     assert gap.max() <= off
+
+
+def test_colours_become_the_grey_that_pillow_makes_of_them() -> None:
+    """Red, green and blue weigh what Pillow gives them, in bytes and in floats."""
+    colours = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)
+    theirs = torch.stack([tvt.functional.pil_to_tensor(
+        tvt.functional.to_pil_image(each).convert("L")) for each in colours])  # fmt: skip
+    assert (run(colours, schema.Channels(1)).int() - theirs.int()).abs().max() <= 1
+    floats = run(colours, schema.ToFloat(), schema.Channels(1))
+    assert (floats * 255 - theirs).abs().max() < 0.51
 
 
 def test_to_float_and_normalize_are_torchvisions_to_the_last_bit(digits: torch.Tensor) -> None:

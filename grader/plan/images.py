@@ -194,7 +194,7 @@ def _after_step(step: Step, form: Format) -> Format:  # noqa: PLR0911 - one for 
         case ResizedCrop((height, width)):
             return replace(form, height=height, width=width)
         case Channels(count):
-            if form.channels not in (1, count):
+            if form.channels not in (1, count) and (form.channels, count) != (3, 1):
                 raise _misfit(step, form, f"1 or {count} channels", str(form))
             return replace(form, channels=count)
         case ToFloat():

@@ -239,7 +239,7 @@ class Blur(Struct, frozen=True, tag="blur"):
 
 
 class Channels(Struct, frozen=True, tag="channels"):
-    """`Grayscale(3)`, or `Lambda(repeat)`: the grey image repeated."""
+    """`Grayscale`, or `Lambda(repeat)`: the grey image repeated, or one grey image of colours."""
 
     count: Annotated[int, Meta(ge=1, le=4)]
 

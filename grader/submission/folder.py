@@ -1,17 +1,19 @@
 """A folder with several files: which one is the submission's entry.
 
 A file is the entry if it says `MODEL = …` or `def build_model()`; else if it is the only one
-with a model that no other file imports; else if it is the only such one that trains its model;
-else by its name, in the order of NAMES. What is left is ambiguous, and listed.
+with a model that no other file imports; else if it is the only such one that trains its model when
+it is run; else by its name, in the order of NAMES. What is left is ambiguous, and listed.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import PurePosixPath
 
-from grader.errors import NoCode, SubmissionError
+from grader.errors import GradingError, NoCode, SubmissionError
 from grader.submission.files import Files, label_of
+from grader.submission.source import read_unit
 
 MAX_FILES = 400
 NAMES = ("submission", "solution", "main", "__main__", "train", "model", "net", "network", "mnist")
@@ -70,6 +72,8 @@ def choose_entry(files: Files) -> PurePosixPath:
         signs = (_LEARNS, _TRAINS, _HOLDS)
         signed = ([p for p in roots if any(map(sign.search, whole[p]))] for sign in signs)
         roots = next(filter(None, signed), roots)
+        if len(roots) > 1:
+            roots = _used_as_programs(roots, files, words)
     for name in NAMES:
         if len(roots) > 1 and (named := [p for p in roots if p.stem.lower() == name]):
             roots = named[:1]
@@ -89,6 +93,57 @@ _TORCH = re.compile(rb"\btorch|lightning")
 _LEARNS = re.compile(rb"\.backward\(|\.fit\(")
 _TRAINS = re.compile(rb"\boptim\.[A-Z]\w*\(|(?<!def )\btrain\w*\(")
 _HOLDS = re.compile(rb"\bModule\b|\bSequential\b")
+
+
+def _used_as_programs(
+    roots: list[PurePosixPath], files: Files, words: dict[PurePosixPath, set[bytes]]
+) -> list[PurePosixPath]:
+    """Return those that learn when they are run, and are in no package that another one uses."""
+    teaching = {_name(p) for p in words if _learns([_text(files, o) for o in _needed(p, words)])}
+    roots = [path for path in roots if _learns_when_run(path, files, teaching)] or roots
+    packages = {
+        path: {_plain(folder.name.encode("utf-8", "replace")) for folder in path.parents
+               if folder / "__init__.py" in files.table}
+        for path in roots
+    }  # fmt: skip
+    return [
+        path for path in roots
+        if not any(packages[path] & words[o] for o in roots if not packages[o])
+    ] or roots  # fmt: skip
+
+
+def _learns_when_run(path: PurePosixPath, files: Files, teaching: set[bytes]) -> bool:
+    """Tell whether a file's statements name what learns, or what names it, and so on.
+
+    `teaching` are the modules that hold such things. A file that cannot be read may do so.
+    """
+    try:
+        statements = read_unit(path, label_of(path), files.read(path)).statements
+    except (GradingError, RecursionError, MemoryError):  # which is told when it is run
+        return True
+    waiting = [s for s in statements if isinstance(s.node, _DEFINES) and not _is_starred(s.node)]
+    todo = [s for s in statements if s.runs != "imported" and s not in waiting]
+    while todo:
+        statement = todo.pop()
+        text = statement.source.encode("utf-8", "replace")
+        if _learns([text]) or teaching & _imports(text):
+            return True
+        read = statement.names.now | statement.names.late
+        more = [s for s in waiting if s.names.binds & read]
+        waiting = [s for s in waiting if s not in more]
+        todo += more
+    return False
+
+
+_DEFINES = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+def _is_starred(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+
+
+def _learns(texts: list[bytes]) -> bool:
+    return any(map(_LEARNS.search, texts))
 
 
 _LOOKS = re.compile(r"eval|pred|infer|demo|serv|export|test", re.I)

@@ -122,11 +122,22 @@ def _all(images: torch.Tensor, step: schema.Step, draw: Draw) -> torch.Tensor:  
         case schema.Blur():
             return _blur(images, step, draw)
         case schema.Channels(count):
-            return images.expand(-1, count, -1, -1).contiguous()
+            return _grey(images) if count < images.shape[1] else _repeated(images, count)
         case schema.ToFloat():
             return _to_float(images)
         case schema.Normalize(mean, std):
             return _normalised(images, mean, std)
+
+
+def _repeated(images: torch.Tensor, count: int) -> torch.Tensor:
+    return images.expand(-1, count, -1, -1).contiguous()
+
+
+def _grey(images: torch.Tensor) -> torch.Tensor:
+    """Make one channel of red, green and blue, with Pillow's weights."""
+    weights = torch.tensor([19595, 38470, 7471], dtype=torch.float64, device=images.device) / 65536
+    grey = (images * weights[:, None, None]).sum(1, keepdim=True)
+    return (grey + 0.5 if images.dtype == torch.uint8 else grey).to(images.dtype)
 
 
 def _to_float(images: torch.Tensor) -> torch.Tensor:

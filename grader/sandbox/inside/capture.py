@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,10 +67,12 @@ class Tensors:
 
 
 def capture(
-    model: nn.Module, class_name: str, where: str, files: set[str], shape: list[int] | None = None
-) -> Captured:
+    model: nn.Module, class_name: str, where: str, files: set[str], shape: list[int] | None = None,
+    given: tuple[int, ...] = (),
+) -> Captured:  # fmt: skip
     """Describe `model` as a Plan's `model`, for images of `shape`, or of one that it takes.
 
+    If it was `given` grids, or sequences of rows, [H, W], of an image's numbers, it gets these.
     `files` are the places (`net.ipynb, cell 3`) of the submission: a node's `where` is the
     innermost of them on its stack.
 
@@ -77,7 +80,7 @@ def capture(
     """
     undo_overrides(model)
     notes = _settled(model)
-    module, taken = _accepting(model, [tuple(shape)] if shape else _inputs())
+    module, taken = _accepting(model, [tuple(shape)] if shape else _inputs(), given)
     paths = {id(owner): path for path, owner in owners(model)}
     capturing = _Capturing(module, taken, paths, files, Tensors(model), notes)
     graphs = {mode: capturing.graph(mode) for mode in ("train", "eval")}
@@ -186,26 +189,28 @@ class _Capturing:
             self.notes.extend([note] if note not in self.notes else [])
 
 
-class _Flat(nn.Module):
-    """Hands images to a model that wants rows of 784 numbers."""
+class _Shaped(nn.Module):
+    """Hands images to a model that wants rows of 784 numbers, or 28 of 28."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.shape = model, shape
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.model(x.flatten(1))
+        return self.model(x.flatten(1) if len(self.shape) == 1 else x.reshape(-1, *self.shape))
 
 
 def _accepting(
-    model: nn.Module, shapes: Sequence[tuple[int, ...]]
+    model: nn.Module, shapes: Sequence[tuple[int, ...]], given: tuple[int, ...]
 ) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return the model, wrapped if it wants flat rows, and the first image shape it accepts.
+    """Return the model, wrapped if it wants other shapes, and the first image shape it accepts.
 
     The first call also makes lazy modules and weights that are created in `forward`.
     """
     buffers = {n: b.clone() for n, b in nn.Module.named_buffers(model) if not is_lazy(b)}
-    candidates = [(model, shape) for shape in shapes] + [(_Flat(model), shapes[0])]
+    forms = [(_Shaped(model, given), s) for s in shapes if math.prod(s) == math.prod(given)]
+    flat = _Shaped(model, (math.prod(shapes[0]),))
+    candidates = [*forms, *((model, shape) for shape in shapes), (flat, shapes[0])]
     first: Exception | None = None
     for candidate, shape in candidates:
         try:

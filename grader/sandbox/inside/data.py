@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_map
 TINY = 4  # images a batch; batch norm needs more than one
 _SHOWN = 128  # images a batch as long as nothing learns: they are looked at
 FIRST, LATER = 3, 1  # batches of a loader's first passes, and of later ones
-_BLOCK = 1_000  # images that are made; longer sets repeat them
+BLOCK = 1_000  # images that are made; longer sets repeat them
 
 
 @dataclass(frozen=True)
@@ -212,13 +212,13 @@ def made_up(kind: Kind) -> tuple[torch.Tensor, torch.Tensor]:
     """Make a block of images and labels, once for each kind."""
     if kind not in _BLOCKS:
         own = torch.Generator().manual_seed(kind.size)
-        shape = (_BLOCK, kind.size, kind.size) + (kind.channels,) * (kind.channels > 1)
+        shape = (BLOCK, kind.size, kind.size) + (kind.channels,) * (kind.channels > 1)
         ink = torch.rand(shape, generator=own)
         share, darkness = kind.ink
         cut = ink.flatten().kthvalue(round(share * ink.numel())).values
         dark = darkness + (torch.rand(shape, generator=own) - 0.5)
         images = torch.where(ink <= cut, dark.round(), 0.0).to(torch.uint8)
-        _BLOCKS[kind] = images, torch.randperm(_BLOCK, generator=own) % kind.classes
+        _BLOCKS[kind] = images, torch.randperm(BLOCK, generator=own) % kind.classes
     return _BLOCKS[kind]
 
 

@@ -9,10 +9,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import configured
 import fitting
+import frames
 import lost
 import patches
 import torch
@@ -60,9 +62,10 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     namespace = vars(submission.loaded[ENTRY])
     choice = choose(program["model"], namespace, watch, submission.failures)
     _put_back(choice.model, watch)
-    shape = defaults.get("input_shape") or _shape(choice)
+    seen = _shape(choice)
+    shape = defaults.get("input_shape") or (list(seen) if len(seen) == 3 else None)
     name, place = type(choice.model).__name__, str(choice.place)
-    captured = capture(choice.model, name, place, files, shape)
+    captured = capture(choice.model, name, place, files, shape, seen if len(seen) == 2 else ())
     parts, found, observed = {}, {}, None
     if program["recipe"] != "default":
         # What a training has used up is no hook: what was seen of it says more.
@@ -78,6 +81,8 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     found = recipe.describe(captured.names, captured.classes)
     level, why = observed.level() if observed else ("rebuilt", "")
     notes += [*_told(submission.failures, files), *_other_data(choice, program)]
+    lent = submission.lent.items()
+    notes += [f"`{name}` is not imported in {file}, but in another file" for name, file in lent]
     if program["recipe"] == "default":
         notes.append("the grader's recipe is used, because --recipe default asks for it")
     if program["recipe"] == "own" and "optimizer" not in found:
@@ -116,11 +121,11 @@ def _other_data(choice: Choice, program: Json) -> Iterator[str]:
         yield f"the file trains on {count:,} images; the grader trains on {all_of}"
 
 
-def _shape(choice: Choice) -> list[int] | None:
-    """Return the shape of the images that the model was trained on, [C, H, W], if it is known."""
+def _shape(choice: Choice) -> tuple[int, ...]:
+    """Return the shape in which the model was given an image as it learned, or an empty one."""
     batches = choice.training.batches if choice.training is not None else []
     shapes = [batch.shape for batch in batches if batch.model is choice.model]
-    return list(shapes[-1]) if shapes and len(shapes[-1]) == 3 else None
+    return tuple(shapes[-1]) if shapes else ()
 
 
 def _own(choice: Choice, watch: Watch) -> Json:
@@ -152,7 +157,7 @@ def run(
     submission = Submission(program["modules"], ends=(TooSlow,))
     watch = Watch(files, submission.loops, source)
     watch.own = submission.names
-    submission.attempted = watch.attempted
+    submission.attempted = partial(_attempted, watch)
     watch.install()
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
     words = [*sys.argv[:1], *patches.command_line(texts)]
@@ -195,12 +200,32 @@ def _put_beside(program: Json) -> None:
                     file.write(text)
 
 
+def _attempted(watch: Watch) -> Callable[[BaseException, bool], bool]:
+    """Return what tells whether to run a statement once more, also without a GPU.
+
+    Some files lack a name where there is a GPU, and were run where there is none.
+    """
+    once_more, patches.GPU.asked = watch.attempted(), False
+
+    def again(error: BaseException, supplied: bool) -> bool:
+        if once_more(error, supplied):
+            return True
+        if not isinstance(error, NameError) or not patches.GPU.asked or patches.GPU.without:
+            return False
+        patches.GPU.without = str(error)
+        return True
+
+    return again
+
+
 def _left_out(name: str) -> Any:
-    """Make what a name that nothing defines speaks of: a bar, a plot, or the data, as a loader."""
+    """Make what a name that nothing defines speaks of: a bar, a plot, a split, or the data."""
     if name.startswith("tqdm"):
         return Bar
     if name in ("plt", "sns"):
         return Quiet(name)
+    if name == "train_test_split":
+        return frames.split
     if not name.islower() or not re.search(r"load|_dl$|^dl$|dataset|_set$", name):
         return None
     train = not re.search(r"test|val|eval", name, re.I)
@@ -260,6 +285,8 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     brief = [f"{e['message'].partition(chr(10))[0][:200]} ({e['where']})" for e in told[:3]]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     notes = [f"did not run to its end here: {'; '.join(brief)}{more}"] if brief else []
+    if patches.GPU.without:
+        notes.append(f"it fails where there is a GPU, and was run without: {patches.GPU.without}")
     if lost.LOST:
         names = ", ".join(dict.fromkeys(lost.LOST))
         notes.append(f"{names} was not handed in: the network starts from its initial weights")

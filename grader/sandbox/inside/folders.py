@@ -154,23 +154,30 @@ def _stat(function: Callable[..., Any], known: Callable[[str], bool]) -> Callabl
 
 
 def _made(mkdir: Callable[..., None]) -> Callable[..., None]:
-    """Let a folder be made in one that only seems to be there."""
+    """Let a folder be made in one that only seems to be there; those of other machines need none.
+
+    What is written in them lies elsewhere.
+    """
 
     def made(path: Any, *args: Any, **options: Any) -> None:
         with contextlib.suppress(FileNotFoundError):
-            mkdir(path, *args, **options)
+            _make(path, *args, **options)
             return
-        beneath(path)
-        mkdir(path, *args, **options)
+        above = os.path.dirname(os.fspath(path))  # noqa: PTH120 - any path
+        if isinstance(above, str) and _is_folder(above) and not os.access(above, os.F_OK):
+            _make(above)
+        _make(path, *args, **options)
+
+    def _make(path: Any, *args: Any, **options: Any) -> None:
+        try:
+            mkdir(path, *args, **options)
+        except FileExistsError:
+            raise
+        except OSError:
+            if not os.path.isabs(path):  # noqa: PTH117 - any path
+                raise
 
     return made
-
-
-def beneath(path: Any) -> None:
-    """Make the folder that something is to be written in, if it only seems to be there."""
-    above = os.path.dirname(os.fspath(path))  # noqa: PTH120 - any path
-    if isinstance(above, str) and _is_folder(above) and not os.access(above, os.F_OK):
-        os.mkdir(above)  # noqa: PTH102 - which is ours
 
 
 def _matched(find: Callable[..., list[str]]) -> Callable[..., list[str]]:

@@ -7,6 +7,9 @@ opened; of one whose form only its author knows, what is asked for is made: see 
 from __future__ import annotations
 
 import builtins
+import contextlib
+import copy
+import csv
 import gzip
 import io
 import os
@@ -53,10 +56,14 @@ def install() -> None:
     """Let files of the data set be found, and weights that are not there be none."""
     np.load = _arrays(np.load)
     np.fromfile = _known(np.fromfile)
+    for name in ("save", "savez", "savez_compressed", "savetxt"):
+        setattr(np, name, _saved(getattr(np, name)))
     np.loadtxt, np.genfromtxt = _table(np.loadtxt), _table(np.genfromtxt)
     gzip.open = _known(gzip.open)
     pickle.load = _unpickled(pickle.load)
+    csv.DictReader.__init__ = _named_by_line(csv.DictReader.__init__)  # type: ignore[method-assign]
     torch.load = _load(torch.load)
+    torch.save = _save(torch.save)
     Image.open = _copied(Image.open)
     torchvision.io.read_image = _known(torchvision.io.read_image)
     Placeholder.known = staticmethod(_of_packages)
@@ -67,10 +74,24 @@ def install() -> None:
 
 def opened(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
     """Do what `open` does, also for a file of the data set that is not there."""
-    reads = isinstance(path, str | os.PathLike) and "r" in mode and "+" not in mode
-    if isinstance(path, str | os.PathLike) and not reads:
-        folders.beneath(path)
-    return builtins.open(_place(path) if reads else path, mode, *args, **options)  # noqa: PTH123
+    if isinstance(path, str | os.PathLike):
+        path = _place(path) if "r" in mode and "+" not in mode else _writable(path)
+    return builtins.open(path, mode, *args, **options)  # noqa: PTH123
+
+
+_MOVED: dict[str, str] = {}
+"""Files that could not be written where they were to be, and where they are."""
+
+
+def _writable(path: Any) -> Any:
+    """Return where a file can be written: at its place, whose folders are made, or elsewhere."""
+    text = os.fspath(path)
+    folder = os.path.dirname(text)  # noqa: PTH120 - of any machine
+    with contextlib.suppress(OSError):
+        os.makedirs(folder or ".", exist_ok=True)  # noqa: PTH103
+        if os.access(folder or ".", os.W_OK):
+            return path
+    return _MOVED.setdefault(text, os.path.join(tempfile.mkdtemp(), "file"))  # noqa: PTH118
 
 
 def _known(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,6 +100,14 @@ def _known(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(_place(path) if named else path, *args, **options)
 
     return known
+
+
+def _saved(function: Callable[..., Any]) -> Callable[..., Any]:
+    def saved(path: Any, *args: Any, **options: Any) -> None:
+        named = isinstance(path, str | os.PathLike)
+        function(_writable(path) if named else path, *args, **options)
+
+    return saved
 
 
 def _table(load: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,7 +238,7 @@ def _place(path: Any) -> Any:
     """Return where a file is: at its place, or where it is made up."""
     maker = _maker(path)
     if maker is None or os.access(path, os.F_OK):
-        return path
+        return _MOVED.get(os.fspath(path), path) if _MOVED else path
     name = _named(path)
     if maker is _drawn:
         folders.stood_for(os.path.dirname(os.fspath(path)))  # noqa: PTH120 - of any machine
@@ -272,9 +301,26 @@ def _idx(name: str) -> bytes:
 def _csv(name: str) -> bytes:
     made = table(name)
     STANDS.setdefault(f"{name}, of whose text {_CSV_ROWS:,} rows were made")
-    lines = [",".join(map(str, made.columns))]
-    lines += [",".join(map(str, row)) for row in made[:_CSV_ROWS].tolist()]
-    return "\n".join(lines).encode()
+    lines = [",".join(map(str, row)) for row in made[:_CSV_ROWS].tolist()]
+    return "\n".join(lines).encode()  # whoever passes a line with names by misses one image
+
+
+def _named_by_line(init: Callable[..., None]) -> Callable[..., None]:
+    """Let `csv.DictReader` know the columns of a table that was made up."""
+
+    def made(self: Any, lines: Any, fieldnames: Any = None, *args: Any, **options: Any) -> None:
+        name = _made_as(lines)
+        if fieldnames is None and name is not None:
+            fieldnames = list(map(str, table(name).columns))
+        init(self, lines, fieldnames, *args, **options)
+
+    return made
+
+
+def _made_as(file: Any) -> str | None:
+    """Return the name of the file that was made up and is open, or None."""
+    place = getattr(file, "name", None)
+    return next((name for name, where in _MADE.items() if where == place), None)
 
 
 def _list(name: str) -> bytes:
@@ -403,9 +449,8 @@ def _arrays(load: Callable[..., Any]) -> Callable[..., Any]:
 
 def _unpickled(load: Callable[..., Any]) -> Callable[..., Any]:
     def loaded(file: Any, *args: Any, **options: Any) -> Any:
-        place = getattr(file, "name", None)
-        made = [name for name, where in _MADE.items() if where == place]
-        return Lost(made[0]) if made else load(file, *args, **options)
+        made = _made_as(file)
+        return load(file, *args, **options) if made is None else Lost(made)
 
     return loaded
 
@@ -414,15 +459,40 @@ def _unpickled(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _load(load: Callable[..., Any]) -> Callable[..., Any]:
-    def loaded(path: Any, *args: Any, **options: Any) -> Any:
+    """Let `torch.load` find nothing lost, on the one device that there is.
+
+    As before PyTorch 2.6 it reads whole networks, unless it is told otherwise.
+    """
+
+    def loaded(
+        path: Any, _: Any = None, *args: Any, map_location: Any = None, **options: Any
+    ) -> Any:
+        if str(path) in _KEPT:
+            return copy.deepcopy(_KEPT[str(path)])
         try:
-            return load(path, *args, **options)
+            return load(path, "cpu", *args, **{"weights_only": False, **options})
         except FileNotFoundError:
             LOST.append(_named(path))
             return Lost(_named(path), torch.as_tensor)
 
     loaded.__wrapped__ = load  # type: ignore[attr-defined]
     return loaded
+
+
+_KEPT: dict[str, Any] = {}
+"""What could not be saved, by its path: on a drive that is not there, or of what has no name."""
+
+
+def _save(save: Callable[..., None]) -> Callable[..., None]:
+    def saved(thing: Any, path: Any, *args: Any, **options: Any) -> None:
+        _KEPT.pop(str(path), None)
+        try:
+            save(thing, path, *args, **options)
+        except Exception:  # of whatever is in it
+            with contextlib.suppress(Exception):
+                _KEPT[str(path)] = copy.deepcopy(thing)
+
+    return saved
 
 
 def without_the_lost(load_state_dict: Callable[..., Any]) -> Callable[..., Any]:

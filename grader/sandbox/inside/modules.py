@@ -203,6 +203,7 @@ class Submission:
         self.starred: tuple[str, str] | None = None  # a missing module that gives its names
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
+        self.lent: dict[str, str] = {}  # packages that another file imports, and who uses them
         self.attempted: Callable[[], Callable[[BaseException, bool], bool]] = _only_supplied
         """Is asked ahead of a statement for what tells, by its error, to run it once more."""
         self._missing: set[str] = set()  # packages that turned out to be missing
@@ -242,13 +243,23 @@ class Submission:
             self.failures.append(Failure(error))
 
     def _supplied(self, error: BaseException, module: types.ModuleType) -> bool:
-        """Make what a name stands for that a snippet leaves out; tell whether that could be."""
+        """Make what a name stands for that a snippet leaves out; tell whether that could be.
+
+        A package that another of the files imports by this name is meant wherever it is missing.
+        """
         name = error.name if isinstance(error, NameError) else None
-        if not name or name in vars(module):  # or it would run without end
-            return False
-        made = self.given(name)
+        scope, where = _innermost(error)
+        known = [vars(each) for each in self.loaded.values()]
+        if not name or name in scope or not any(scope is each for each in known):
+            return False  # or it would run without end
+        meant = (each[name] for each in known if isinstance(each.get(name), types.ModuleType))
+        made = next(meant, None)
         if made is not None:
-            vars(module)[name] = made
+            self.lent[name] = where
+        elif scope is vars(module):
+            made = self.given(name)
+        if made is not None:
+            scope[name] = made
         return made is not None
 
     def _execute(self, statement: Json, module: types.ModuleType) -> None:
@@ -329,6 +340,14 @@ class Submission:
             if "*" in (rest[2] or ()):
                 self.starred = name, _line()
             return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
+
+
+def _innermost(error: BaseException) -> tuple[Json, str]:
+    """Return the globals of the frame that raised an error, and the file it is of."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (trace.tb_frame.f_globals, trace.tb_frame.f_code.co_filename) if trace else ({}, "")
 
 
 def hide() -> None:

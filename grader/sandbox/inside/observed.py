@@ -210,10 +210,13 @@ class Observed:
 
     def _in_colours(self, steps: list[Json], loader: Loader) -> None:
         """Let grey images have the channels that they were seen with, if no step gives them."""
-        images = self._images(loader)
-        count = images.shape[1] if images is not None and images.dim() == 4 else 1
-        if count == 3 > asked.kind.channels and all(step["type"] != "channels" for step in steps):
-            steps.insert(0, {"type": "channels", "count": count})
+        images, grey = self._images(loader), asked.kind.channels
+        if images is None or images.dim() != 4 or grey == 3 or images.shape[1] not in (1, 3):
+            return
+        given = [step["count"] for step in steps if step["type"] == "channels"]
+        count = images.shape[1]
+        if count != [grey, *given][-1]:
+            steps.insert(len(steps) if given else 0, {"type": "channels", "count": count})
 
     def _images(self, loader: Loader) -> torch.Tensor | None:
         """Return the images of the first batch that was seen of a loader."""

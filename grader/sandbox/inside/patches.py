@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import builtins
+import collections
+import collections.abc
 import contextlib
 import functools
 import importlib
+import operator
 import os
 import re
 import sys
+import time
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -16,7 +21,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 import torch.utils.checkpoint
+import torchvision.transforms
 from modules import Placeholder, Quiet
+from PIL import Image
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms import transforms
@@ -27,7 +34,7 @@ _FOR_GOOD = contextlib.ExitStack()  # closed by nobody, for as long as this proc
 def apply() -> None:
     """Send every device to the CPU, and turn compilers and wrappers into what they wrap."""
     _FOR_GOOD.enter_context(OnCpu())
-    for name in ("cuda", "xpu", "ipu", "mps"):
+    for name in ("cuda", "xpu", "ipu", "mps", "half", "bfloat16"):
         setattr(nn.Module, name, _itself)
     nn.Module.to = _stay_on_cpu(nn.Module.to)  # type: ignore[method-assign]
     nn.DataParallel = nn.parallel.DataParallel = _itself  # type: ignore[misc, assignment]
@@ -141,10 +148,10 @@ def command_line(texts: list[str]) -> list[str]:
 
 def _no_gpu() -> None:
     """Answer what is asked of a GPU as if there were one that needs nothing."""
-    torch.cuda.is_available = _for_submissions(True, torch.cuda.is_available)
+    torch.cuda.is_available = _for_submissions(GPU.seen, torch.cuda.is_available)
     known = types.SimpleNamespace(name="none", total_memory=0, major=8, multi_processor_count=1)
     torch.cuda.get_device_properties = lambda *_: known  # type: ignore[assignment]
-    torch.cuda.device_count = _for_submissions(1, torch.cuda.device_count)
+    torch.cuda.device_count = _for_submissions(lambda: 1, torch.cuda.device_count)
     for name in ("set_device", "synchronize", "reset_peak_memory_stats", "init"):
         setattr(torch.cuda, name, _nothing())
     for name in ("set_default_device", "set_default_tensor_type"):
@@ -162,15 +169,64 @@ def _no_gpu() -> None:
 
 def _older() -> None:
     """Give back what older versions of the libraries had, and most notebooks still use."""
-    gone = {"Inf": np.inf, "Infinity": np.inf, "NaN": np.nan, "float": float, "int": int}
-    for name, value in (gone | {"bool": bool, "object": object, "str": str}).items():
-        if name not in vars(np):
-            setattr(np, name, value)
-    if not hasattr(torch, "set_deterministic"):
-        vars(torch)["set_deterministic"] = _nothing()
+    for owner, gone in _GONE:
+        for name, value in gone.items():
+            if name not in vars(owner):
+                setattr(owner, name, value)
+    vars(np)["__getattr__"] = _under_new_names(vars(np).get("__getattr__", _unknown))
+    np.array = _copied_if_needed(np.array)
     torch.autograd.Variable = torch.autograd.variable.Variable = Variable  # type: ignore[misc, assignment, attr-defined]
     normalize = transforms.Normalize.forward
     transforms.Normalize.forward = _as_many(normalize)
+
+
+_GONE: tuple[tuple[types.ModuleType, dict[str, Any]], ...] = (
+    (np, {
+        "asfarray": lambda a, dtype=float: np.asarray(a, dtype), "asscalar": lambda a: a.item(),
+        "bool8": np.bool_, "cumproduct": np.cumprod, "in1d": np.isin, "product": np.prod,
+    }),
+    (torch, {"set_deterministic": lambda *_: None}),
+    (torchvision.transforms, {
+        "Scale": transforms.Resize, "RandomSizedCrop": transforms.RandomResizedCrop,
+    }),
+    (Image, {"ANTIALIAS": Image.Resampling.LANCZOS}),
+    (collections, {name: getattr(collections.abc, name) for name in collections.abc.__all__}),
+    (time, {"clock": time.perf_counter}),
+)  # fmt: skip
+"""What is gone of a package without a word of what has taken its place."""
+_NEW_NAME = re.compile(r"`(-?)(?:np|numpy)\.([\w.]+)` instead|the builtin `(\w+)`")
+
+
+def _under_new_names(unknown: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let NumPy give what has another name by now, which is told by its own error."""
+
+    def found(name: str) -> Any:
+        try:
+            return unknown(name)
+        except AttributeError as error:
+            told = _NEW_NAME.search(str(error))
+            if told is None:
+                raise
+        if told[3]:
+            return getattr(builtins, told[3])
+        value = operator.attrgetter(told[2])(np)
+        return -value if told[1] else value
+
+    return found
+
+
+def _unknown(name: str) -> Any:
+    raise AttributeError(name)
+
+
+def _copied_if_needed(array: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `np.array(copy=False)` copy where it must, as it was before NumPy 2."""
+
+    @functools.wraps(array)
+    def made(*args: Any, copy: Any = True, **options: Any) -> Any:
+        return array(*args, copy=None if copy is False else copy, **options)
+
+    return made
 
 
 def _alone() -> None:
@@ -190,7 +246,22 @@ def _spawned(function: Callable[..., Any], args: tuple[Any, ...] = (), *_: Any, 
     function(0, *args)
 
 
-def _for_submissions(answer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+class Gpu:
+    """The GPU that submissions see: `without` quotes the error for which there is none."""
+
+    asked = False  # for, in the statement that is under way
+    without = ""
+
+    def seen(self) -> bool:
+        """Tell a submission whether there is one."""
+        self.asked = True
+        return not self.without
+
+
+GPU = Gpu()
+
+
+def _for_submissions(answer: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a submission an answer, and PyTorch itself the true one.
 
     Most submissions were run on a GPU, and say what they do then.
@@ -198,7 +269,7 @@ def _for_submissions(answer: Any, function: Callable[..., Any]) -> Callable[...,
 
     def answered() -> Any:
         packaged = os.path.isabs(sys._getframe(1).f_code.co_filename)  # noqa: PTH117 - no file
-        return function() if packaged else answer
+        return function() if packaged else answer()
 
     return answered
 
@@ -360,7 +431,10 @@ def note_calls(told: Callable[..., None]) -> None:
 
 
 class OnCpu(TorchFunctionMode):
-    """Keep every tensor on the CPU, whatever device a function of PyTorch is asked for."""
+    """Keep every tensor on the CPU, whatever device a function of PyTorch is asked for.
+
+    Half precision is full precision, as under `autocast`.
+    """
 
     told: Callable[..., None] | None = None
 
@@ -372,9 +446,13 @@ class OnCpu(TorchFunctionMode):
             return args[0]
         if func is torch.Tensor.__getitem__ and args[0].dim() == 0 and args[1] == 0:
             return args[0]  # `loss.data[0]`, which was the way before `item()`
-        if func is torch.Tensor.to:
-            args = tuple(a for a in args if not _is_elsewhere(a))
+        if func in _HALVED:
+            func = torch.Tensor.float
+        if func in (torch.Tensor.to, torch.Tensor.type):
+            args = tuple(_whole(a) for a in args if not _is_elsewhere(a))
         named = {k: v for k, v in (kwargs or {}).items() if k != "device" or not _is_elsewhere(v)}
+        if "dtype" in named:
+            named["dtype"] = _whole(named["dtype"])
         if func is torch.Tensor.to and len(args) == 1 and not named:
             return args[0]
         result = func(*args, **named)
@@ -383,6 +461,13 @@ class OnCpu(TorchFunctionMode):
         return result
 
 
+def _whole(kind: Any) -> Any:
+    """Return the precision of a type of tensors that is the grader's own affair, or what it is."""
+    halved = isinstance(kind, torch.dtype) and kind in (torch.float16, torch.bfloat16)
+    return torch.float32 if halved else kind
+
+
+_HALVED = (torch.Tensor.half, torch.Tensor.bfloat16)
 _MOVES = (torch.Tensor.cuda, torch.Tensor.xpu, torch.Tensor.pin_memory)
 
 
@@ -400,8 +485,8 @@ def _stay_on_cpu(to: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(to)
     def moved(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        kept = [a for a in args if not _is_elsewhere(a)]
-        named = {k: v for k, v in kwargs.items() if k != "device" or not _is_elsewhere(v)}
+        kept = [_whole(a) for a in args if not _is_elsewhere(a)]
+        named = {k: _whole(v) for k, v in kwargs.items() if k != "device" or not _is_elsewhere(v)}
         return to(module, *kept, **named) if kept or named else module
 
     return moved

@@ -67,7 +67,8 @@ def _target(content: Any) -> torch.Tensor | None:
     """Return the labels of a batch: whole numbers, or those that rows or floats stand for."""
     tensors = [t for t in tree_leaves(content) if isinstance(t, torch.Tensor)]
     ordered = [*tensors[1:], *tensors[:1]]  # labels most often come second
-    read = [t.argmax(1) if t.dim() == 2 else t.long() for t in ordered if t.dim() in (1, 2)]
+    flat = [t.flatten() if t.numel() == len(t) else t for t in ordered if t.dim() in (1, 2)]
+    read = [t.argmax(1) if t.dim() == 2 else t.long() for t in flat]
     coded = (r for r in read if any(_code(t, r) is not None for t in ordered))
     return next((t for t in ordered if not t.is_floating_point()), next(coded, None))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FEWEST = 6_000  # images of a loop that is a pass over a data set, and no trial of a few
 _MANY = 1_000  # turns that ask about few images are as good as one about a mini-batch
-_SMALLEST, _LARGEST = 2, 10_000  # images of a mini-batch
+_SMALLEST, LARGEST = 2, 9_999  # images of a mini-batch
 
 
 @dataclass(eq=False)
@@ -68,6 +68,11 @@ class Slices:
         self._loaders: dict[Place, Sliced] = {}
         self._looked_through: set[Place] = set()  # loops that only ask a model
 
+    @property
+    def in_a_loop(self) -> bool:
+        """Whether a loop is under way."""
+        return bool(self._under_way)
+
     def turns(self, things: Any, place: Place) -> Any:
         """Return what a loop goes over: all of it, until enough was seen of its mini-batches."""
         return things if isinstance(things, Loader | Batches) else self._turns(things, place)
@@ -99,13 +104,14 @@ class Slices:
         if loop is None or loop.holds or not free or not isinstance(images, torch.Tensor):
             return
         rows = images.shape[0] if images.dim() else 0
-        if rows >= _LARGEST:
+        if rows > LARGEST:
             return
         if rows < _SMALLEST or not torch.is_grad_enabled():
             loop.looked += 1 if rows > 30 else 1 / _MANY  # of few, somebody wants to see all
         elif rows * (loop.turns or _FEWEST) >= _FEWEST:
             self._end()
-            self._owner, loop.batch = loop, self._watch.begin([images, *others])
+            own = images.detach().clone()  # or it would hold all that it is a slice of
+            self._owner, loop.batch = loop, self._watch.begin([own, *others])
 
     def _turned(self, loop: Loop) -> None:
         """End a turn, and with it its batch."""

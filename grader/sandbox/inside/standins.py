@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,6 @@ import engines
 import fitting
 import frames
 import lost
-import torch
 from modules import Finder, Placeholder, Quiet
 
 
@@ -103,16 +101,7 @@ def _turns(*bounds: int, **options: object) -> Bar:
 
 
 def be_quiet() -> None:
-    """Let packages that only show or log do nothing, and lost checkpoints be no error."""
+    """Let packages that only show or log do nothing."""
     for name in [n for n, module in sys.modules.items() if isinstance(module, Placeholder)]:
         del sys.modules[name]
     sys.meta_path.insert(0, Finder(_is_quiet, Quiet, _fill))
-    torch.save = _save(torch.save)
-
-
-def _save(save: Callable[..., None]) -> Callable[..., None]:
-    def saved(*args: Any, **options: Any) -> None:
-        with contextlib.suppress(Exception):  # of a drive that is not there, or what has no name
-            save(*args, **options)
-
-    return saved

@@ -44,6 +44,7 @@ def transforms_json(transform: Any, notes: list[str]) -> list[Json]:
             what = "is not applied, but to the size of images" if kept else "is not applied"
             notes.append(f"transform {_name(step)} {what}: {reason}")
             mapped += kept
+    mapped = _without_repeats(mapped)
     if not any(_scales(step) for step in mapped):  # whoever normalizes has made floats before
         kinds = [*(step["type"] for step in mapped), "normalize"]
         mapped.insert(kinds.index("normalize"), {"type": "to_float"})
@@ -85,6 +86,13 @@ def applied_by(dataset: Any) -> list[tuple[Any, bool]]:
             setattr(kind, "__call__", noting(call))  # noqa: B010 # no name of a type's to mypy
         dataset[0]
     return found
+
+
+def _without_repeats(steps: list[Json]) -> list[Json]:
+    """Leave out steps that give images the channels they have."""
+    counts = [asked.kind.channels, *(s["count"] for s in steps if s["type"] == "channels")]
+    before = iter(counts)
+    return [s for s in steps if s["type"] != "channels" or s["count"] != next(before)]
 
 
 def _scales(step: Json) -> bool:
@@ -438,11 +446,6 @@ def _flip(axis: str) -> Callable[[Any], list[Json]]:
     return lambda step: [{"type": "flip", "axis": axis, "p": float(step.p)}]
 
 
-def _grey(step: Any) -> list[Json]:
-    count = int(step.num_output_channels)
-    return [] if count == 1 else [{"type": "channels", "count": count}]
-
-
 MAPPERS: dict[str, Callable[[Any], list[Json]]] = {
     "RandomRotation": _rotation,
     "RandomAffine": _affine,
@@ -456,7 +459,7 @@ MAPPERS: dict[str, Callable[[Any], list[Json]]] = {
     "ColorJitter": _jitter,
     "RandomErasing": _erase,
     "GaussianBlur": _blur,
-    "Grayscale": _grey,
+    "Grayscale": lambda step: [{"type": "channels", "count": int(step.num_output_channels)}],
     "ToTensor": _constant(type="to_float"),
     "ConvertImageDtype": _constant(type="to_float"),
     "ToDtype": _to_dtype,

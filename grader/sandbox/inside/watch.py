@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import TINY, Loader
+from data import BLOCK, TINY, Loader, asked
 from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
-from slices import Sliced, Slices
+from slices import LARGEST, Sliced, Slices
 from tensors import held, owners, weights_of
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 _MOST_PASSES = 1_000
 _MOST_NUMBERS = 3_000_000  # of a model whose steps are kept to be done again
@@ -77,6 +77,8 @@ class Watch:
         self.now: Batch | None = None
         self._depth = 0  # of calls of modules within a batch
         self._inside = 0  # of all calls of modules
+        self._over = False
+        self._cut = 0  # images that a module was called with, of which it sees fewer
         self._kept = 0
 
     # Told by the stand-ins
@@ -227,7 +229,7 @@ class Watch:
 
     def ended(self) -> None:
         """Note no more of the last batch: what follows is the grader's own."""
-        self.now = None
+        self.now, self._over = None, True
 
     # Told by PyTorch's hooks
 
@@ -367,7 +369,12 @@ class Watch:
         noted.noted = True  # type: ignore[attr-defined]
         kind.forward = inspect_like(noted, forward)
 
-    def _called(self, module: nn.Module, args: Any) -> None:
+    def _called(self, module: nn.Module, args: Any) -> Any:
+        """Note a call of a module, which sees a block of images of whole data sets."""
+        most = LARGEST if self.slices.in_a_loop else BLOCK
+        if not (self._inside or self._over) and _is_of_many(module, args, most):
+            self._cut = len(args[0])
+            args = (args[0][:BLOCK],)
         if not self._inside and args and not self._is_loss(args):
             self.slices.called(*args)
         self._inside += 1
@@ -380,15 +387,22 @@ class Watch:
             self._depth = 1
         elif self._depth:
             self._depth += 1
+        return args
 
-    def _returned(self, module: nn.Module, args: Any, result: Any) -> None:
+    def _returned(self, module: nn.Module, args: Any, result: Any) -> Any:
         self._inside = max(0, self._inside - 1)
+        if self._cut and not self._inside:
+            turns, self._cut = torch.arange(self._cut) % BLOCK, 0
+            result = tree_map_only(
+                torch.Tensor, lambda t: t[turns] if len(t) == BLOCK else t, result
+            )
         if self._depth:
             self._depth -= 1
             looked_for = self.now is not None and self.now.loss is None
             if not self._depth and self.now is not None and looked_for and torch.is_grad_enabled():
                 self.now.outputs.append(result)
                 self.now.derived |= {id(leaf) for leaf in tree_leaves(result)}
+        return result
 
     def _is_loss(self, args: Any) -> bool:
         """Tell a loss, which is called with what the model returned, from a model."""
@@ -500,6 +514,18 @@ def _state_of(model: nn.Module) -> State:
         if parameter.grad is not None
     }
     return State(model, weights_of(model), numbers, gradients)
+
+
+def _is_of_many(module: nn.Module, args: Any, most: int) -> bool:
+    """Tell whether a network is called with more images than `most`, as with a whole data set.
+
+    What it makes of them on the way may take more memory than there is.
+    """
+    images = args[0] if len(args) == 1 else None
+    if not isinstance(images, torch.Tensor) or images.dim() < 2 or len(images) <= most:
+        return False
+    large = images[0].numel() >= asked.kind.size**2
+    return large and next(module.parameters(), None) is not None
 
 
 def _parameters_of(optimizer: Any) -> set[int]:
