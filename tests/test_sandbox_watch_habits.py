@@ -211,17 +211,21 @@ assert not [1 for each in gone if each() is not None]
     assert (found.epochs, found.batch_size, found.notes) == (4, 100, [])
 
 
+OWN = """\
+class Own(torch.utils.data.Dataset):
+    def __init__(self): self.inner = datasets.MNIST('.', transform=transforms.ToTensor())
+    def __len__(self): return len(self.inner)
+    def __getitem__(self, i):
+        image, label = self.inner[i]
+        return ITEM
+train_loader = torch.utils.data.DataLoader(Own(), 64)
+"""
+
+
 def test_labels_that_come_first(tmp_path: Path) -> None:
     """A batch of labels and images is one of images and labels."""
     loop = TRAIN.replace("for data, target", "for target, data")
-    data = """\
-class Turned(torch.utils.data.Dataset):
-    def __init__(self): self.inner = datasets.MNIST('.', transform=transforms.ToTensor())
-    def __len__(self): return len(self.inner)
-    def __getitem__(self, i): return self.inner[i][::-1]
-train_loader = torch.utils.data.DataLoader(Turned(), 64)
-"""
-    found = fitted(tmp_path, data, loop, MADE, FIT)
+    found = fitted(tmp_path, OWN.replace("ITEM", "label, image"), loop, MADE, FIT)
     assert found.loss is not None
     assert found.level == "rebuilt"
 
@@ -229,13 +233,7 @@ train_loader = torch.utils.data.DataLoader(Turned(), 64)
 def test_labels_in_a_column_of_floats(tmp_path: Path) -> None:
     """Labels that a data set gives as [B, 1] floats are labels, whatever the loop makes of them."""
     loop = TRAIN.replace("target.to(device)", "target.squeeze(-1).type(torch.LongTensor)")
-    data = """\
-class Column(torch.utils.data.Dataset):
-    def __init__(self): self.inner = datasets.MNIST('.', transform=transforms.ToTensor())
-    def __len__(self): return len(self.inner)
-    def __getitem__(self, i): return self.inner[i][0], torch.tensor([float(self.inner[i][1])])
-train_loader = torch.utils.data.DataLoader(Column(), 64)
-"""
+    data = OWN.replace("ITEM", "image, torch.tensor([float(label)])")
     found = fitted(tmp_path, data, loop, MADE, FIT)
     assert found.loss is not None
     assert found.level == "rebuilt"

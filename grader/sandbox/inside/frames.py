@@ -157,9 +157,8 @@ class _Located:
 
 def is_table(path: Any) -> bool:
     """Tell whether the name of a file speaks of a table of digits."""
-    return (
-        re.search(r"(train|test|val|mnist|digit|label)[^\\/]*\.csv$", str(path), re.I) is not None
-    )
+    speaks = r"(train|test|val|mnist|digit|label)[^\\/]*\.csv$"
+    return bool(re.search(speaks, str(path), re.I))
 
 
 def table(path: Any, *, named: bool = True) -> Any:
