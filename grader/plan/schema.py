@@ -428,12 +428,14 @@ class OwnTraining(Struct, frozen=True):
     """Which training of a submission's run counts, where its own loop trains.
 
     `model` counts the modules it makes, `loaders` its loaders, `first` its passes over any loader:
-    from that pass on, these loaders are what the model learns from.
+    from that pass on, these loaders are what the model learns from. With `passes_over` lines that
+    fail in its functions are passed over.
     """
 
     model: Index
     loaders: Annotated[list[Index], Meta(max_length=100)]
     first: Index
+    passes_over: bool = False
 
 
 class Description(Struct, frozen=True):

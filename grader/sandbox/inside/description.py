@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ import frames
 import lost
 import patches
 import torch
+from attempts import Attempt
 from calling import Training
 from capture import capture
 from data import (
@@ -35,9 +37,10 @@ from data import (
 )
 from explain import explain
 from loops import GOES_ON, TURNS
-from modules import ENTRY, USED, Failure, Finder, Quiet, Submission
+from modules import ENTRY, Failure, Finder, Submission
 from noted import Enough, Pass, TooSlow
 from observed import Observed
+from placeholders import USED, Quiet
 from recipe import Recipe, parts_of
 from recorded import RecordedPackage, are_recorded
 from slices import Sliced
@@ -80,7 +83,7 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     recipe = Recipe(parts, choice.model, defaults, files, found, declared=_speaks(choice))
     found = recipe.describe(captured.names, captured.classes)
     level, why = observed.level() if observed else ("rebuilt", "")
-    notes += [*_told(submission.failures, files), *_other_data(choice, program)]
+    notes += [*_told(submission, files), *_other_data(choice, program)]
     lent = submission.lent.items()
     notes += [f"`{name}` is not imported in {file}, but in another file" for name, file in lent]
     if program["recipe"] == "default":
@@ -98,7 +101,7 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
         "notes": [*notes, *([f"its own loop trains it: {why}"] if why else [])],
         "flaws": recipe.flaws,
         "level": level,
-        "own": _own(choice, watch) if level == "sandboxed" else None,
+        "own": _own(choice, watch, submission) if level == "sandboxed" else None,
     }
 
 
@@ -128,7 +131,7 @@ def _shape(choice: Choice) -> tuple[int, ...]:
     return tuple(shapes[-1]) if shapes else ()
 
 
-def _own(choice: Choice, watch: Watch) -> Json:
+def _own(choice: Choice, watch: Watch, submission: Submission) -> Json:
     """Say which training it is, for the run on real images."""
     training = choice.training
     assert training is not None
@@ -139,6 +142,7 @@ def _own(choice: Choice, watch: Watch) -> Json:
         "model": next(i for i, module in enumerate(modules) if module is choice.model),
         "loaders": [i for i, loader in enumerate(loaders) if any(loader is u for u in used)],
         "first": next(i for i, p in enumerate(passes) if p is training.passes[0]),
+        "passes_over": bool(submission.passing.lines),
     }
 
 
@@ -157,7 +161,8 @@ def run(
     submission = Submission(program["modules"], ends=(TooSlow,))
     watch = Watch(files, submission.loops, source)
     watch.own = submission.names
-    submission.attempted = partial(_attempted, watch)
+    submission.attempted = partial(Attempt, watch)
+    submission.passing.on = bool(program["own"] and program["own"]["passes_over"])
     watch.install()
     texts = [each["source"] for module in program["modules"] for each in module["statements"]]
     words = [*sys.argv[:1], *patches.command_line(texts)]
@@ -198,24 +203,6 @@ def _put_beside(program: Json) -> None:
                 os.makedirs(os.path.dirname(place) or ".", exist_ok=True)  # noqa: PTH103, PTH120
                 with open(place, "x", encoding="utf-8") as file:  # noqa: PTH123
                     file.write(text)
-
-
-def _attempted(watch: Watch) -> Callable[[BaseException, bool], bool]:
-    """Return what tells whether to run a statement once more, also without a GPU.
-
-    Some files lack a name where there is a GPU, and were run where there is none.
-    """
-    once_more, patches.GPU.asked = watch.attempted(), False
-
-    def again(error: BaseException, supplied: bool) -> bool:
-        if once_more(error, supplied):
-            return True
-        if not isinstance(error, NameError) or not patches.GPU.asked or patches.GPU.without:
-            return False
-        patches.GPU.without = str(error)
-        return True
-
-    return again
 
 
 def _left_out(name: str) -> Any:
@@ -279,14 +266,15 @@ def _fit(submission: Submission, watch: Watch, defaults: Json, *, alone: bool) -
         fitting.fit_what_is_not(namespace, made, lent, defaults["epochs"])
 
 
-def _told(failures: list[Failure], files: set[str]) -> list[str]:
+def _told(submission: Submission, files: set[str]) -> list[str]:
     """Tell what did not run, the first few."""
-    told = [explain(f.error, files) for f in failures if not isinstance(f.error, Enough)]
+    told = [explain(f.error, files) for f in submission.failures if not isinstance(f.error, Enough)]
     brief = [f"{e['message'].partition(chr(10))[0][:200]} ({e['where']})" for e in told[:3]]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     notes = [f"did not run to its end here: {'; '.join(brief)}{more}"] if brief else []
     if patches.GPU.without:
         notes.append(f"it fails where there is a GPU, and was run without: {patches.GPU.without}")
+    notes += [_passed_over(*each, files) for each in [*submission.passing.lines.items()][:5]]
     if lost.LOST:
         names = ", ".join(dict.fromkeys(lost.LOST))
         notes.append(f"{names} was not handed in: the network starts from its initial weights")
@@ -304,6 +292,12 @@ def _told(failures: list[Failure], files: set[str]) -> list[str]:
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
     return notes
+
+
+def _passed_over(place: tuple[str, int], error: BaseException, files: set[str]) -> str:
+    text, said = linecache.getline(*place).strip()[:80], explain(error, files)["message"]
+    reason = said.partition("\n")[0][:200]
+    return f"`{text}` fails here and was passed over: {reason} ({place[0]}, line {place[1]})"
 
 
 def _speaks(choice: Choice) -> bool:

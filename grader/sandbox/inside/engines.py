@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from data import Loader
-from modules import Quiet
+from placeholders import Quiet
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 

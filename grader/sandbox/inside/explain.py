@@ -13,7 +13,8 @@ _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pat
 _CALLED = (
     "clicked.py", "data.py", "engines.py", "fitting.py", "folders.py",
     "frames.py", "lost.py", "modules.py",
-    "packages.py", "patches.py", "recorded.py", "slices.py", "standins.py", "watch.py",
+    "packages.py", "passing.py", "patches.py", "placeholders.py", "recorded.py", "slices.py",
+    "standins.py", "watch.py",
 )  # fmt: skip
 _OWN = ("CannotCapture", "MissingPackage", "UnsetOption")  # whose words are the grader's
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from data import Loader
-from modules import Quiet
+from placeholders import Quiet
 from torch import nn
 
 Json = dict[str, Any]

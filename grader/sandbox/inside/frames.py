@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from data import asked, made_up
 from folders import pictures
-from modules import Quiet
+from placeholders import Quiet
 from torch.utils import data
 
 _KAGGLE = {"train.csv": 42_000, "test.csv": 28_000}

@@ -29,8 +29,8 @@ import torch
 import torchvision.io
 from data import STANDS, asked, in_training, made_up
 from frames import Column, data_frame, is_table, table
-from modules import Placeholder, Quiet, unpacked
 from PIL import Image
+from placeholders import Placeholder, Quiet, unpacked
 
 _IDX = re.compile(r"(train|t10k|test).*(image|label|idx3|idx1)", re.I)
 _HALF = re.compile(r"train|test|val(?!ue)|t10k", re.I)

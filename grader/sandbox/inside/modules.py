@@ -5,173 +5,27 @@ import __future__
 
 import ast
 import builtins
-import dis
 import functools
 import importlib.abc
 import importlib.machinery
-import inspect
 import linecache
 import operator
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from loops import GOES_ON, LOOPS, TURNS, Turning
+from passing import FAILS, NOTHING, Guarding, Passing
+from placeholders import MissingPackage, Placeholder, line_of_submission
 
 Json = dict[str, Any]
 
 _FUTURE = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
-
-
-FOREIGN = {
-    "tensorflow": "TensorFlow", "keras": "Keras", "jax": "JAX", "flax": "Flax", "fastai": "fastai",
-    "mxnet": "MXNet", "paddle": "PaddlePaddle", "tflearn": "TFLearn",
-}  # fmt: skip
-
-
-class MissingPackage(ImportError):
-    """Code that runs uses a package that is not installed here."""
-
-    def __init__(self, name: str, where: str = "") -> None:
-        self.package, self.where = name.partition(".")[0], where
-        if self.package in FOREIGN:
-            told = f"this is {FOREIGN[self.package]}; the assignment asks for PyTorch"
-            self.help = "write the network with PyTorch"
-        else:
-            told = (
-                f"{name} is used, but {self.package!r} was not handed in and is not installed here"
-            )
-            self.help = "submit the folder that holds it, or build the model without it"
-        super().__init__(told)
-
-
-USED: dict[str, str] = {}
-"""What was used of packages that are missing, where it stood for nothing, and on which line."""
-
-
-class Placeholder(types.ModuleType):
-    """Stands for a missing package, or for something in it: whatever is done with it does nothing.
-
-    Except inside a model: what a network computes cannot be nothing.
-    """
-
-    known: Callable[..., Any] = staticmethod(lambda name, /, *args, **options: None)
-    """Gives what a function of a missing package returns for its arguments, or None."""
-
-    def __init__(self, name: str) -> None:
-        """Stand for the package or thing called `name`."""
-        super().__init__(name)
-        self.__path__: list[str] = []  # so that modules inside it can be imported too
-
-    def __getattr__(self, name: str) -> Any:
-        """Give a placeholder for something in it."""
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        return type(self)(f"{self.__name__}.{name}")
-
-    def __call__(self, *args: object, **options: object) -> Any:
-        """Do nothing, and give back a function that is decorated, or more of nothing."""
-        if (made := self.known(self.__name__, *args, **options)) is not None:
-            return made
-        self._use()
-        alone = len(args) == 1 and not options and inspect.isfunction(args[0])
-        return args[0] if alone else type(self)(self.__name__)
-
-    def _use(self) -> None:
-        """Note that it is used; raises MissingPackage where that cannot be nothing."""
-        if self.__name__.partition(".")[0] in FOREIGN or _in_a_model():
-            raise MissingPackage(self.__name__)
-        USED.setdefault(self.__name__, _line())
-
-    def __mro_entries__(self, bases: tuple[object, ...]) -> Any:
-        """Raise MissingPackage: a class of it would be another."""
-        raise MissingPackage(self.__name__)
-
-    def __iter__(self) -> Iterator[Any]:
-        """Give as many of nothing as are unpacked: `figure, axes = plt.subplots()`."""
-        return iter([self] * unpacked(sys._getframe(1)))
-
-    def __enter__(self) -> Self:
-        """Do nothing."""
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def __setitem__(self, key: object, value: object) -> None: ...
-
-    def __len__(self) -> int:
-        """Hold nothing."""
-        return 0
-
-    def _itself(self, *_: object) -> Self:
-        return self
-
-    def _zero(self) -> int:
-        return 0
-
-    def _no(self, *_: object) -> bool:
-        return False
-
-    def __format__(self, spec: str) -> str:
-        """Show nothing."""
-        return ""
-
-    def __float__(self) -> float:
-        """Be no number that matters."""
-        return 0.0
-
-    __int__ = __index__ = _zero
-    __lt__ = __le__ = __gt__ = __ge__ = _no
-    __rtruediv__ = __floordiv__ = __rfloordiv__ = __pow__ = __mod__ = __round__ = __abs__ = _itself
-    __getitem__ = __deepcopy__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = _itself
-    __rmul__ = __truediv__ = __or__ = __and__ = __neg__ = __matmul__ = _itself
-
-
-def unpacked(frame: types.FrameType) -> int:
-    """Return how many things a frame unpacks right now: 2 for `x, y = pair`, or 0."""
-    code = frame.f_code.co_code
-    unpacks = dis.opname[code[frame.f_lasti]] == "UNPACK_SEQUENCE"
-    return code[frame.f_lasti + 1] if unpacks else 0
-
-
-def _line() -> str:
-    """Return the innermost line of the submission, whose files have no absolute path."""
-    frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith("<") and not os.path.isabs(file):  # noqa: PTH117 - no file
-            return f"{file}, line {frame.f_lineno}"
-        frame = frame.f_back
-    return ""
-
-
-class Quiet(Placeholder):
-    """Stands for a package that shows or logs."""
-
-    def _use(self) -> None:
-        """Do nothing, wherever it is."""
-
-    def __mro_entries__(self, bases: tuple[object, ...]) -> Any:
-        """Let a class inherit from nothing."""
-        return ()
-
-
-def _in_a_model() -> bool:
-    """Tell whether a module is being made, or called."""
-    from torch import nn
-
-    frame = sys._getframe(1)
-    while frame is not None:
-        first = frame.f_code.co_varnames[:1]
-        if first == ("self",) and isinstance(frame.f_locals.get("self"), nn.Module):
-            return True
-        frame = frame.f_back  # type: ignore[assignment] # None at the bottom ends the loop
-    return False
 
 
 @dataclass(frozen=True)
@@ -204,8 +58,9 @@ class Submission:
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
         self.lent: dict[str, str] = {}  # packages that another file imports, and who uses them
-        self.attempted: Callable[[], Callable[[BaseException, bool], bool]] = _only_supplied
-        """Is asked ahead of a statement for what tells, by its error, to run it once more."""
+        self.passing = Passing()
+        self.attempted: Callable[[], Any]
+        """Begins an `Attempt` at a statement."""
         self._missing: set[str] = set()  # packages that turned out to be missing
         known = self._missing.__contains__
         sys.meta_path.append(Finder(lambda name: known(name.partition(".")[0]), Placeholder))
@@ -228,19 +83,34 @@ class Submission:
         return module
 
     def _run(self, statement: Json, module: types.ModuleType) -> None:
-        once_more = self.attempted()
-        try:
-            self._execute(statement, module)
-        except self._ends:
-            raise
-        except BaseException as error:  # even SystemExit ends a cell alone
-            if once_more(error, self._supplied(error, module)):
-                self._run(statement, module)
-                return
-            if isinstance(error, NameError) and self.starred:
-                starred, where = self.starred
-                error = MissingPackage(f"{starred}.{error.name}", where)
-            self.failures.append(Failure(error))
+        """Run a statement, once more where that may help, and at last past the lines that fail."""
+        outer, lines = (self.passing.on, self.passing.possible), dict(self.passing.lines)
+        first: BaseException | None = None
+        ended = False
+        while not ended:
+            attempt, self.passing.possible = self.attempted(), False
+            try:
+                self._execute(statement, module)
+                ended = True
+            except self._ends:
+                raise
+            except BaseException as error:  # even SystemExit ends a cell alone
+                if attempt.once_more(error, supplied=self._supplied(error, module)):
+                    continue
+                first = first or error
+                if self.passing.on or not self.passing.possible or not attempt.passing():
+                    break
+                self.passing.on = True
+        if first is not None and not (ended and attempt.learned):
+            self.passing.lines = lines
+            self._fail(first)
+        self.passing.on, self.passing.possible = outer
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, NameError) and self.starred:
+            starred, where = self.starred
+            error = MissingPackage(f"{starred}.{error.name}", where)
+        self.failures.append(Failure(error))
 
     def _supplied(self, error: BaseException, module: types.ModuleType) -> bool:
         """Make what a name stands for that a snippet leaves out; tell whether that could be.
@@ -270,7 +140,7 @@ class Submission:
         self.loops.setdefault(file, []).extend(_lines_of(tree, LOOPS))
         self._guarded.setdefault(file, []).extend(_guarded(tree))
         future = self._futures.get(module.__name__, 0)
-        tree = Turning(tree).visit(tree)
+        tree = Guarding().visit(Turning(tree).visit(tree))
         code = compile(tree, file, "exec", flags=future, dont_inherit=True)
         self._futures[module.__name__] = future | (code.co_flags & _FUTURE)
         if module is self.loaded.get(ENTRY):
@@ -291,6 +161,8 @@ class Submission:
                 "input": _no_input,
                 TURNS: _same,
                 GOES_ON: _same,
+                FAILS: self.passing.fails,
+                NOTHING: self.passing.nothing,
             }
             | _OF_PYTHON_2
             | self.builtins
@@ -338,7 +210,7 @@ class Submission:
                 raise
             self._missing.add(error.name.partition(".")[0])
             if "*" in (rest[2] or ()):
-                self.starred = name, _line()
+                self.starred = name, line_of_submission()
             return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
 
 
@@ -395,10 +267,6 @@ def _value(source: str) -> str:
     value = getattr(node, "value", None)
     text = ast.get_source_segment(source, value) if isinstance(value, ast.expr) else None
     return text or source.partition("\n")[0]
-
-
-def _only_supplied() -> Callable[[BaseException, bool], bool]:
-    return lambda error, supplied: supplied
 
 
 def _same(things: Any, *_: object) -> Any:

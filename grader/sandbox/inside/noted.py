@@ -125,3 +125,8 @@ class Pass:
         count, learned = len(list(self.loader.sampler)), sum(b.backwards > 0 for b in self.batches)
         left = self.counted and not self.finished
         return min(count, learned * (self.loader.batch_size or 1)) if left else count
+
+
+def without_parameters(group: Json) -> Json:
+    """Return what a group of an optimiser's says, but for its parameters."""
+    return {key: value for key, value in group.items() if key != "params"}

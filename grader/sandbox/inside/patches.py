@@ -22,8 +22,8 @@ import numpy as np
 import torch
 import torch.utils.checkpoint
 import torchvision.transforms
-from modules import Placeholder, Quiet
 from PIL import Image
+from placeholders import Placeholder, Quiet
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms import transforms

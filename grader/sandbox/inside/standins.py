@@ -14,7 +14,8 @@ import engines
 import fitting
 import frames
 import lost
-from modules import Finder, Placeholder, Quiet
+from modules import Finder
+from placeholders import Placeholder, Quiet
 
 
 class Bar:

@@ -22,9 +22,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import BLOCK, TINY, Loader, asked
-from noted import NOWHERE, Batch, Call, Enough, Json, Made, Pass, Place, State
-from slices import LARGEST, Sliced, Slices
+from data import BLOCK, Loader, asked
+from noted import (
+    NOWHERE,
+    Batch,
+    Call,
+    Enough,
+    Json,
+    Made,
+    Pass,
+    Place,
+    State,
+    without_parameters,
+)
+from slices import LARGEST, Slices
 from tensors import held, owners, weights_of
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -37,9 +48,6 @@ _MOST_NUMBERS = 3_000_000  # of a model whose steps are kept to be done again
 _MOST_CALLS = 500  # that are kept of one batch
 _MANY = 2_000  # batches of passes that end by a count
 _KEPT = 40  # batches of which all is kept; large ones weigh more
-_WHOLE = 1_024  # images of the largest batch that is handed out whole
-_OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
-_OF_COUNTS = (*_OF_SIZES, KeyError, UnboundLocalError)  # where there are too few batches
 _GRADIENT = torch.Tensor.grad.__get__  # type: ignore[union-attr] # which `zero_grad` asks for
 _CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "clip_grads_with_norm_")
 
@@ -64,7 +72,7 @@ class Watch:
         self.uncounted: set[Place] = set()  # loops that no count ends
         self.kept_on: set[Place] = set()  # loops that would have ended early
         self._counting: set[Place] = set()  # loops over batches that are counted
-        self._all = False  # whether passes get as many batches as there are
+        self.whole = False  # whether passes get as many batches as there are
         self._many = _MANY  # batches that may be handed out like that
         self._fitting: list[Place] = []  # the call that has a loop of its own
         self.loaders: list[tuple[Loader, Place]] = []
@@ -106,7 +114,7 @@ class Watch:
         real = self._source(self, this) if self._source is not None else None
         learns = bool(self.optimizers) and torch.is_grad_enabled()
         this.counted = learns and this.at in self._counting and self._many > 0
-        many = self._many if self._all or this.counted else 0
+        many = self._many if self.whole or this.counted else 0
         made_up = loader.batches(this.number, shown=not self.optimizers, many=many)
         for content in made_up if real is None else real:
             batch = self.begin(content)
@@ -160,42 +168,15 @@ class Watch:
             self.kept_on.add(place)
         return holds or counted
 
-    def attempted(self) -> Callable[[BaseException, bool], bool]:
-        """Return what tells, by the error of the statement ahead, to run it once more.
+    @property
+    def real(self) -> bool:
+        """Whether somebody gives real images."""
+        return self._source is not None
 
-        It is, where what it lacked is `supplied`, where it failed within a batch that is smaller
-        than its loader says, with whole batches then, or else with as many as there are. What it
-        moved of optimisers and schedulers is moved back.
-        """
-        begun = len(self.passes)
-        rates = [(m.thing, [_without(g) for g in m.thing.param_groups]) for m in self.optimizers]
-        moves = [(m, dict(vars(m.thing)), len(m.moves)) for m in self.schedulers]
-
-        def once_more(error: BaseException, supplied: bool) -> bool:
-            held = [p.loader for p in self.passes[begun:] if not isinstance(p.loader, Sliced)]
-            latest = held[-1] if held else None
-            size = getattr(latest, "batch_size", None) or 0
-            inside = self.now is not None and isinstance(error, _OF_SIZES)
-            larger = (
-                self._source is None and inside and Loader.most == TINY and TINY < size <= _WHOLE
-            )
-            learned = self._source is None and any(p.trains for p in self.passes[begun:])
-            longer = learned and isinstance(error, _OF_COUNTS) and not (larger or self._all)
-            if larger:
-                Loader.most = _WHOLE
-            if not (larger or longer or supplied):
-                return False
-            self._all, self.now = self._all or longer, None
-            del self.passes[begun:]
-            for optimizer, groups in rates:
-                for group, before in zip(optimizer.param_groups, groups, strict=False):
-                    group.update(before)
-            for made, state, count in moves:
-                vars(made.thing).update(state)
-                del made.moves[count:]
-            return True
-
-        return once_more
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether nothing has learned so far."""
+        return not any(each.trains for each in self.passes)
 
     def begin(self, content: Any) -> Batch:
         """Begin a batch."""
@@ -295,7 +276,7 @@ class Watch:
             init(optimizer, *args, **options)
             self._take_up(optimizer)
             made = Made(optimizer, self._place(skip=optimizer), before=len(self.modules))
-            made.groups = [_without(group) for group in optimizer.param_groups]
+            made.groups = [without_parameters(group) for group in optimizer.param_groups]
             self.optimizers.append(made)
             model = self.model_of(optimizer)
             if model is not None and _numbers(model) <= _MOST_NUMBERS:
@@ -310,7 +291,7 @@ class Watch:
                 made = Made(scheduler, self._place(skip=scheduler), args, options)
                 optimizer = options.get("optimizer", args[0] if args else None)
                 groups = getattr(optimizer, "param_groups", ())
-                made.groups = [_without(group) for group in groups]
+                made.groups = [without_parameters(group) for group in groups]
                 self.schedulers.append(made)
             init(scheduler, *args, **options)
             if type(scheduler) is kind:
@@ -349,7 +330,7 @@ class Watch:
 
     def _step(self, optimizer: Any, args: object, options: object) -> None:
         if self.now is not None:
-            groups = [_without(group) for group in optimizer.param_groups]
+            groups = [without_parameters(group) for group in optimizer.param_groups]
             self.now.steps.append((optimizer, groups))
             if self.now.before is not None and self.now.before.optimizer is None:
                 self.now.before.optimizer = copy.deepcopy(optimizer.state_dict())
@@ -538,7 +519,3 @@ def _holds(module: nn.Module, wanted: set[int]) -> bool:
 
 def _numbers(model: nn.Module) -> int:
     return sum(each.tensor.numel() for each in held(model))
-
-
-def _without(group: Json) -> Json:
-    return {key: value for key, value in group.items() if key != "params"}

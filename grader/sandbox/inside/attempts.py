@@ -1,0 +1,82 @@
+"""A statement that failed is run once more, where a stand-in was the reason. In the sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from data import TINY, Loader
+from noted import without_parameters
+from patches import GPU
+from slices import Sliced
+
+if TYPE_CHECKING:
+    from watch import Watch
+
+_WHOLE = 1_024  # images of the largest batch that is handed out whole
+_OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
+_OF_COUNTS = (*_OF_SIZES, KeyError, UnboundLocalError)  # where there are too few batches
+
+
+class Attempt:
+    """One run of a statement: what it moves of optimisers and schedulers can be moved back."""
+
+    def __init__(self, watch: Watch) -> None:
+        """Note how things are ahead of it."""
+        self._watch, self._begun = watch, len(watch.passes)
+        self._rates = [
+            (made.thing, [without_parameters(group) for group in made.thing.param_groups])
+            for made in watch.optimizers
+        ]
+        self._moves = [(m, dict(vars(m.thing)), len(m.moves)) for m in watch.schedulers]
+        GPU.asked = False
+
+    @property
+    def learned(self) -> bool:
+        """Whether something learned in it."""
+        return any(each.trains for each in self._watch.passes[self._begun :])
+
+    def once_more(self, error: BaseException, *, supplied: bool) -> bool:
+        """Tell, by its error, whether to run it once more; it is made undone then.
+
+        It is, where what it lacked is `supplied`, where it failed within a batch that is smaller
+        than its loader says, with whole batches then, or else with as many as there are, and
+        where it lacks a name and asked for a GPU, without one.
+        """
+        if supplied:
+            pass
+        elif isinstance(error, NameError) and GPU.asked and not GPU.without:
+            GPU.without = str(error)
+        elif self._watch.real:
+            return False
+        elif self._is_of_size(error):
+            Loader.most = _WHOLE
+        elif self.learned and isinstance(error, _OF_COUNTS) and not self._watch.whole:
+            self._watch.whole = True
+        else:
+            return False
+        self._undo()
+        return True
+
+    def passing(self) -> bool:
+        """Tell whether to run it past lines that fail: where what is trained may depend on them."""
+        worth = not self._watch.real and (self.learned or self._watch.learned_nothing)
+        if worth:
+            self._undo()
+        return worth
+
+    def _is_of_size(self, error: BaseException) -> bool:
+        held = [p.loader for p in self._watch.passes[self._begun :]]
+        loaders = [loader for loader in held if not isinstance(loader, Sliced)]
+        size = (loaders[-1].batch_size if loaders else None) or 0
+        inside = self._watch.now is not None and isinstance(error, _OF_SIZES)
+        return inside and Loader.most == TINY and TINY < size <= _WHOLE
+
+    def _undo(self) -> None:
+        self._watch.now = None
+        del self._watch.passes[self._begun :]
+        for optimizer, groups in self._rates:
+            for group, before in zip(optimizer.param_groups, groups, strict=False):
+                group.update(before)
+        for made, state, count in self._moves:
+            vars(made.thing).update(state)
+            del made.moves[count:]
