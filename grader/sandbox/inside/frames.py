@@ -1,220 +1,116 @@
-"""Stands for pandas and scikit-learn, as far as a training on a table of digits needs them.
+"""Tables of digits, as pandas reads them, and what a training uses of scikit-learn.
 
-Runs in the sandbox. A table is an array of made-up images with names for its columns: a label and
-the pixels, as Kaggle's "Digit Recognizer" and the common conversions of MNIST have them.
+Runs in the sandbox. pandas is the real one: where it is to read a table that is not there, and
+whose name speaks of digits, it is given made-up images. A row is a label and the pixels, as
+Kaggle's "Digit Recognizer" and the common conversions of MNIST have them.
 """
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
+import os
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from data import asked, made_up
 from folders import pictures
-from placeholders import Quiet
 from torch.utils import data
 
 _KAGGLE = {"train.csv": 42_000, "test.csv": 28_000}
+_NAME = re.compile(r"(train|test|val|mnist|digit|label)[^\\/]*\.csv(\.gz|\.zip)?$", re.I)
 
 
-class Column(np.ndarray):
-    """One column of a table."""
+@dataclass(frozen=True)
+class Table:
+    """Rows [N, C], and the names of the columns."""
 
-    @property
-    def values(self) -> Any:
-        """The numbers alone."""
-        return np.asarray(self)
-
-    @property
-    def iloc(self) -> Any:
-        """The numbers by position."""
-        return self
-
-    loc = iat = at = iloc
-
-    def __getattr__(self, name: str) -> Any:
-        """Give what looks at a column without changing it as something that does nothing."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Quiet(f"pandas.Series.{name}")
-
-    def to_numpy(self, *args: Any, **options: Any) -> Any:
-        """Return the numbers alone."""
-        return np.asarray(self)
-
-    def unique(self) -> Any:
-        """Return the numbers that occur."""
-        return np.unique(self)
-
-    def nunique(self) -> int:
-        """Return how many different numbers occur."""
-        return len(np.unique(self))
-
-    def reset_index(self, *args: Any, **options: Any) -> Any:
-        """Return it as it is: an array has no other index."""
-        return self
-
-    map = apply = lambda self, function: np.vectorize(function)(np.asarray(self)).view(Column)
-
-
-class Frame(Column):
-    """A table: an array [rows, columns] with `columns`, their names."""
-
-    columns: Any = ()
-
-    def __array_finalize__(self, other: Any) -> None:
-        """Keep the names of the columns."""
-        self.columns = getattr(other, "columns", ())
-
-    def __getitem__(self, key: Any) -> Any:
-        """Return a column, columns, or rows."""
-        if isinstance(key, str) or (key in self.columns if isinstance(key, int) else False):
-            return self._column(self.columns.index(key))
-        if isinstance(key, list) and key and all(name in self.columns for name in key):
-            return self._only([self.columns.index(name) for name in key])
-        return super().__getitem__(key)
-
-    def _column(self, at: int) -> Any:
-        return np.asarray(self)[:, at].view(Column)
-
-    def _only(self, kept: list[int]) -> Any:
-        side_by_side = kept == list(range(kept[0], kept[0] + len(kept))) if kept else False
-        chosen = slice(kept[0], kept[-1] + 1) if side_by_side else kept  # which copies nothing
-        table = np.asarray(self)[:, chosen].view(Frame)
-        table.columns = [self.columns[at] for at in kept]
-        return table
-
-    def __getattr__(self, name: str) -> Any:
-        """Give a column as an attribute."""
-        return self[name] if name in self.columns else super().__getattr__(name)
-
-    @property
-    def iloc(self) -> Any:
-        """Rows and columns by position."""
-        return _Located(self)
-
-    loc = iat = at = iloc
-
-    @property
-    def index(self) -> Any:
-        """The numbers of the rows."""
-        return np.arange(len(self)).view(Column)
-
-    def drop(self, labels: Any = None, axis: Any = 0, columns: Any = None, **options: Any) -> Any:
-        """Return it without some columns; rows stay."""
-        names = columns if columns is not None else labels
-        gone = list(names) if isinstance(names, (list, tuple)) else [names]
-        return self._only([at for at, name in enumerate(self.columns) if name not in gone])
-
-    def pop(self, name: str) -> Any:
-        """Return a column; the table keeps it, for an array cannot lose one."""
-        return self[name]
-
-    def sample(self, n: Any = None, frac: float = 1.0, **options: Any) -> Any:
-        """Return some of the rows."""
-        return self[: n or int(len(self) * frac)]
-
-    def head(self, n: int = 5) -> Any:
-        """Return the first rows."""
-        return self[:n]
-
-    def iterrows(self) -> Iterator[tuple[int, Any]]:
-        """Yield the rows with their numbers."""
-        return enumerate(self)
-
-
-class _Located:
-    """What stands behind `table.iloc` and `table.loc`."""
-
-    def __init__(self, table: Frame) -> None:
-        self._table = table
-
-    def __getitem__(self, key: Any) -> Any:
-        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
-        table = self._table[rows]
-        if isinstance(columns, str):
-            columns = self._table.columns.index(columns)
-        if columns == slice(None):
-            return table
-        if isinstance(columns, slice):
-            ends = (columns.start, columns.stop)
-            names = self._table.columns
-            start, stop = (names.index(e) if isinstance(e, str) else e for e in ends)
-            if isinstance(columns.stop, str):
-                stop += 1  # a name at the end belongs to the range
-            columns = slice(start, stop, columns.step)
-        if table.ndim == 1:
-            return np.asarray(table)[columns]
-        if isinstance(columns, int):
-            return table._column(columns)
-        kept = list(range(len(table.columns)))
-        chosen = kept[columns] if isinstance(columns, slice) else list(columns)
-        return table._only([c if isinstance(c, int) else table.columns.index(c) for c in chosen])
+    rows: Any
+    columns: list[str]
 
 
 def is_table(path: Any) -> bool:
     """Tell whether the name of a file speaks of a table of digits."""
-    speaks = r"(train|test|val|mnist|digit|label)[^\\/]*\.csv$"
-    return bool(re.search(speaks, str(path), re.I))
+    return bool(_NAME.search(str(path)))
 
 
-def table(path: Any, *, named: bool = True) -> Any:
-    """Make the table that a file of this name holds; None if it speaks of no digits."""
-    if not is_table(path):
-        return None
+def table(path: Any) -> Table:
+    """Make the table that a file of this name holds."""
     name = re.split(r"[\\/]", str(path).lower())[-1]
-    if re.search(r"label|annot|list|file", name):
-        return _listing(name)
+    if re.search(r"label|annot|list|file", name):  # of a folder's images
+        listed = [(each, int(each.partition("_")[0])) for each in pictures(name)]
+        return Table(np.array(listed, dtype=object), ["filename", "label"])
     test = bool(re.search(r"test|val", name))
     count = _KAGGLE.get(name) or (asked.kind.test if test else asked.kind.train)
-    labelled = name != "test.csv"
     images, labels = made_up(asked.kind)
-    rows = images.flatten(1).numpy()
-    if labelled:
+    rows, columns = images.flatten(1).numpy(), [f"pixel{n}" for n in range(images[0].numel())]
+    if name != "test.csv":
         rows = np.concatenate([labels.numpy()[:, None], rows], axis=1)
-    made = np.resize(rows.astype(np.int64), (count, rows.shape[1])).view(Frame)
-    pixels: list[Any] = [f"pixel{number}" for number in range(images[0].numel())]
-    made.columns = (["label"] * labelled + pixels) if named else list(range(rows.shape[1]))
+        columns = ["label", *columns]
+    return Table(np.resize(rows.astype(np.int64), (count, rows.shape[1])), columns)
+
+
+class Reading(importlib.abc.MetaPathFinder):
+    """Lets pandas, once it is imported, read tables that are not there, and what is `pickled`."""
+
+    def __init__(self, pickled: Callable[[Any], Any]) -> None:
+        self._pickled = pickled
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        """Find pandas, and leave everything else to others."""
+        if name != "pandas":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def filled(module: types.ModuleType) -> None:
+                run(module)
+                for each in ("read_csv", "read_table"):
+                    setattr(module, each, _reads(getattr(module, each)))
+                vars(module)["read_pickle"] = self._pickled(vars(module)["read_pickle"])
+                vars(module)["DataFrame"].to_csv = lambda *_, **__: None  # which is for others
+
+            vars(spec.loader)["exec_module"] = filled
+        return spec
+
+
+def _reads(read: Callable[..., Any]) -> Callable[..., Any]:
+    def made(path: Any, *args: Any, **options: Any) -> Any:
+        known = isinstance(path, str | os.PathLike) and is_table(path)
+        return (
+            read(path, *args, **options)
+            if not known or os.access(path, os.F_OK)
+            else frame(path, **options)
+        )
+
     return made
 
 
-def _listing(name: str) -> Any:
-    """Make the table of a folder's images: a name and a label in each row."""
-    rows = [(each, int(each.partition("_")[0])) for each in pictures(name)]
-    made = np.array(rows, dtype=object).view(Frame)
-    made.columns = ["filename", "label"]
-    return made
+def frame(
+    path: Any, *, header: Any = 0, names: Any = None, usecols: Any = None, nrows: Any = None,
+    index_col: Any = None, dtype: Any = None, **options: object,
+) -> Any:  # fmt: skip
+    """Stand for `read_csv`, with those of its options that decide what is in a table."""
+    import pandas
+
+    whole = table(path)
+    named = names or (whole.columns if header is not None else range(len(whole.columns)))
+    made: Any = pandas.DataFrame(whole.rows[:nrows], columns=list(named)[: whole.rows.shape[1]])
+    if usecols is not None:
+        made = made[[made.columns[each] if isinstance(each, int) else each for each in usecols]]
+    if whole.rows.dtype == object:
+        made = made.infer_objects()
+    made = made if dtype is None else made.astype(dtype)
+    at = made.columns[index_col] if isinstance(index_col, int) else index_col
+    return made if at in (None, False) else made.set_index(at)
 
 
-def read_csv(path: Any, *args: Any, **options: Any) -> Any:
-    """Stand for `pandas.read_csv`."""
-    found = table(path, named=options.get("header", 0) is not None)
-    return Quiet("pandas.read_csv")(path) if found is None else found
-
-
-def data_frame(data: Any = None, *args: Any, **options: Any) -> Any:
-    """Stand for `pandas.DataFrame`."""
-    if isinstance(data, np.ndarray) and data.ndim == 2:
-        made = np.asarray(data).view(Frame)
-        made.columns = list(options.get("columns") or range(data.shape[1]))
-        return made
-    return Quiet("pandas.DataFrame")(data)
-
-
-def _series(data: Any = (), *args: Any, **options: Any) -> Any:
-    return np.asarray(data).view(Column)
-
-
-def _concat(tables: Any, *args: Any, axis: int = 0, **options: Any) -> Any:
-    joined = [each for each in tables if isinstance(each, np.ndarray)]
-    return np.concatenate(joined, axis=axis) if joined else Quiet("pandas.concat")()
-
-
-def _dummies(labels: Any, *args: Any, **options: Any) -> Any:
-    return np.eye(asked.kind.classes, dtype=np.uint8)[np.asarray(labels)].view(Frame)
+# scikit-learn
 
 
 def split(*arrays: Any, test_size: Any = None, train_size: Any = None, **options: Any) -> list[Any]:
@@ -250,9 +146,6 @@ class Folds:
 
 def fill(module: types.ModuleType) -> None:
     """Give a stand-in module what a submission imports from it."""
-    if module.__name__ == "pandas":
-        known = {"read_csv": read_csv, "DataFrame": data_frame, "Series": _series}
-        vars(module).update(known | {"concat": _concat, "get_dummies": _dummies})
-    elif module.__name__ == "sklearn.model_selection":
+    if module.__name__ == "sklearn.model_selection":
         folds = dict.fromkeys(("KFold", "StratifiedKFold", "StratifiedShuffleSplit"), Folds)
         vars(module).update(folds | {"train_test_split": split})

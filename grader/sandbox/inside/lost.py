@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import torchvision.io
 from data import STANDS, asked, in_training, made_up
-from frames import Column, data_frame, is_table, table
+from frames import is_table, table
 from PIL import Image
 from placeholders import Placeholder, Quiet, unpacked
 
@@ -43,7 +43,7 @@ _OTHER = re.compile(
     r"loss|acc|epoch|optim|model|config|hist|state|log|net|weight|result|best|pred|save|check", re.I
 )
 _HELD = re.compile(r"\.(npz|npy|pkl|pickle|p|pk|pkl\.gz|mat|h5|hdf5)$")
-_READERS = re.compile(r"scipy\.io(\..*)?\.loadmat|h5py\.File|joblib\.load|pandas\.read_pickle")
+_READERS = re.compile(r"scipy\.io(\..*)?\.loadmat|h5py\.File|joblib\.load")
 _COMMON = re.compile(r"(fashion[-_]?)?mnist(\.npz|\.pkl(\.gz)?)$", re.I)
 _CSV_ROWS = 1_000  # of a table that is read as text
 _DRAWN = 100  # images that are files; others are one of these
@@ -120,7 +120,7 @@ def _table(load: Callable[..., Any]) -> Callable[..., Any]:
             or not is_table(path)
         ):
             return load(path, *args, **options)
-        made = np.asarray(table(path)).astype(options.get("dtype") or float)
+        made = table(path).rows.astype(options.get("dtype") or float)
         return made[: options.get("max_rows"), options.get("usecols") or slice(None)]
 
     return loaded
@@ -157,8 +157,12 @@ def _of_openml(*, return_X_y: bool = False, as_frame: Any = True, **options: Any
     """Stand for `fetch_openml`: both halves, with labels that are texts."""
     images, labels = _half("train", "test")
     rows = images.reshape(len(images), -1).astype(np.int64)
-    data = data_frame(rows) if as_frame else rows
-    target = labels.astype(str).astype(object).view(Column if as_frame else np.ndarray)
+    data: Any = rows
+    target: Any = labels.astype(str).astype(object)
+    if as_frame:
+        import pandas
+
+        data, target = pandas.DataFrame(rows), pandas.Series(target)
     return (data, target) if return_X_y else _Bunch(data=data, target=target)
 
 
@@ -299,9 +303,8 @@ def _idx(name: str) -> bytes:
 
 
 def _csv(name: str) -> bytes:
-    made = table(name)
     STANDS.setdefault(f"{name}, of whose text {_CSV_ROWS:,} rows were made")
-    lines = [",".join(map(str, row)) for row in made[:_CSV_ROWS].tolist()]
+    lines = [",".join(map(str, row)) for row in table(name).rows[:_CSV_ROWS].tolist()]
     return "\n".join(lines).encode()  # whoever passes a line with names by misses one image
 
 
@@ -311,7 +314,7 @@ def _named_by_line(init: Callable[..., None]) -> Callable[..., None]:
     def made(self: Any, lines: Any, fieldnames: Any = None, *args: Any, **options: Any) -> None:
         name = _made_as(lines)
         if fieldnames is None and name is not None:
-            fieldnames = list(map(str, table(name).columns))
+            fieldnames = table(name).columns
         init(self, lines, fieldnames, *args, **options)
 
     return made
@@ -451,6 +454,16 @@ def _unpickled(load: Callable[..., Any]) -> Callable[..., Any]:
     def loaded(file: Any, *args: Any, **options: Any) -> Any:
         made = _made_as(file)
         return load(file, *args, **options) if made is None else Lost(made)
+
+    return loaded
+
+
+def pickled(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `pandas.read_pickle` find images or labels that the name of a file speaks of."""
+
+    def loaded(path: Any, *args: Any, **options: Any) -> Any:
+        known = not os.access(path, os.F_OK) and _maker(path) is not None
+        return Lost(_named(path)) if known else load(path, *args, **options)
 
     return loaded
 

@@ -51,7 +51,7 @@ class Bar:
 
 _QUIET = {
     "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "fire", "google",
-    "livelossplot", "matplotlib", "mlflow", "neptune", "pandas", "plotly", "pylab", "requests",
+    "livelossplot", "matplotlib", "mlflow", "neptune", "plotly", "pylab", "requests",
     "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
     "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *configured.NAMES, *engines.NAMES,
     *fitting.NAMES,
@@ -78,7 +78,7 @@ def _fill(module: types.ModuleType) -> None:
         configured.fill(module)
     elif package == "fire":
         vars(module)["Fire"] = clicked.fire
-    elif package in ("pandas", "sklearn"):
+    elif package == "sklearn":
         frames.fill(module)
     elif package in ("easydict", "addict"):
         vars(module)["EasyDict" if package == "easydict" else "Dict"] = fitting.Kept
@@ -105,4 +105,4 @@ def be_quiet() -> None:
     """Let packages that only show or log do nothing."""
     for name in [n for n, module in sys.modules.items() if isinstance(module, Placeholder)]:
         del sys.modules[name]
-    sys.meta_path.insert(0, Finder(_is_quiet, Quiet, _fill))
+    sys.meta_path[:0] = [Finder(_is_quiet, Quiet, _fill), frames.Reading(lost.pickled)]
