@@ -74,9 +74,7 @@ def choose_entry(files: Files) -> PurePosixPath:
         roots = next(filter(None, signed), roots)
         if len(roots) > 1:
             roots = _used_as_programs(roots, files, words)
-    for name in NAMES:
-        if len(roots) > 1 and (named := [p for p in roots if p.stem.lower() == name]):
-            roots = named[:1]
+    roots = _by_name(roots) if len(roots) > 1 else roots
     if len(roots) == 1:
         return roots[0]
     raise SubmissionError(
@@ -93,6 +91,19 @@ _TORCH = re.compile(rb"\btorch|lightning")
 _LEARNS = re.compile(rb"\.backward\(|\.fit\(")
 _TRAINS = re.compile(rb"\boptim\.[A-Z]\w*\(|(?<!def )\btrain\w*\(")
 _HOLDS = re.compile(rb"\bModule\b|\bSequential\b")
+
+
+def _by_name(roots: list[PurePosixPath]) -> list[PurePosixPath]:
+    """Return the one with the first of the usual names, or with it and the fewest other words."""
+    words = {path: path.stem.lower().split("_") for path in roots}
+    for name in NAMES:
+        if called := [path for path in roots if path.stem.lower() == name]:
+            return called[:1]
+    for name in NAMES:
+        if holding := [path for path in roots if name in words[path]]:
+            fewest = min(len(words[path]) for path in holding)
+            return [path for path in holding if len(words[path]) == fewest]
+    return roots
 
 
 def _used_as_programs(
@@ -146,7 +157,7 @@ def _learns(texts: list[bytes]) -> bool:
     return any(map(_LEARNS.search, texts))
 
 
-_LOOKS = re.compile(r"eval|pred|infer|demo|serv|export|test", re.I)
+_LOOKS = re.compile(r"eval|pred|infer|demo|serv|export|test|(^|_)(app|gui)(_|$)", re.I)
 
 
 def _trains_itself(text: bytes) -> bool:

@@ -8,7 +8,9 @@ in. All of these are names in `Files`: nothing else can be found.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +37,7 @@ class Library:
     entry: Unit
     files: Files
     units: dict[str, Unit | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def roots(self) -> list[PurePosixPath]:
@@ -90,9 +93,21 @@ class Library:
         found = [path for root in self.roots if (path := self._descend(root, parts)) is not None]
         if found:  # a plain folder counts only when no module of the name lies further on
             return next((path for path in found if path in self.files.table), found[0])
-        if parts[0] not in (self.files.name, *self._cloned):
+        if parts[0] in (self.files.name, *self._cloned):
+            return self._descend(_TOP, parts[1:]) if len(parts) > 1 else self._package(_TOP)
+        return self._elsewhere(parts)
+
+    def _elsewhere(self, parts: list[str]) -> PurePosixPath | None:
+        """Return the only file anywhere that an import can mean, if no package is called so."""
+        if parts[0] in sys.stdlib_module_names or importlib.util.find_spec(parts[0]) is not None:
             return None
-        return self._descend(_TOP, parts[1:]) if len(parts) > 1 else self._package(_TOP)
+        every = {self._descend(folder, parts) for folder in self.files.folders}
+        found = [path for path in every if path in self.files.table and path != self.entry.path]
+        if len(found) != 1:
+            return None
+        name = ".".join(parts)
+        self.notes.append(f"`{name}` is {label_of(found[0])}, in no folder where Python looks")
+        return found[0]
 
     @cached_property
     def _cloned(self) -> set[str]:

@@ -65,7 +65,7 @@ def _program(path: PurePosixPath, files: Files) -> Program:
     broken = [SetAside(e.found, e.where, f"not Python: {e.message}") for e, _ in entry.broken]
     return Program(
         modules, set_aside=[*entry.commands, *broken, *left], settings=settings,
-        home=label_of(path.parent), witness=entry.witness,
+        home=label_of(path.parent), witness=entry.witness, notes=library.notes,
     )  # fmt: skip
 
 

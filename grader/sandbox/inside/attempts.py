@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
-from data import TINY, Loader
+from data import STANDS, TINY, Loader, asked
 from noted import without_parameters
 from patches import GPU
 from slices import Sliced
@@ -39,7 +40,8 @@ class Attempt:
         """Tell, by its error, whether to run it once more; it is made undone then.
 
         It is, where what it lacked is `supplied`, where it failed within a batch that is smaller
-        than its loader says, with whole batches then, or else with as many as there are, and
+        than its loader says, with whole batches then, where a network fails on images that stand
+        for others, with a channel of their own, or else with as many as there are, and
         where it lacks a name and asked for a GPU, without one.
         """
         if supplied:
@@ -50,7 +52,9 @@ class Attempt:
             return False
         elif self._is_of_size(error):
             Loader.most = _WHOLE
-        elif self.learned and isinstance(error, _OF_COUNTS) and not self._watch.whole:
+        elif STANDS and not asked.channel and not self.learned and _in_a_network(error):
+            asked.channel = True
+        elif self._is_of_counts(error) and not self._watch.whole:
             self._watch.whole = True
         else:
             return False
@@ -71,6 +75,14 @@ class Attempt:
         inside = self._watch.now is not None and isinstance(error, _OF_SIZES)
         return inside and Loader.most == TINY and TINY < size <= _WHOLE
 
+    def _is_of_counts(self, error: BaseException) -> bool:
+        """Tell an error in a training that there may be for want of batches: no network's own."""
+        if not isinstance(error, _OF_COUNTS) or _in_a_network(error):
+            return False
+        passes = [each for each in self._watch.passes[self._begun :] if each.trains]
+        loops = [loop for each in passes[-1:] for loop in (*each.around, each.at)]
+        return any(self._watch.is_within(error, loop) for loop in loops)
+
     def _undo(self) -> None:
         self._watch.now = None
         del self._watch.passes[self._begun :]
@@ -80,3 +92,9 @@ class Attempt:
         for made, state, count in self._moves:
             vars(made.thing).update(state)
             del made.moves[count:]
+
+
+def _in_a_network(error: BaseException) -> bool:
+    """Tell an error that the call of a network raised."""
+    trace = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "_call_impl" for frame, _ in trace)

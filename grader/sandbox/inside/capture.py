@@ -14,7 +14,15 @@ from data import asked
 from nodes import size
 from recorder import BATCH, Recorder
 from shadow import Shadow, ValueAsked
-from tensors import CONSTANTS, CannotCapture, list_tensors, owners, tensor_json, undo_overrides
+from tensors import (
+    CONSTANTS,
+    CannotCapture,
+    list_tensors,
+    owners,
+    set_mode,
+    tensor_json,
+    undo_overrides,
+)
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
@@ -136,7 +144,7 @@ class _Capturing:
 
     def graph(self, mode: str) -> Json:
         """Record it in one mode; on real values, and twice, if it asks for values."""
-        self.module.train(mode == "train")
+        set_mode(self.module, mode == "train")
         before = self.tensors
         try:
             return self._recorded(mode, before, None)
@@ -196,6 +204,11 @@ class _Shaped(nn.Module):
         super().__init__()
         self.model, self.shape = model, shape
 
+    def train(self, mode: bool = True) -> _Shaped:
+        self.training = mode
+        set_mode(self.model, mode)
+        return self
+
     def forward(self, x: torch.Tensor) -> Any:
         return self.model(x.flatten(1) if len(self.shape) == 1 else x.reshape(-1, *self.shape))
 
@@ -216,14 +229,21 @@ def _accepting(
         try:
             with torch.no_grad():
                 for mode in (True, False):
-                    candidate.train(mode)(torch.rand(BATCH, *shape))
+                    set_mode(candidate, mode)
+                    candidate(torch.rand(BATCH, *shape))
         except Exception as error:  # the student's forward may raise anything
             first = first or error
         else:
             _put_back(model, buffers)
             return candidate, shape
     assert first is not None
-    if len(shapes) > 1:
+    with contextlib.suppress(Exception), torch.no_grad():
+        model(torch.rand(1, *shapes[0]))
+        first = CannotCapture(
+            "forward takes one image at a time, and no batch of several",
+            "use x.size(0) or -1 in place of the size of a batch, as in x.flatten(1)",
+        ).with_traceback(first.__traceback__)
+    if len(shapes) > 1 or isinstance(first, CannotCapture):
         raise first
     reason = next(iter(str(first).strip().splitlines()), type(first).__name__)
     raise CannotCapture(

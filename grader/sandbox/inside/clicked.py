@@ -1,6 +1,7 @@
-"""Stands for click and fire: what they call gets its options from an empty command line.
+"""Commands of click, Typer and fire run with an empty command line, in the mode that trains.
 
-Runs in the sandbox.
+Runs in the sandbox. click and Typer are the real ones: of a group the command that trains is
+called, and what an option lacks is put there as for argparse.
 """
 
 from __future__ import annotations
@@ -13,84 +14,35 @@ from typing import Any
 
 import patches
 
-Json = dict[str, Any]
+
+def let_train(core: types.ModuleType) -> None:
+    """Change the module that holds click's commands, or Typer's own copy of them."""
+    kind = vars(core)["Command"]
+    kind.make_context = _trains(kind.make_context, vars(core)["types"].STRING)
 
 
-class Choice:
-    """One of several words."""
+def _trains(make_context: Callable[..., Any], text: Any) -> Callable[..., Any]:
+    def made(command: Any, info_name: Any, args: list[str], *rest: Any, **options: Any) -> Any:
+        commands = list(getattr(command, "commands", ()))
+        chosen = [c for c in commands if patches.TRAINS.search(c) or len(commands) == 1]
+        for parameter in command.params:
+            parameter.prompt = None
+            if parameter.required:
+                parameter.required = False
+                parameter.default = patches.put_there(_as_option(parameter))
+                parameter.type = text if isinstance(parameter.default, str) else parameter.type
+        return make_context(command, info_name, args or chosen[:1], *rest, **options)
 
-    def __init__(self, choices: Any, **options: object) -> None:
-        """Take the words."""
-        self.choices = list(choices)
-
-
-class Command:
-    """A function that is called with its options; of a group, also the command that trains."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        """Take the function under its options."""
-        self._function = function
-        self._commands: dict[str, Command] = {}
-
-    def command(self, name: Any = None, **options: object) -> Callable[..., Command]:
-        """Decorate one of a group."""
-
-        def added(function: Callable[..., Any]) -> Command:
-            called = name if isinstance(name, str) else function.__name__
-            made = self._commands[called] = Command(function)
-            return made
-
-        return added
-
-    def __call__(self, *args: Any, **given: Any) -> Any:
-        """Call it, and the command of its group that trains."""
-        parser = argparse.ArgumentParser()
-        for names, options in reversed(vars(self._function).get("_asked", [])):
-            parser.add_argument(*names, **options)
-        result = self._function(*args, **(vars(parser.parse_args()) | given))
-        few = list(self._commands.items())
-        chosen = [c for name, c in few if patches.TRAINS.fullmatch(name) or len(few) == 1]
-        return chosen[0]() if chosen else result
+    return made
 
 
-def _asking(*names: str, **options: Any) -> Callable[[Any], Any]:
-    """Stand for `option` and `argument`."""
-
-    def asked(thing: Any) -> Any:
-        function = thing._function if isinstance(thing, Command) else thing
-        vars(function).setdefault("_asked", []).append((_plain(names), _kept(names, options)))
-        return thing
-
-    return asked
-
-
-def _plain(names: tuple[str, ...]) -> list[str]:
-    """Return the names of an option as argparse takes them."""
-    return [name.partition("/")[0] for name in names if name.startswith("-")] or [*names]
-
-
-def _kept(names: tuple[str, ...], options: Json) -> Json:
-    """Return what argparse has as well."""
-    kept: Json = {key: options[key] for key in ("default", "required") if key in options}
-    kind, dashed = options.get("type"), any(name.startswith("-") for name in names)
-    bare = [name for name in names if not name.startswith("-")]
-    if not dashed:
-        return {key: value for key, value in kept.items() if key == "default"}
-    if bare:
-        kept["dest"] = bare[0]
-    if options.get("is_flag") or "/" in names[0]:
-        return {**kept, "action": "store_true", "default": options.get("default", False)}
-    if isinstance(kind, Choice):
-        kept["choices"] = kind.choices
-    elif kind in (int, float, str):
-        kept["type"] = kind
-    return kept
-
-
-def fill(module: types.ModuleType) -> None:
-    """Give the stand-in module what a submission uses of click to run."""
-    made = {"command": _commanding, "group": _commanding, "option": _asking, "argument": _asking}
-    vars(module).update({**made, "Choice": Choice})
+def _as_option(parameter: Any) -> types.SimpleNamespace:
+    """Return a parameter as argparse has it."""
+    kinds = {"integer": int, "integer range": int, "float": float, "float range": float}
+    return types.SimpleNamespace(
+        dest=parameter.name, choices=getattr(parameter.type, "choices", None), nargs=None,
+        type=kinds.get(parameter.type.name), option_strings=parameter.opts,
+    )  # fmt: skip
 
 
 def fire(component: Any = None, *args: object, **options: object) -> Any:
@@ -109,7 +61,3 @@ def fire(component: Any = None, *args: object, **options: object) -> Any:
                 f"--{name}", required=needed, default=None if needed else parameter.default
             )
     return component(**vars(parser.parse_args()))
-
-
-def _commanding(name: Any = None, **options: object) -> Any:
-    return Command(name) if isinstance(name, types.FunctionType) else Command

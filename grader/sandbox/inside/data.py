@@ -76,6 +76,7 @@ class _Asked:
 
     name: str = "MNIST"  # of its class in torchvision.datasets
     title: str = "MNIST"
+    channel: bool = False  # whether images of a file that is not there have a channel of their own
 
     @property
     def kind(self) -> Kind:
@@ -333,6 +334,8 @@ class Loader(data.DataLoader[Any]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take what a `DataLoader` takes."""
+        if (made := getattr(args[0] if args else None, "as_dataset", None)) is not None:
+            args = (made(), *args[1:])
         super().__init__(*args, **options)
         self.watch.loader_made(self)
 

@@ -45,10 +45,10 @@ from recipe import Recipe, parts_of
 from recorded import RecordedPackage, are_recorded
 from slices import Sliced
 from standins import Bar, be_quiet
-from tensors import put
+from tensors import put, single_precision
 from torch import nn
 from torchvision import transforms
-from trained import Choice, broken, built, choose, said_in
+from trained import Choice, broken, built, choose, required, said_in, trainings
 from watch import Watch
 
 Json = dict[str, Any]
@@ -68,7 +68,8 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     seen = _shape(choice)
     shape = defaults.get("input_shape") or (list(seen) if len(seen) == 3 else None)
     name, place = type(choice.model).__name__, str(choice.place)
-    captured = capture(choice.model, name, place, files, shape, seen if len(seen) == 2 else ())
+    with single_precision(choice.model):
+        captured = capture(choice.model, name, place, files, shape, seen if len(seen) == 2 else ())
     parts, found, observed = {}, {}, None
     if program["recipe"] != "default":
         # What a training has used up is no hook: what was seen of it says more.
@@ -83,7 +84,7 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     recipe = Recipe(parts, choice.model, defaults, files, found, declared=_speaks(choice))
     found = recipe.describe(captured.names, captured.classes)
     level, why = observed.level() if observed else ("rebuilt", "")
-    notes += [*_told(submission, files), *_other_data(choice, program)]
+    notes += [*_told(submission, files), *_other_data(choice, program, watch)]
     lent = submission.lent.items()
     notes += [f"`{name}` is not imported in {file}, but in another file" for name, file in lent]
     if program["recipe"] == "default":
@@ -105,9 +106,12 @@ def describe(program: Json, defaults: Json, files: set[str]) -> Json:
     }
 
 
-def _other_data(choice: Choice, program: Json) -> Iterator[str]:
+def _other_data(choice: Choice, program: Json, watch: Watch) -> Iterator[str]:
     """Tell where a file trains on other images than those asked for, or on none that were seen."""
     passes = choice.training.passes if choice.training else []
+    kinds = [] if choice.declared else [type(each.model) for each in trainings(watch)]
+    if others := [kind.__name__ for kind in dict.fromkeys(kinds) if kind is not type(choice.model)]:
+        yield f"it also trains {', '.join(others[:5])}; what is trained last counts"
     loaders = [each.loader for each in passes]
     texts = (each["source"] for module in program["modules"] for each in module["statements"])
     would = not choice.declared and any(".backward(" in text for text in texts)
@@ -168,6 +172,9 @@ def run(
     words = [*sys.argv[:1], *patches.command_line(texts)]
     sys.argv = patches.CommandLine(words, submission.expects_errors)
     patches.SETTINGS[:] = sorted(n for n in program["settings"] if n.endswith(patches.SUFFIXES))
+    entry = program["modules"][-1]["statements"][0]["file"].rpartition("/")[2]
+    scripts = (text for name, text in program["settings"].items() if name.endswith(".sh"))
+    patches.COMMANDS[:] = [text for text in scripts if entry in text]
     patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _left_out
     configured.IMPORT[:] = [submission.import_]
@@ -184,6 +191,7 @@ def run(
         with _time_limit() if source is None else nullcontext():
             submission.load(ENTRY)
             _call_train(submission, watch, defaults, alone=source is None)
+            notes += _call_what_trains(submission, watch)
             _fit(submission, watch, defaults, alone=source is None)
     except TooSlow:
         notes.append(f"it was ended after {SECONDS} s of computing; what was seen so far counts")
@@ -234,6 +242,23 @@ def _call_train(submission: Submission, watch: Watch, defaults: Json, *, alone: 
         model = namespace[name] = built(namespace[name], name)
         parts = parts_of(namespace, submission.bound, declared=True)
         Training(function, model, parts, namespace, defaults, watch).run()
+
+
+def _call_what_trains(submission: Submission, watch: Watch) -> Iterator[str]:
+    """Call what trains by its name, and needs no arguments, of a file that trains nothing."""
+    namespace = vars(submission.loaded[ENTRY])
+    for name in [n for n in namespace if _STARTS.fullmatch(n)]:
+        function = namespace[name]
+        own = inspect.isfunction(function) and function.__module__ == "__main__"
+        if said_in(namespace) or not watch.learned_nothing or not own or required(function):
+            continue
+        code = function.__code__
+        place = {"file": code.co_filename, "line": code.co_firstlineno}
+        submission.run({"source": f"{name}()", **place}, submission.loaded[ENTRY])
+        yield f"nothing calls `{name}()`, which was called here ({place['file']})"
+
+
+_STARTS = re.compile(r"main|run|start|(run_?|do_?)?train(ing|_model|_and_\w+)?", re.I)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ Kaggle's "Digit Recognizer" and the common conversions of MNIST have them.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import os
 import re
 import types
@@ -54,29 +52,12 @@ def table(path: Any) -> Table:
     return Table(np.resize(rows.astype(np.int64), (count, rows.shape[1])), columns)
 
 
-class Reading(importlib.abc.MetaPathFinder):
-    """Lets pandas, once it is imported, read tables that are not there, and what is `pickled`."""
-
-    def __init__(self, pickled: Callable[[Any], Any]) -> None:
-        self._pickled = pickled
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
-        """Find pandas, and leave everything else to others."""
-        if name != "pandas":
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            run = spec.loader.exec_module
-
-            def filled(module: types.ModuleType) -> None:
-                run(module)
-                for each in ("read_csv", "read_table"):
-                    setattr(module, each, _reads(getattr(module, each)))
-                vars(module)["read_pickle"] = self._pickled(vars(module)["read_pickle"])
-                vars(module)["DataFrame"].to_csv = lambda *_, **__: None  # which is for others
-
-            vars(spec.loader)["exec_module"] = filled
-        return spec
+def let_read(pandas: types.ModuleType, pickled: Callable[[Any], Any]) -> None:
+    """Let pandas read tables that are not there, and what is `pickled`."""
+    held = vars(pandas)
+    held |= {name: _reads(held[name]) for name in ("read_csv", "read_table")}
+    held["read_pickle"] = pickled(held["read_pickle"])
+    held["DataFrame"].to_csv = lambda *_, **__: None  # which is for others
 
 
 def _reads(read: Callable[..., Any]) -> Callable[..., Any]:

@@ -31,6 +31,7 @@ from data import STANDS, asked, in_training, made_up
 from frames import is_table, table
 from PIL import Image
 from placeholders import Placeholder, Quiet, unpacked
+from torchvision import transforms
 
 _IDX = re.compile(r"(train|t10k|test).*(image|label|idx3|idx1)", re.I)
 _HALF = re.compile(r"train|test|val(?!ue)|t10k", re.I)
@@ -41,6 +42,11 @@ _IMAGES = re.compile(
 )
 _OTHER = re.compile(
     r"loss|acc|epoch|optim|model|config|hist|state|log|net|weight|result|best|pred|save|check", re.I
+)
+_ALONE = re.compile(
+    r"((train|test|val|mnist|corrupt\w*)[_-]?)*(x|y|images?|labels?|targets?)"
+    r"([_-]?(train|test|val|tr|te|\d+))*\.(pt|pth|tensor)",
+    re.I,
 )
 _HELD = re.compile(r"\.(npz|npy|pkl|pickle|p|pk|pkl\.gz|mat|h5|hdf5)$")
 _READERS = re.compile(r"scipy\.io(\..*)?\.loadmat|h5py\.File|joblib\.load")
@@ -417,8 +423,7 @@ class Lost(dict[Any, Any]):
         if one:  # of one class
             images, classes = _half(one[1])
             return self._as_made(images.reshape(len(images), -1)[classes == int(one[2])])
-        if self.name in LOST:
-            LOST.remove(self.name)
+        LOST[:] = [name for name in LOST if name != self.name]
         named = [text for text in (key, self.name) if _HALF.search(text)]
         matlab = self.name.endswith(".mat")
         halves = _HALVES if matlab and not named else [*named, "train"][:1]
@@ -426,7 +431,14 @@ class Lost(dict[Any, Any]):
         if matlab:  # which has no arrays of fewer than two dimensions, and here images as columns
             made = made[None] if labels else made.reshape(len(made), -1)
             made = made if labels or named else made.T
-        return self._as_made(made)
+        return self._as_made(made[:, None] if asked.channel and not labels else made)
+
+    def as_dataset(self) -> Any:
+        """Return what a loader goes over, to which this is handed as it is."""
+        STANDS.setdefault(self.name)
+        LOST[:] = [name for name in LOST if name != self.name]
+        half = in_training(self.name)
+        return asked.images(train=half, transform=transforms.ToTensor())
 
 
 _HALVES = ("train", "test")
@@ -485,8 +497,13 @@ def _load(load: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return load(path, "cpu", *args, **{"weights_only": False, **options})
         except FileNotFoundError:
-            LOST.append(_named(path))
-            return Lost(_named(path), torch.as_tensor)
+            name = _named(path)
+        if not _ALONE.fullmatch(name):
+            LOST.append(name)
+            return Lost(name, torch.as_tensor)
+        folder = _named(os.path.dirname(os.fspath(path)))  # noqa: PTH120 - of any machine
+        made = Lost(f"{folder}/{name}" if folder else name, torch.as_tensor)._array(name)
+        return made / 255 if made.dim() > 1 else made
 
     loaded.__wrapped__ = load  # type: ignore[attr-defined]
     return loaded

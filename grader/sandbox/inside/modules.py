@@ -77,12 +77,12 @@ class Submission:
         above = self.load(parent) if parent else None
         module = self.loaded[name] = self._new(name)
         for statement in self.modules.get(name, {}).get("statements", []):
-            self._run(statement, module)
+            self.run(statement, module)
         if above is not None:
             setattr(above, leaf, module)
         return module
 
-    def _run(self, statement: Json, module: types.ModuleType) -> None:
+    def run(self, statement: Json, module: types.ModuleType) -> None:
         """Run a statement, once more where that may help, and at last past the lines that fail."""
         outer, lines = (self.passing.on, self.passing.possible), dict(self.passing.lines)
         first: BaseException | None = None
@@ -95,6 +95,8 @@ class Submission:
             except self._ends:
                 raise
             except BaseException as error:  # even SystemExit ends a cell alone
+                if isinstance(error, SystemExit) and not error.code and attempt.learned:
+                    break
                 if attempt.once_more(error, supplied=self._supplied(error, module)):
                     continue
                 first = first or error
@@ -321,6 +323,27 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: types.ModuleType) -> None:
         """Fill it."""
         self._fill(module)
+
+
+class Changed(importlib.abc.MetaPathFinder):
+    """Lets real packages be changed as soon as they are imported; `changes` are told by name."""
+
+    def __init__(self, changes: dict[str, Callable[[types.ModuleType], None]]) -> None:
+        self._changes = changes
+
+    def find_spec(self, name: str, path: Any = None, target: object = None) -> Any:
+        """Find one of them, and leave everything else to others."""
+        change = self._changes.get(name)
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if change else None
+        if spec is not None and spec.loader is not None and change is not None:
+            run = spec.loader.exec_module
+
+            def changed(module: types.ModuleType) -> None:
+                run(module)
+                change(module)
+
+            vars(spec.loader)["exec_module"] = changed
+        return spec
 
 
 def _remember_source(statement: Json) -> None:

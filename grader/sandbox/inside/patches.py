@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import numpy.char  # which `np.core` no longer loads by itself
 import torch
 import torch.utils.checkpoint
 import torchvision.transforms
@@ -55,7 +56,7 @@ def apply() -> None:
 
 
 _MODES = re.compile(r"(\w+_)?(mode|phase|action|command|cmd|task|stage|job)", re.I)
-TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training)", re.I)
+TRAINS = re.compile(r"(do_?|is_?|run_?)?(train|fit|training|learn|learning)", re.I)
 _USAGE = re.compile(
     r"len\(sys\.argv\)\s*(==\s*1|<=?\s*[12])\s*:\s*\n(.*\n){0,3}?.*(exit|print_help|usage)"
 )
@@ -70,8 +71,10 @@ def _forgiving(parse: Callable[..., Any]) -> Callable[..., Any]:
         for action in self._actions:
             positional = not action.option_strings and action.nargs not in ("?", "*")
             action.default = _to_train(action)
+            if action.default is None:
+                action.default = _in_commands(action)
             if (action.required or positional) and action.default is None:
-                action.default = _put_there(action)
+                action.default = put_there(action)
             action.required = False
             if not action.option_strings and action.nargs is None:
                 action.nargs = "?"
@@ -97,7 +100,7 @@ _OF_SETTINGS = re.compile(
 )
 
 
-def _put_there(action: argparse.Action) -> Any:
+def put_there(action: argparse.Action) -> Any:
     """Return what stands for an option without a default.
 
     That is what the grader's own recipe has, the first choice, or a text that can be written and
@@ -123,6 +126,24 @@ def _put_there(action: argparse.Action) -> Any:
         return Unset(action.dest, choices)
     GIVEN[action.dest] = repr(found)
     return found
+
+
+COMMANDS: list[str] = []
+"""Shell scripts that run the file."""
+
+
+def _in_commands(action: argparse.Action) -> Any:
+    """Return what a shell script that was handed in gives for an option; None if nothing."""
+    names = "|".join(map(re.escape, action.option_strings))
+    for text in COMMANDS if names else ():
+        if found := re.search(rf"(?:{names})[ =]+[\"']?([^\s\"'\\]+)", text):
+            variable = re.search(rf"^{re.escape(found[1][1:])}=(\S+)", text, re.M)
+            word = variable[1] if variable and found[1].startswith("$") else found[1]
+            with contextlib.suppress(Exception):  # of its own type
+                value = action.type(word) if callable(action.type) else word
+                GIVEN[action.dest] = repr(value)
+                return value
+    return None
 
 
 def _to_train(action: argparse.Action) -> Any:
@@ -165,6 +186,9 @@ def _no_gpu() -> None:
         kind.autocast = Autocast  # type: ignore[attr-defined]
         kind.GradScaler = Scaler  # type: ignore[attr-defined]
     torch.amp.GradScaler = Scaler  # type: ignore[misc, assignment]
+    torch.Generator = Generator  # type: ignore[misc, assignment]
+    for name in ("manual_seed", "synchronize", "empty_cache"):
+        setattr(torch.mps, name, _nothing())
 
 
 def _older() -> None:
@@ -352,6 +376,22 @@ class Environment(os._Environ):  # type: ignore[type-arg]
 class _OfTensors(type):
     def __instancecheck__(cls, thing: object) -> bool:
         return isinstance(thing, torch.Tensor)
+
+
+_GENERATOR = torch.Generator
+
+
+class _OfGenerators(type):
+    def __instancecheck__(cls, thing: object) -> bool:
+        return isinstance(thing, _GENERATOR)
+
+
+class Generator(metaclass=_OfGenerators):
+    """Stands for PyTorch's: gives one of the CPU, whatever device it is for."""
+
+    def __new__(cls, device: object = None) -> Any:
+        """Return it."""
+        return _GENERATOR()
 
 
 class Variable(metaclass=_OfTensors):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from capture import _pick_output
 from noted import Batch, Call, State
-from tensors import CannotCapture, put, weights_of
+from tensors import CannotCapture, put, set_mode, weights_of
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 from trained import Training
@@ -274,7 +274,7 @@ def _step(
     np.random.set_state(before.random[2])
     images, labels = images_of(batch.content), _target(batch.content)
     assert labels is not None
-    model.train()
+    set_mode(model, True)
     if not clear:
         for name, parameter in nn.Module.named_parameters(model):
             parameter.grad = before.gradients.get(name)

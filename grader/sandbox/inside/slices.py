@@ -142,13 +142,14 @@ class Slices:
 
 
 def _labels(batch: Batch, given: list[Any], rows: int) -> list[torch.Tensor]:
-    """Return the labels of a batch: whole numbers its loss, or its model, is given.
+    """Return the labels of a batch: whole numbers, or rows, its loss, or its model, is given.
 
     What is made of the model's scores is none of them; what is put beside such comes first.
     """
     read = [(*call.args, *call.options.values()) for call in batch.calls]
     read.sort(key=lambda things: not any(id(thing) in batch.derived for thing in things))
     everything = (thing for things in (given, *read) for thing in things)
-    tensors = (thing for thing in everything if isinstance(thing, torch.Tensor))
-    found = (t for t in tensors if t.shape == (rows,) and id(t) not in batch.derived)
-    return [t for t in found if not t.is_floating_point()][:1]
+    tensors = [t for t in everything if isinstance(t, torch.Tensor) and id(t) not in batch.derived]
+    found = [t for t in tensors if t.shape == (rows,) and not t.is_floating_point()]
+    coded = [t for t in tensors if t.shape == (rows, asked.kind.classes) and not t.requires_grad]
+    return [*found, *coded][:1]

@@ -14,7 +14,7 @@ import engines
 import fitting
 import frames
 import lost
-from modules import Finder
+from modules import Changed, Finder
 from placeholders import Placeholder, Quiet
 
 
@@ -50,7 +50,7 @@ class Bar:
 
 
 _QUIET = {
-    "IPython", "addict", "click", "comet_ml", "dotenv", "easydict", "fire", "google",
+    "IPython", "addict", "comet_ml", "dotenv", "easydict", "fire", "google",
     "livelossplot", "matplotlib", "mlflow", "neptune", "plotly", "pylab", "requests",
     "seaborn", "sklearn", "tensorboard", "tensorboardX", "torchinfo", "torchmetrics",
     "torchsummary", "torchviz", "tqdm", "visdom", "wandb", *configured.NAMES, *engines.NAMES,
@@ -72,8 +72,6 @@ def _fill(module: types.ModuleType) -> None:
         fitting.fill(module)
     elif package in engines.NAMES:
         engines.fill(module)
-    elif package == "click":
-        clicked.fill(module)
     elif package in configured.NAMES:
         configured.fill(module)
     elif package == "fire":
@@ -105,4 +103,8 @@ def be_quiet() -> None:
     """Let packages that only show or log do nothing."""
     for name in [n for n, module in sys.modules.items() if isinstance(module, Placeholder)]:
         del sys.modules[name]
-    sys.meta_path[:0] = [Finder(_is_quiet, Quiet, _fill), frames.Reading(lost.pickled)]
+    changed = Changed({
+        "pandas": partial(frames.let_read, pickled=lost.pickled),
+        **dict.fromkeys(("click.core", "typer._click.core"), clicked.let_train),
+    })  # fmt: skip
+    sys.meta_path[:0] = [Finder(_is_quiet, Quiet, _fill), changed]

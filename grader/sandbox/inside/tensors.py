@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -39,6 +40,24 @@ def undo_overrides(model: nn.Module) -> None:
                 for name in _TABLES:
                     if name in vars(owner):
                         delattr(owner, name)
+
+
+def set_mode(model: nn.Module, training: bool) -> None:
+    """Set the mode, also of a network whose own `train` is something else: one that trains it."""
+    own = getattr(type(model).train, "__code__", None)
+    usual = own is None or "super" in own.co_names or own.co_varnames[1:2] == ("mode",)
+    (type(model) if usual else nn.Module).train(model, training)
+
+
+@contextlib.contextmanager
+def single_precision(model: nn.Module) -> Iterator[None]:
+    """Let a network be one of single precision for a while: the precision is the grader's own."""
+    double = any(each.tensor.dtype == torch.float64 for each in held(model))
+    if double:
+        nn.Module.float(model)
+    yield
+    if double:
+        nn.Module.double(model)
 
 
 def owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -122,7 +122,7 @@ def said_in(namespace: Json) -> str | None:
     if not isinstance(namespace.get("MODEL"), str | None):  # a word is a setting of its own
         return "MODEL"
     maker = namespace.get("build_model")
-    return "build_model" if maker is not None and not _required(maker) else None
+    return "build_model" if maker is not None and not required(maker) else None
 
 
 def place_of(model: nn.Module, watch: Watch) -> Place:
@@ -132,13 +132,8 @@ def place_of(model: nn.Module, watch: Watch) -> Place:
 
 def broken(loop: Place, failures: list[Failure], watch: Watch) -> Failure | None:
     """Return the failure that ended a loop before its time, if one did."""
-    ends = dict(watch.loops.get(loop.file, ()))
-    for failure in failures:
-        for frame in traceback.extract_tb(failure.error.__traceback__):
-            inside = loop.line <= (frame.lineno or 0) <= ends.get(loop.line, 0)
-            if frame.filename == loop.file and inside and not isinstance(failure.error, Enough):
-                return failure
-    return None
+    ended = (f for f in failures if not isinstance(f.error, Enough))
+    return next((f for f in ended if watch.is_within(f.error, loop)), None)
 
 
 def _named(
@@ -166,7 +161,7 @@ def _named(
 def built(thing: Any, name: str) -> nn.Module:
     """Make an instance of what a submission calls its model; CannotCapture if that is none."""
     if not isinstance(thing, nn.Module) and callable(thing):
-        if needed := _required(thing):
+        if needed := required(thing):
             name = getattr(thing, "__name__", name)
             raise CannotCapture(
                 f"{name} needs {', '.join(needed)} to be built",
@@ -181,7 +176,7 @@ def built(thing: Any, name: str) -> nn.Module:
     )
 
 
-def _required(maker: Any) -> list[str]:
+def required(maker: Any) -> list[str]:
     """Return the parameters without which a class or function cannot be called."""
     try:
         parameters = inspect.signature(maker).parameters.values()
@@ -282,6 +277,8 @@ def _untrained(namespace: Json, watch: Watch, failures: list[Failure]) -> tuple[
     for few in (kept, named):
         if len(few) == 1:
             return _first_instance(few[0], roots, failures)
+    if lost := [failure for kind in kept if (failure := _lost(kind, failures)) is not None]:
+        raise lost[0].error
     if kept:
         raise CannotCapture(
             f"there are {len(kept)} models and nothing says which one to grade: "
@@ -318,7 +315,7 @@ def _lost(kind: type[nn.Module], failures: list[Failure]) -> Failure | None:
         for frame in traceback.extract_tb(failure.error.__traceback__):
             if called.search(linecache.getline(frame.filename, frame.lineno or 0)):
                 return failure
-    return failures[0] if failures and _required(kind) else None
+    return failures[0] if failures and required(kind) else None
 
 
 def _is_model(module: nn.Module) -> bool:

@@ -14,6 +14,7 @@ import itertools
 import linecache
 import random
 import sys
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -412,7 +413,8 @@ class Watch:
         count = next((m.before for m in self.optimizers if m.thing is optimizer), None)
         modules = self.modules[:count]
         inner = {id(child) for module, _ in modules for child in module._modules.values()}
-        roots = [m for m, _ in modules if id(m) not in inner and _holds(m, mine)]
+        tops = [m for m, _ in modules if id(m) not in inner]
+        roots = [m for top in tops for m in _that_compute(top) if _holds(m, mine)]
         whole = [m for m in roots if mine <= {id(p) for p in nn.Module.parameters(m)}]
         return next(reversed(whole or roots), None)
 
@@ -454,6 +456,12 @@ class Watch:
         codes = [f.f_code for f in self._frames() if f.f_code.co_filename == at.file]
         own = any(line == at.line for code in codes for _, _, line in code.co_lines())
         return own and at not in self._around()
+
+    def is_within(self, error: BaseException, loop: Place) -> bool:
+        """Tell whether an error was raised in the turns of a loop."""
+        end = dict(self.loops.get(loop.file, ())).get(loop.line, 0)
+        trace = traceback.walk_tb(error.__traceback__)
+        return any(f.f_code.co_filename == loop.file and loop.line <= at <= end for f, at in trace)
 
     def _here(self) -> Place:
         """Return the line that is under way."""
@@ -511,6 +519,14 @@ def _is_of_many(module: nn.Module, args: Any, most: int) -> bool:
 
 def _parameters_of(optimizer: Any) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def _that_compute(module: nn.Module) -> list[nn.Module]:
+    """Return a module; of one that only says how others are trained, those."""
+    if type(module).forward is not nn.Module.forward or isinstance(module, nn.ModuleList):
+        return [module]
+    held = [child for child in module._modules.values() if child is not None]
+    return [each for child in held for each in _that_compute(child)] or [module]
 
 
 def _holds(module: nn.Module, wanted: set[int]) -> bool:
