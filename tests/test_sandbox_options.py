@@ -105,3 +105,55 @@ SIZE, EPOCHS = 64, said['epochs']
         return
     with pytest.raises(SubmissionError, match=re.escape("runs/1.yaml, runs/2.yaml")):
         described_here(program)
+
+
+TYPER = """\
+app = typer.Typer()
+@app.command()
+def evaluate(checkpoint: str): raise ValueError(checkpoint)
+@app.command()
+def train_it(epochs: int, lr: float = 0.3, size: Annotated[int, typer.Option("--bs")] = 40):
+"""
+
+
+def test_commands_of_typer(tmp_path: Path) -> None:
+    """Of several commands the one that trains is called, with its defaults."""
+    body = DATA.replace("SIZE", "size") + LOOP.replace("EPOCHS", "epochs").replace("0.05", "lr")
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    head = "import typer\nfrom typing import Annotated"
+    found = described_here(script(tmp_path, head, net(), TRAIN + TEST, TYPER + lines, "app()"))
+    assert found.optimizer is not None
+    assert (found.epochs, found.batch_size) == (12, 40)
+    assert found.optimizer.groups[0].options["lr"] == 0.3
+    assert found.notes == ["`epochs` of the command line has no default: 12 was put there"]
+
+
+def test_commands_that_are_added_to_a_group(tmp_path: Path) -> None:
+    """A group knows its commands however they came to it, and their options their context."""
+    lines = "".join(f"    {x}\n" for x in (DATA + LOOP.replace("EPOCHS", "epochs")).splitlines())
+    main = (
+        "@click.group(invoke_without_command=True)\n@click.pass_context\n"
+        "def cli(context):\n    context.ensure_object(dict)\n"
+        "@click.command()\n@click.option('--epochs', type=click.IntRange(1), required=True)\n"
+        f"@click.pass_obj\ndef training(made, epochs):\n{lines}"
+        "cli.add_command(training)\n"
+    )
+    found = described_here(script(
+        tmp_path, "import click\nSIZE = 64", net(), TRAIN + TEST, main, "cli()"
+    ))  # fmt: skip
+    assert (found.epochs, found.batch_size) == (12, 64)
+
+
+def test_options_that_a_script_gives(tmp_path: Path) -> None:
+    """What a shell script that runs the file gives for an option without a default is taken."""
+    options = (
+        "p = argparse.ArgumentParser()\np.add_argument('--epochs', type=int, required=True)\n"
+        "p.add_argument('--size')\nargs = p.parse_args()\n"
+        "EPOCHS, SIZE = args.epochs, int(args.size)\n"
+    )
+    parts = ["import argparse", net(), TRAIN + TEST, options, DATA, LOOP]
+    write(tmp_path, "train.py", "\n".join([HEAD, *parts]))
+    write(tmp_path, "run.sh", "n=7\npython train.py --epochs $n \\\n  --size='32'\n")
+    write(tmp_path, "other.sh", "python other.py --epochs 99\n")
+    found = described_here(read_program(tmp_path))
+    assert (found.epochs, found.batch_size) == (7, 32)

@@ -564,7 +564,9 @@ def test_a_scheduler_of_batches_that_was_never_moved(tmp_path: Path) -> None:
     """OneCycleLR counts batches, also where the training ended before its first step."""
     made = "optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=EPOCHS, steps_per_epoch=938)"
     loop = OWN_LOOP.replace("optim.lr_scheduler.StepLR(optimizer, 1)", made)
-    found = watched(tmp_path, loop.replace("    for data", "    unknown_name\n    for data"), epochs=2)
+    found = watched(
+        tmp_path, loop.replace("    for data", "    unknown_name\n    for data"), epochs=2
+    )
     assert found.schedule is not None
     assert max(found.schedule.lr[0]) == pytest.approx(0.1)
 

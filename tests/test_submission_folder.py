@@ -50,6 +50,13 @@ def test_a_telling_name_decides(tmp_path: Path) -> None:
     assert found(read_program(tmp_path)).class_name == "Alpha"
 
 
+def test_the_plainest_of_the_telling_names_decides(tmp_path: Path) -> None:
+    """A name may hold other words; the one with the fewest is meant, and an app is none."""
+    for name in ("train_model", "train_model_old", "app"):
+        write(tmp_path, f"{name}.py", HEAD + net(name.title().replace("_", "")) + MAKES + LEARNS)
+    assert found(read_program(tmp_path)).class_name == "TrainModel"
+
+
 def test_the_file_that_says_it(tmp_path: Path) -> None:
     """`MODEL = …` in one file wins over training in another."""
     write(tmp_path, "train.py", HEAD + net() + MAKES)

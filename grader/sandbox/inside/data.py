@@ -124,12 +124,15 @@ class Digits(data.Dataset[Any]):
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         """Make up an item, as the transforms leave it."""
-        from PIL import Image
-
         if not -len(self) <= int(index) < len(self):
             raise IndexError(index)
+        return again(self, int(index), self._item)
+
+    def _item(self, index: int) -> tuple[Any, Any]:
+        from PIL import Image
+
         images, labels = made_up(self.kind)
-        place = int(index) % len(images)
+        place = index % len(images)
         image = self.picture(Image.fromarray(images[place].numpy()))
         label: Any = int(labels[place])
         image = _applied(self.transform, image)
@@ -205,6 +208,20 @@ def in_training(path: str) -> bool:
     return not found or found[-1] == "train"
 
 
+def again(dataset: Any, index: Any, make: Callable[[Any], Any]) -> Any:
+    """Make an item of a data set; of many that are asked for one by one the same ones again.
+
+    Images that are made up repeat after a block, so that nothing is lost for who looks at them all.
+    """
+    if Loader.drawing or not _BLOCKS or not isinstance(index, int) or index >= len(dataset):
+        return make(index)  # which raises at the end
+    seen = vars(dataset).setdefault("_seen", {})
+    key = index % BLOCK, id(getattr(dataset, "transform", None))
+    if key not in seen:
+        seen[key] = make(index)
+    return seen[key]
+
+
 def _applied(transform: Any, value: Any) -> Any:
     return value if transform is None else transform(value)
 
@@ -278,7 +295,7 @@ def _item(item: Callable[..., Any]) -> Callable[..., Any]:
     def got(dataset: Any, index: Any) -> Any:
         if "_lost" not in vars(dataset):
             try:
-                return item(dataset, index)
+                return again(dataset, index, functools.partial(item, dataset))
             except (IndexError, StopIteration):
                 raise
             except Exception as error:
@@ -327,6 +344,7 @@ def are_datasets(name: str) -> bool:
 class Loader(data.DataLoader[Any]):
     """A `DataLoader` whose passes are short, and noted by whoever watches."""
 
+    drawing = False  # whether a batch is being put together
     lent = False  # to a file that has no loader of its own
     most = TINY  # images of a batch, once something learns
     watch: Any = None
@@ -351,7 +369,12 @@ class Loader(data.DataLoader[Any]):
         few = many or (FIRST if earlier < 2 else LATER)
         for turn, indices in enumerate(islice(self._indices(), few)):
             most = self.most + max(0, FIRST - 1 - turn)  # so that what depends on it shows
-            yield self._batch(indices, max(_SHOWN, self.most) if shown else most)
+            Loader.drawing = True
+            try:
+                batch = self._batch(indices, max(_SHOWN, self.most) if shown else most)
+            finally:
+                Loader.drawing = False
+            yield batch
 
     def _indices(self) -> Iterator[Any]:
         if isinstance(self.dataset, data.IterableDataset):
