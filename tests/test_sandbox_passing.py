@@ -36,7 +36,7 @@ def main(folder: Path, *, before: str = "", ahead: str = "", after: str = "") ->
         "open('/nowhere/classes.names').read()",
         "raise_it = {}['nothing']",
         "(1).look()",
-        "exit()",
+        "exit(1)",
         "first, (second, third) = [][0]",
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from data import STANDS, TINY, Loader, asked
+from data import OWN, STANDS, TINY, Loader, asked
 from noted import without_parameters
 from patches import GPU
 from slices import Sliced
@@ -13,6 +13,7 @@ from slices import Sliced
 if TYPE_CHECKING:
     from watch import Watch
 
+_OTHER_FORMS = {"plain": "channel", "channel": "colours"}
 _WHOLE = 1_024  # images of the largest batch that is handed out whole
 _OF_SIZES = (IndexError, ValueError, RuntimeError, ZeroDivisionError)  # where sizes do not fit
 _OF_COUNTS = (*_OF_SIZES, KeyError, UnboundLocalError)  # where there are too few batches
@@ -41,7 +42,7 @@ class Attempt:
 
         It is, where what it lacked is `supplied`, where it failed within a batch that is smaller
         than its loader says, with whole batches then, where a network fails on images that stand
-        for others, with a channel of their own, or else with as many as there are, and
+        for others, in another form, or else with as many as there are, and
         where it lacks a name and asked for a GPU, without one.
         """
         if supplied:
@@ -52,8 +53,8 @@ class Attempt:
             return False
         elif self._is_of_size(error):
             Loader.most = _WHOLE
-        elif STANDS and not asked.channel and not self.learned and _in_a_network(error):
-            asked.channel = True
+        elif self._is_of_form(error):
+            asked.form = _OTHER_FORMS[asked.form]
         elif self._is_of_counts(error) and not self._watch.whole:
             self._watch.whole = True
         else:
@@ -74,6 +75,11 @@ class Attempt:
         size = (loaders[-1].batch_size if loaders else None) or 0
         inside = self._watch.now is not None and isinstance(error, _OF_SIZES)
         return inside and Loader.most == TINY and TINY < size <= _WHOLE
+
+    def _is_of_form(self, error: BaseException) -> bool:
+        """Tell whether images that stand for others may have another form than a network takes."""
+        stands = bool(STANDS or OWN) and asked.form in _OTHER_FORMS
+        return stands and not self.learned and _in_a_network(error)
 
     def _is_of_counts(self, error: BaseException) -> bool:
         """Tell an error in a training that there may be for want of batches: no network's own."""

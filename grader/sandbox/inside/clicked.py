@@ -7,6 +7,7 @@ called, and what an option lacks is put there as for argparse.
 from __future__ import annotations
 
 import argparse
+import enum
 import inspect
 import types
 from collections.abc import Callable
@@ -18,31 +19,42 @@ import patches
 def let_train(core: types.ModuleType) -> None:
     """Change the module that holds click's commands, or Typer's own copy of them."""
     kind = vars(core)["Command"]
-    kind.make_context = _trains(kind.make_context, vars(core)["types"].STRING)
+    kind.make_context = _trains(kind.make_context)
 
 
-def _trains(make_context: Callable[..., Any], text: Any) -> Callable[..., Any]:
+def _trains(make_context: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command be called with what it needs, and a group with the command that trains."""
+
     def made(command: Any, info_name: Any, args: list[str], *rest: Any, **options: Any) -> Any:
-        commands = list(getattr(command, "commands", ()))
-        chosen = [c for c in commands if patches.TRAINS.search(c) or len(commands) == 1]
-        for parameter in command.params:
-            parameter.prompt = None
-            if parameter.required:
-                parameter.required = False
-                parameter.default = patches.put_there(_as_option(parameter))
-                parameter.type = text if isinstance(parameter.default, str) else parameter.type
-        return make_context(command, info_name, args or chosen[:1], *rest, **options)
+        if not args:
+            args = [word for parameter in command.params for word in _needed(parameter)]
+            commands = list(getattr(command, "commands", ()))
+            args += [c for c in commands if patches.TRAINS.search(c) or len(commands) == 1][:1]
+        return make_context(command, info_name, args, *rest, **options)
 
     return made
 
 
-def _as_option(parameter: Any) -> types.SimpleNamespace:
-    """Return a parameter as argparse has it."""
-    kinds = {"integer": int, "integer range": int, "float": float, "float range": float}
-    return types.SimpleNamespace(
-        dest=parameter.name, choices=getattr(parameter.type, "choices", None), nargs=None,
-        type=kinds.get(parameter.type.name), option_strings=parameter.opts,
-    )  # fmt: skip
+def _needed(parameter: Any) -> list[str]:
+    """Return the words that a command line has to have for an option or an argument."""
+    if not parameter.required and not getattr(parameter, "prompt", None):
+        return []
+    annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    of_click = getattr(parameter, "type", None)
+    kind = annotation or _KINDS.get(getattr(of_click, "name", ""), str)
+    listed = isinstance(kind, type) and issubclass(kind, enum.Enum)
+    choices = [each.value for each in kind] if listed else getattr(of_click, "choices", None)
+    dashed = [name for name in parameter.opts if name.startswith("-")]
+    value = patches.put_there(types.SimpleNamespace(
+        dest=parameter.name, choices=choices, nargs=None, option_strings=dashed,
+        type=kind if kind in (int, float) else None,
+    ))  # fmt: skip
+    if isinstance(value, patches.Unset):
+        value._used()
+    return [*dashed[:1], str(value)]
+
+
+_KINDS = {"integer": int, "integer range": int, "float": float, "float range": float}
 
 
 def fire(component: Any = None, *args: object, **options: object) -> Any:

@@ -76,7 +76,7 @@ class _Asked:
 
     name: str = "MNIST"  # of its class in torchvision.datasets
     title: str = "MNIST"
-    channel: bool = False  # whether images of a file that is not there have a channel of their own
+    form: str = "plain"  # of images that stand for others: with a "channel", or in "colours"
 
     @property
     def kind(self) -> Kind:
@@ -301,6 +301,7 @@ def _item(item: Callable[..., Any]) -> Callable[..., Any]:
             except Exception as error:
                 _lose(dataset, error)
         image, label = dataset._lost[index]
+        image = image.convert("RGB") if asked.form == "colours" else image
         return _turned(getattr(dataset, "transform", None), image), label
 
     return got

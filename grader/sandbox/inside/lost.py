@@ -431,7 +431,7 @@ class Lost(dict[Any, Any]):
         if matlab:  # which has no arrays of fewer than two dimensions, and here images as columns
             made = made[None] if labels else made.reshape(len(made), -1)
             made = made if labels or named else made.T
-        return self._as_made(made[:, None] if asked.channel and not labels else made)
+        return self._as_made(made[:, None] if asked.form == "channel" and not labels else made)
 
     def as_dataset(self) -> Any:
         """Return what a loader goes over, to which this is handed as it is."""

@@ -279,7 +279,8 @@ def _step(
         for name, parameter in nn.Module.named_parameters(model):
             parameter.grad = before.gradients.get(name)
     shape = batch.shape if batch.model is training.model else tuple(images.shape[1:])
-    value = loss(_pick_output(model(_as_given(images, shape))), labels)
+    given = _as_given(images, shape).to(next(nn.Module.parameters(model)).dtype)
+    value = loss(_pick_output(model(given)), labels)
     value.backward()  # type: ignore[no-untyped-call] # of PyTorch's own
     twin.step()
     return value.detach(), weights_of(model)
