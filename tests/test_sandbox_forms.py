@@ -127,3 +127,60 @@ def test_a_module_that_lies_where_nothing_looks(tmp_path: Path) -> None:
     program = read_program(tmp_path)
     assert program.notes == ["`nets` is models/nets.py, in no folder where Python looks"]
     assert described_here(program).epochs == 5
+
+
+def test_networks_whose_weights_others_have_trained(tmp_path: Path) -> None:
+    """Weights that would be fetched are lost: the network starts from its initial ones."""
+    made = (
+        "from torchvision import models\nmodel = models.shufflenet_v2_x0_5(weights='DEFAULT')\n"
+        "model.fc = nn.Linear(1024, 10)\noptimizer = optim.SGD(model.parameters(), lr=0.05)\n"
+    )
+    loader = LOADER.replace("transforms.ToTensor()", "transforms.Compose([transforms.Grayscale(3),"
+                            " transforms.ToTensor(), transforms.Normalize(0.5, 0.5)])")  # fmt: skip
+    found = fitted(tmp_path, loader, made, FIT.replace("'cpu'", "'cuda'"))
+    assert (found.model.class_name, found.epochs) == ("ShuffleNetV2", 5)
+    assert any("starts from its initial weights" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("rates", "level"), [("0.5", "rebuilt"), ("0.5, momentum=0.9", "sandboxed")]
+)
+def test_an_optimiser_for_each_call(tmp_path: Path, rates: str, level: str) -> None:
+    """Plain ones are as good as one whose rate changes; what remembers begins anew each time."""
+    calls = (
+        "def fit(epochs, lr):\n    optimizer = optim.SGD(model.parameters(), lr=RATE)\n"
+        "    for epoch in range(epochs):\n"
+        "        train(model, 'cpu', train_loader, optimizer, epoch)\n"
+        "model = Net()\nfit(2, 1.0)\nfit(3, 0.1)\n"
+    ).replace("RATE", rates.replace("0.5", "lr"))
+    found = fitted(tmp_path, calls)
+    assert found.schedule is not None
+    assert (found.epochs, found.level) == (5, level)
+    assert found.schedule.lr[0][::600] == [1.0, 1.0, 0.1, 0.1, 0.1]
+
+
+def test_steps_that_call_a_part_of_a_network(tmp_path: Path) -> None:
+    """A loop that calls the layers by themselves, with rows of pixels, is plain all the same."""
+    module = (
+        "class Rows(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.layers = nn.Sequential(nn.Linear(784, 9), nn.ReLU(), nn.Linear(9, 10))\n"
+        "    def forward(self, x):\n        return self.layers(x)\n"
+    )
+    loop = TRAIN.replace("model(data", "model.layers(data.flatten(1)")
+    loop = loop.replace("nll_loss", "cross_entropy")
+    found = fitted(tmp_path, module, loop, MADE.replace("Net", "Rows"), FIT)
+    assert (found.model.class_name, found.epochs, found.level) == ("Rows", 5, "rebuilt")
+
+
+def test_functions_that_numba_compiles(tmp_path: Path) -> None:
+    """A compiled function of the file's own runs as it stands."""
+    head = "from numba import njit\n@njit(cache=True)\ndef halved(x):\n    return x / 2\n"
+    found = fitted(tmp_path, head, MADE.replace("0.05", "halved(0.1)"), FIT)
+    assert (found.epochs, found.notes) == (5, [])
+
+
+def test_a_transform_in_a_loop_is_no_network(tmp_path: Path) -> None:
+    """What has no weights is not named among what is trained."""
+    loop = TRAIN.replace("data.to(device)", "transforms.Normalize(0.5, 0.5)(data)")
+    found = fitted(tmp_path, loop, MADE, FIT)
+    assert not any("it also trains" in note for note in found.notes)

@@ -144,8 +144,9 @@ def test_commands_that_are_added_to_a_group(tmp_path: Path) -> None:
     assert (found.epochs, found.batch_size) == (12, 64)
 
 
-def test_options_that_a_script_gives(tmp_path: Path) -> None:
-    """What a shell script that runs the file gives for an option without a default is taken."""
+@pytest.mark.parametrize("told", ["run.sh", "README.md"])
+def test_options_that_a_script_gives(tmp_path: Path, told: str) -> None:
+    """What a command that was handed in gives for an option without a default is taken."""
     options = (
         "p = argparse.ArgumentParser()\np.add_argument('--epochs', type=int, required=True)\n"
         "p.add_argument('--size')\nargs = p.parse_args()\n"
@@ -153,7 +154,20 @@ def test_options_that_a_script_gives(tmp_path: Path) -> None:
     )
     parts = ["import argparse", net(), TRAIN + TEST, options, DATA, LOOP]
     write(tmp_path, "train.py", "\n".join([HEAD, *parts]))
-    write(tmp_path, "run.sh", "n=7\npython train.py --epochs $n \\\n  --size='32'\n")
+    command = "`python train.py --epochs $n \\\n  --size='32'`"
+    write(tmp_path, told, f"Text of --epochs 99.\nn=7\n{command}\n")
     write(tmp_path, "other.sh", "python other.py --epochs 99\n")
     found = described_here(read_program(tmp_path))
     assert (found.epochs, found.batch_size) == (7, 32)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [("How many epochs? ", "12"), ("Batch size: ", "128"), ("1: test, 2: train ", "2"),
+     ("train (3) or test (4)", "3"), ("", "1")],
+)  # fmt: skip
+def test_questions_to_a_person(tmp_path: Path, prompt: str, answer: str) -> None:
+    """They are answered with what the grader has, what trains, or the first choice, and told."""
+    loop = f"assert input({prompt!r}) == '{answer}', 'another'\nSIZE = EPOCHS = 5\n"
+    found = described_here(script(tmp_path, net(), TRAIN + TEST, loop, DATA, LOOP))
+    assert found.notes == [f"`input({prompt!r})` was answered with {answer}"]

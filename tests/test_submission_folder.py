@@ -57,6 +57,32 @@ def test_the_plainest_of_the_telling_names_decides(tmp_path: Path) -> None:
     assert found(read_program(tmp_path)).class_name == "TrainModel"
 
 
+def test_of_files_of_one_name_the_nearest_is_imported(tmp_path: Path) -> None:
+    """Projects side by side are rivals, and none is part of another."""
+    for name in ("one", "two"):
+        write(tmp_path, f"{name}/nets.py", HEAD + net(name.title()) + TRAIN)
+        write(tmp_path, f"{name}/main.py", f"{HEAD}from nets import *\n{MAKES}{LEARNS}".replace(
+            "Net(", f"{name.title()}("))  # fmt: skip
+        write(tmp_path, f"{name}/draw_it.py", "from main import model\nprint(model)\n")
+    assert refusal(tmp_path).found == "one/main.py; two/main.py"
+
+
+def test_a_script_and_its_notebook_are_one(tmp_path: Path) -> None:
+    """Of two files of one name the script is taken."""
+    write(tmp_path, "mnist_cnn.py", HEAD + net("Script") + MAKES.replace("Net", "Script") + LEARNS)
+    cells = notebook(tmp_path, HEAD + net("Cells") + MAKES.replace("Net", "Cells") + LEARNS)
+    cells.rename(tmp_path / "mnist_cnn.ipynb")
+    assert found(read_program(tmp_path)).class_name == "Script"
+
+
+@pytest.mark.parametrize("line", ["from fastapi import FastAPI", "import streamlit as st"])
+def test_what_shows_a_page_is_no_entry(tmp_path: Path, line: str) -> None:
+    """A service around a network is not where it is trained, whatever it is called."""
+    write(tmp_path, "main.py", f"{line}\n{HEAD}from train_it import Net\nMODEL = Net(1)\n")
+    write(tmp_path, "train_it.py", HEAD + net() + TRAIN + MAKES + LEARNS)
+    assert parameters(read_program(tmp_path)) == 70
+
+
 def test_the_file_that_says_it(tmp_path: Path) -> None:
     """`MODEL = …` in one file wins over training in another."""
     write(tmp_path, "train.py", HEAD + net() + MAKES)

@@ -10,7 +10,7 @@ from grader.submission.text import MAX_CODE
 
 SUFFIXES = (".py", ".ipynb")
 # Text that code reads as it runs, and commands that run it.
-SETTINGS = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".sh")
+SETTINGS = (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".sh", ".md")
 MAX_SETTINGS = 64 * 2**10  # bytes of such a file; others are data
 MOST_SETTINGS = 50
 MAX_NOTEBOOK = 300 * 2**20  # bytes, with its outputs

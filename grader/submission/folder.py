@@ -8,6 +8,7 @@ it is run; else by its name, in the order of NAMES. What is left is ambiguous, a
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import PurePosixPath
 
@@ -61,10 +62,18 @@ def choose_entry(files: Files) -> PurePosixPath:
     texts = {path: _text(files, path) for path in paths}
     modelling = [path for path in paths if _MODEL.search(texts[path])] or paths
     words = {path: _imports(text) for path, text in texts.items()}
-    roots = [path for path in modelling if not _is_imported(path, words)] or modelling
-    if all(_LOOKS.search(path.stem) for path in roots):  # at what another file has trained
-        roots = [p for p in modelling if p not in roots and _trains_itself(texts[p])] or roots
-    whole = {path: [texts[other] for other in _needed(path, words)] for path in roots}
+    imports = _edges(words)
+    imported = {other for path in paths for other in imports[path]}
+    roots = [path for path in modelling if path not in imported] or modelling
+    # What only looks at what another file has trained is no entry.
+    runs = [path for path in roots if not _looks(path, words)]
+    teaching = _teaching(files, words, imports)
+    others = [path for path in modelling if path not in roots]
+    roots = runs or [p for p in others if _learns_when_run(p, files, teaching)] or roots
+    # A script and a notebook of one name are the same work: the script.
+    twins = {path.with_suffix(".ipynb") for path in roots if path.suffix == ".py"}
+    roots = [path for path in roots if path not in twins]
+    whole = {path: [texts[other] for other in _needed(path, imports)] for path in roots}
     roots = [path for path in roots if any(map(_TORCH.search, whole[path]))] or roots
     if explicit := [path for path in roots if _EXPLICIT.search(texts[path])]:
         roots = explicit
@@ -73,7 +82,7 @@ def choose_entry(files: Files) -> PurePosixPath:
         signed = ([p for p in roots if any(map(sign.search, whole[p]))] for sign in signs)
         roots = next(filter(None, signed), roots)
         if len(roots) > 1:
-            roots = _used_as_programs(roots, files, words)
+            roots = _used_as_programs(roots, files, words, teaching)
     roots = _by_name(roots) if len(roots) > 1 else roots
     if len(roots) == 1:
         return roots[0]
@@ -98,7 +107,8 @@ def _by_name(roots: list[PurePosixPath]) -> list[PurePosixPath]:
     words = {path: path.stem.lower().split("_") for path in roots}
     for name in NAMES:
         if called := [path for path in roots if path.stem.lower() == name]:
-            return called[:1]
+            least = min(len(path.parts) for path in called)
+            return [path for path in called if len(path.parts) == least]
     for name in NAMES:
         if holding := [path for path in roots if name in words[path]]:
             fewest = min(len(words[path]) for path in holding)
@@ -107,10 +117,9 @@ def _by_name(roots: list[PurePosixPath]) -> list[PurePosixPath]:
 
 
 def _used_as_programs(
-    roots: list[PurePosixPath], files: Files, words: dict[PurePosixPath, set[bytes]]
+    roots: list[PurePosixPath], files: Files, words: Words, teaching: set[bytes]
 ) -> list[PurePosixPath]:
     """Return those that learn when they are run, and are in no package that another one uses."""
-    teaching = {_name(p) for p in words if _learns([_text(files, o) for o in _needed(p, words)])}
     roots = [path for path in roots if _learns_when_run(path, files, teaching)] or roots
     packages = {
         path: {_plain(folder.name.encode("utf-8", "replace")) for folder in path.parents
@@ -121,6 +130,12 @@ def _used_as_programs(
         path for path in roots
         if not any(packages[path] & words[o] for o in roots if not packages[o])
     ] or roots  # fmt: skip
+
+
+def _teaching(files: Files, words: Words, imports: Imports) -> set[bytes]:
+    """Return the names of modules that hold what learns, or import it."""
+    needed = {path: [_text(files, other) for other in _needed(path, imports)] for path in words}
+    return {_name(path) for path, texts in needed.items() if _learns(texts)}
 
 
 def _learns_when_run(path: PurePosixPath, files: Files, teaching: set[bytes]) -> bool:
@@ -157,7 +172,9 @@ def _learns(texts: list[bytes]) -> bool:
     return any(map(_LEARNS.search, texts))
 
 
-_LOOKS = re.compile(r"eval|pred|infer|demo|serv|export|test|(^|_)(app|gui)(_|$)", re.I)
+_LOOKS = re.compile(
+    r"eval|pred|infer|demo|serv|export|test|visual|draw|plot|(^|_)(app|gui)(_|$)", re.I
+)
 
 
 def _trains_itself(text: bytes) -> bool:
@@ -171,22 +188,47 @@ def _text(files: Files, path: PurePosixPath) -> bytes:
         return b""
 
 
-def _is_imported(path: PurePosixPath, words: dict[PurePosixPath, set[bytes]]) -> bool:
-    """Tell whether another file imports this one by its name."""
-    name = _name(path)
-    return any(name in found for other, found in words.items() if other != path)
+Words = dict[PurePosixPath, set[bytes]]
+Imports = dict[PurePosixPath, set[PurePosixPath]]
 
 
-def _needed(path: PurePosixPath, words: dict[PurePosixPath, set[bytes]]) -> set[PurePosixPath]:
+def _edges(words: Words) -> Imports:
+    """Return what each file imports by name: of several files of a name the nearest ones."""
+    named: dict[bytes, list[PurePosixPath]] = {}
+    for path in words:
+        named.setdefault(_name(path), []).append(path)
+    found: Imports = {}
+    for path, imported in words.items():
+        found[path] = set()
+        for name in imported & set(named):
+            others = [(_shared(path, other), other) for other in named[name] if other != path]
+            most = max((shared for shared, _ in others), default=0)
+            found[path] |= {other for shared, other in others if shared == most}
+    return found
+
+
+def _shared(one: PurePosixPath, other: PurePosixPath) -> int:
+    """Return how many folders two files have in common."""
+    pairs = zip(one.parts[:-1], other.parts[:-1], strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _needed(path: PurePosixPath, imports: Imports) -> set[PurePosixPath]:
     """Return a file and all that it imports by name, and these import."""
-    names = {other: _name(other) for other in words}
     found, todo = {path}, [path]
     while todo:
-        imports = words[todo.pop()]
-        more = {other for other, name in names.items() if name in imports} - found
+        more = imports[todo.pop()] - found
         found |= more
         todo += more
     return found
+
+
+def _looks(path: PurePosixPath, words: Words) -> bool:
+    """Tell by its name, or by what it shows pages or windows with, a file that only looks."""
+    return bool(_LOOKS.search(path.stem)) or bool(words[path] & _SHOWS)
+
+
+_SHOWS = {b"streamlit", b"gradio", b"flask", b"fastapi", b"django", b"tkinter", b"pygame"}
 
 
 def _name(path: PurePosixPath) -> bytes:

@@ -119,6 +119,8 @@ def _composed(path: PurePosixPath, depth: int = 0) -> Any:
         else:
             ((group, option),) = each.items()
             group = group.removeprefix("override ").strip("/").partition("@")[0]
+            if group.startswith("hydra/"):  # how it is launched and logged
+                continue
             for name in option if isinstance(option, list) else [option] * (option is not None):
                 part = _composed(path.parent / group / str(name), depth + 1)
                 for key in reversed(group.split("/")):

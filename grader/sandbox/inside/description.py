@@ -173,12 +173,14 @@ def run(
     sys.argv = patches.CommandLine(words, submission.expects_errors)
     patches.SETTINGS[:] = sorted(n for n in program["settings"] if n.endswith(patches.SUFFIXES))
     entry = program["modules"][-1]["statements"][0]["file"].rpartition("/")[2]
-    scripts = (text for name, text in program["settings"].items() if name.endswith(".sh"))
-    patches.COMMANDS[:] = [text for text in scripts if entry in text]
+    told = (text for name, text in program["settings"].items() if name.endswith((".sh", ".md")))
+    patches.COMMANDS[:] = [text for text in told if entry in text]
     patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _left_out
     configured.IMPORT[:] = [submission.import_]
-    submission.builtins |= {"open": lost.opened, TURNS: watch.turning, GOES_ON: watch.goes_on}
+    submission.builtins |= {"open": lost.opened, "input": patches.typed}
+    submission.builtins["raw_input"] = patches.typed
+    submission.builtins |= {TURNS: watch.turning, GOES_ON: watch.goes_on}
     lost.install()
     stand_in_for_own()
     _put_beside(program)
@@ -313,6 +315,10 @@ def _told(submission: Submission, files: set[str]) -> list[str]:
     notes += [
         f"`{name}` of the command line has no default: {value} was put there"
         for name, value in [*patches.GIVEN.items()][:5]
+    ]
+    notes += [
+        f"`input({prompt[:80]!r})` was answered with {answer}"
+        for prompt, answer in [*patches.TYPED.items()][:5]
     ]
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")

@@ -51,7 +51,7 @@ class LightningModule(_Remembering, nn.Module):
     def log(self, *args: object, **options: object) -> None:
         """Do nothing."""
 
-    log_dict = log
+    log_dict = prepare_data = setup = log
 
     def training_step_end(self, result: Any) -> Any:
         """Give back what `training_step` returned."""
@@ -127,9 +127,9 @@ class Trainer:
     ) -> None:  # fmt: skip
         """Train the module."""
         data = datamodule or (train_dataloaders if _is_module(train_dataloaders) else model)
-        if data is not model:
-            data.prepare_data()
-            data.setup("fit")
+        for each in dict.fromkeys([data, model]):
+            each.prepare_data()
+            _setup(each.setup)
         loader = train_dataloaders if train_dataloaders is not None else data.train_dataloader()
         loader = data.train_dataloader() if _is_module(loader) else loader
         model.trainer = self
@@ -161,6 +161,11 @@ class Trainer:
         return []
 
     test = validate = predict = tune = save_checkpoint = _nothing
+
+
+def _setup(setup: Callable[..., None]) -> None:
+    """Call a hook that once took nothing."""
+    setup(*["fit"][: len(inspect.signature(setup).parameters)])
 
 
 def from_arguments(kind: Any, args: Any, **options: Any) -> Any:

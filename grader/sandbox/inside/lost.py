@@ -70,6 +70,7 @@ def install() -> None:
     csv.DictReader.__init__ = _named_by_line(csv.DictReader.__init__)  # type: ignore[method-assign]
     torch.load = _load(torch.load)
     torch.save = _save(torch.save)
+    torch.hub.download_url_to_file = lambda *_, **__: None  # weights of others: they are lost
     Image.open = _copied(Image.open)
     torchvision.io.read_image = _known(torchvision.io.read_image)
     Placeholder.known = staticmethod(_of_packages)

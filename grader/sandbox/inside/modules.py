@@ -160,7 +160,6 @@ class Submission:
             {
                 "__import__": self.import_,
                 "len": _length,
-                "input": _no_input,
                 TURNS: _same,
                 GOES_ON: _same,
                 FAILS: self.passing.fails,
@@ -275,11 +274,7 @@ def _same(things: Any, *_: object) -> Any:
     return things
 
 
-def _no_input(*_: object) -> str:
-    return ""
-
-
-_OF_PYTHON_2: Json = {"xrange": range, "long": int, "unicode": str, "raw_input": _no_input}
+_OF_PYTHON_2: Json = {"xrange": range, "long": int, "unicode": str}
 
 
 def _length(thing: Any) -> Any:

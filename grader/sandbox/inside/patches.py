@@ -40,8 +40,8 @@ def apply() -> None:
     nn.Module.to = _stay_on_cpu(nn.Module.to)  # type: ignore[method-assign]
     nn.DataParallel = nn.parallel.DataParallel = _itself  # type: ignore[misc, assignment]
     nn.parallel.DistributedDataParallel = _itself  # type: ignore[misc, assignment]
-    torch.compile = _decorator  # type: ignore[assignment]
-    torch.jit.script = torch.jit.trace = _decorator  # type: ignore[assignment]
+    torch.compile = decorator  # type: ignore[assignment]
+    torch.jit.script = torch.jit.trace = decorator  # type: ignore[assignment]
     torch.utils.checkpoint.checkpoint = _called  # type: ignore[assignment]
     _no_gpu()
     importlib.reload = _itself  # type: ignore[assignment]
@@ -129,14 +129,18 @@ def put_there(action: argparse.Action) -> Any:
 
 
 COMMANDS: list[str] = []
-"""Shell scripts that run the file."""
+"""Texts, as of shell scripts, that say how the file is run."""
+
+
+_RUNS = re.compile(r"\bpython[\d.]*\s+(?:.*\\\n)*.*")
 
 
 def _in_commands(action: argparse.Action) -> Any:
     """Return what a shell script that was handed in gives for an option; None if nothing."""
     names = "|".join(map(re.escape, action.option_strings))
     for text in COMMANDS if names else ():
-        if found := re.search(rf"(?:{names})[ =]+[\"']?([^\s\"'\\]+)", text):
+        runs = " ".join(_RUNS.findall(text))
+        if found := re.search(rf"(?:^|\s)(?:{names})[ =]+[\"']?([^\s\"'\\`]+)", runs):
             variable = re.search(rf"^{re.escape(found[1][1:])}=(\S+)", text, re.M)
             word = variable[1] if variable and found[1].startswith("$") else found[1]
             with contextlib.suppress(Exception):  # of its own type
@@ -144,6 +148,20 @@ def _in_commands(action: argparse.Action) -> Any:
                 GIVEN[action.dest] = repr(value)
                 return value
     return None
+
+
+TYPED: dict[str, str] = {}
+"""What was asked of a person, and the answer."""
+_MENU = re.compile(r"(\d+)\W{0,4}(?:to |for )?train|train\w*\W{0,4}(\d+)", re.I)
+
+
+def typed(prompt: object = "", *_: object) -> str:
+    """Stand for `input`: the grader's own number, what trains of a menu, or the first choice."""
+    asked, numbers = str(prompt), {"epoch": "epochs", "batch": "batch_size"}
+    known = (str(NUMBERS[name]) for word, name in numbers.items() if word in asked.lower())
+    chosen = (found[1] or found[2] for found in _MENU.finditer(asked))
+    TYPED[asked] = next(known, next(chosen, "1"))
+    return TYPED[asked]
 
 
 def _to_train(action: argparse.Action) -> Any:
@@ -460,7 +478,7 @@ def _called(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     return function(*args, **{k: v for k, v in options.items() if k not in own})
 
 
-def _decorator(thing: Any = None, *args: object, **kwargs: object) -> Any:
+def decorator(thing: Any = None, *args: object, **kwargs: object) -> Any:
     """Stand for a compiler, called directly or as a decorator with options."""
     return thing if thing is not None else _itself
 

@@ -52,6 +52,9 @@ class Placeholder(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         """Give a placeholder for something in it."""
+        if name == "__version__":
+            self._use()
+            return "0"
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
         return type(self)(f"{self.__name__}.{name}")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from capture import _pick_output
 from noted import Batch, Call, State
-from tensors import CannotCapture, put, set_mode, weights_of
+from tensors import CannotCapture, owners, put, set_mode, weights_of
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 from trained import Training
@@ -222,7 +222,7 @@ def not_plain(training: Training, loss: Loss | None) -> str:
     evaluated = [batch for batch in batches if not batch.was_training]
     if not training.optimizers:
         return "no optimiser is ever stepped"
-    if len(training.optimizers) > 1:
+    if len(training.optimizers) > 1 and not _one_after_another(training):
         return "it steps several optimisers"
     signs = {
         "it takes more or fewer steps than it draws batches": any(
@@ -245,6 +245,22 @@ def not_plain(training: Training, loss: Loss | None) -> str:
     except Exception as error:  # of the submission's code, on its own data
         return f"a step cannot be done again: {type(error).__name__}"
     return ""
+
+
+def _one_after_another(training: Training) -> bool:
+    """Tell whether several optimisers are as good as one whose rate changes between passes.
+
+    They are, if they have nothing to remember, and the same options otherwise.
+    """
+    stepped = [{id(o) for b in each.batches for o, _ in b.steps} for each in training.passes]
+    moved = ("params", "lr", "initial_lr")
+    options = [
+        [type(o), *({k: v for k, v in g.items() if k not in moved} for g in o.param_groups)]
+        for o in training.optimizers
+    ]
+    same = all(each == options[0] for each in options) and options[0][0] is torch.optim.SGD
+    alone = all(len(optimizers) == 1 for optimizers in stepped)
+    return same and alone and not any(group["momentum"] for group in options[0][1:])
 
 
 def _what_differs(
@@ -278,7 +294,8 @@ def _step(
     if not clear:
         for name, parameter in nn.Module.named_parameters(model):
             parameter.grad = before.gradients.get(name)
-    shape = batch.shape if batch.model is training.model else tuple(images.shape[1:])
+    own = any(batch.model is module for _, module in owners(training.model))
+    shape = batch.shape if own else tuple(images.shape[1:])
     given = _as_given(images, shape).to(next(nn.Module.parameters(model)).dtype)
     value = loss(_pick_output(model(given)), labels)
     value.backward()  # type: ignore[no-untyped-call] # of PyTorch's own

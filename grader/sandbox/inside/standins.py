@@ -14,6 +14,7 @@ import engines
 import fitting
 import frames
 import lost
+import patches
 from modules import Changed, Finder
 from placeholders import Placeholder, Quiet
 
@@ -99,6 +100,11 @@ def _turns(*bounds: int, **options: object) -> Bar:
     return Bar(range(*bounds))
 
 
+def _uncompiled(numba: types.ModuleType) -> None:
+    """Let functions run as they stand: no file holds them, which compiled code is kept beside."""
+    vars(numba).update(dict.fromkeys(("jit", "njit", "vectorize"), patches.decorator))
+
+
 def be_quiet() -> None:
     """Let packages that only show or log do nothing."""
     for name in [n for n, module in sys.modules.items() if isinstance(module, Placeholder)]:
@@ -106,5 +112,6 @@ def be_quiet() -> None:
     changed = Changed({
         "pandas": partial(frames.let_read, pickled=lost.pickled),
         **dict.fromkeys(("click.core", "typer._click.core"), clicked.let_train),
+        "numba": _uncompiled,
     })  # fmt: skip
     sys.meta_path[:0] = [Finder(_is_quiet, Quiet, _fill), changed]

@@ -291,8 +291,9 @@ def _untrained(namespace: Json, watch: Watch, failures: list[Failure]) -> tuple[
             raise failure.error
     if missing:
         raise MissingPackage(missing[0], USED[missing[0]])
-    for failure in failures:
-        if not isinstance(failure.error, OSError | SystemExit | KeyboardInterrupt):
+    for number, failure in enumerate(failures):
+        lost_name = isinstance(failure.error, NameError) and number > 0  # by an earlier one
+        if not lost_name and not isinstance(failure.error, OSError | SystemExit):
             raise failure.error
     raise CannotCapture(
         "no model was found", "define a class that inherits from nn.Module, and train it"

@@ -362,7 +362,8 @@ class Watch:
         self._inside += 1
         if self._depth == 0 and self.now is not None and not self._is_loss(args):
             learns = torch.is_grad_enabled() and not self.now.steps
-            if learns or self.now.model is None:  # and does not only look
+            holds = next(module.parameters(), None) is not None  # and is no transform
+            if holds and (learns or self.now.model is None):  # and does not only look
                 self.now.model, self.now.was_training = module, module.training
                 if args and isinstance(args[0], torch.Tensor):
                     self.now.shape = tuple(args[0].shape[1:])
