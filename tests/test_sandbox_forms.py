@@ -184,3 +184,19 @@ def test_a_transform_in_a_loop_is_no_network(tmp_path: Path) -> None:
     loop = TRAIN.replace("data.to(device)", "transforms.Normalize(0.5, 0.5)(data)")
     found = fitted(tmp_path, loop, MADE, FIT)
     assert not any("it also trains" in note for note in found.notes)
+
+
+def test_rates_of_a_part_of_the_images(tmp_path: Path) -> None:
+    """A schedule by batches that is made for fewer of them is stretched over all."""
+    loader = LOADER + (
+        "half, rest = torch.utils.data.random_split(train_loader.dataset, [30_000, 30_000])\n"
+        "train_loader = torch.utils.data.DataLoader(half, 100)\n"
+    )
+    made = MADE + "s = optim.lr_scheduler.OneCycleLR(optimizer, 1, total_steps=1500)\n"
+    loop = TRAIN.replace("optimizer.step()", "optimizer.step()\n        s.step()")
+    found = fitted(tmp_path, loader, loop, made, FIT)
+    assert found.schedule is not None
+    (rates,) = found.schedule.lr
+    assert (len(rates), found.epochs, found.level) == (3000, 5, "rebuilt")
+    assert 890 <= rates.index(max(rates)) <= 910
+    assert rates[-1] == min(rates) < 1e-5

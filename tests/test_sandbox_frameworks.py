@@ -38,6 +38,20 @@ def test_lightning(tmp_path: Path) -> None:
     assert learning_rate(found) == 0.02
 
 
+@pytest.mark.parametrize("given", ["self", "self, stage"])
+def test_lightning_with_data_of_its_own(tmp_path: Path, given: str) -> None:
+    """A module that makes its own loaders gets ready first, as older and newer versions have it."""
+    methods = (
+        f"    def setup({given}):\n"
+        "        self.images = datasets.MNIST('.', transform=transforms.ToTensor())\n"
+        "    def train_dataloader(self):\n"
+        "        return torch.utils.data.DataLoader(self.images, batch_size=40)\n"
+    )
+    fit = "pl.Trainer(max_epochs=2).fit(Lit())\n"
+    found = described_here(script(tmp_path, net(), LIGHTNING + methods, fit))
+    assert (found.epochs, found.batch_size, found.level) == (2, 40, "rebuilt")
+
+
 @pytest.mark.parametrize(("tail", "lr"), [("", 0.02), ("lit = Lit(0.3)", 0.3)])
 def test_lightning_that_is_never_fitted(tmp_path: Path, tail: str, lr: float) -> None:
     """Of such a file come the network, loss and optimiser, and nothing that it does not say."""
@@ -52,6 +66,7 @@ def test_lightning_that_is_never_fitted(tmp_path: Path, tail: str, lr: float) ->
     ("head", "word"),
     [("from tensorflow import keras\nmodel = keras.Sequential([keras.layers.Dense(10)])", "Keras"),
      ("from keras.models import Sequential\nmodel = Sequential()", "Keras"),
+     ("import fastai\nprint(fastai.__version__)\nfrom fastai.vision.all import *", "fastai"),
      ("from fastai.vision.all import *\nlearn = cnn_learner(dls, resnet18)", "fastai"),
      ("import flax.linen as nn\nclass Net(nn.Module):\n    pass", "Flax")],
 )  # fmt: skip
@@ -65,7 +80,8 @@ def test_other_frameworks_are_named(tmp_path: Path, head: str, word: str) -> Non
 def test_hydra(tmp_path: Path) -> None:
     """Settings are put together of the files that their defaults name, and made by `_target_`."""
     write(tmp_path, "conf/main.yaml",
-          "defaults:\n  - _self_\n  - model: small\n  - tuner: null\nrate: 0.03\nepochs: 3\n"
+          "defaults:\n  - _self_\n  - model: small\n  - tuner: null\n"
+          "  - override hydra/launcher: joblib\nrate: 0.03\nepochs: 3\n"
           "data: {root: '${hydra:runtime.cwd}/data', size: 32}\n")  # fmt: skip
     write(tmp_path, "conf/model/base.yaml", "_target_: parts.net.Net\nwidth: 4\n")
     write(tmp_path, "conf/model/small.yaml", "defaults: [base]\nwidth: ${data.size}\n")

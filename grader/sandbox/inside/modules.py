@@ -99,7 +99,8 @@ class Submission:
                     break
                 if attempt.once_more(error, supplied=self._supplied(error, module)):
                     continue
-                first = first or error
+                if first is None or isinstance(error, MissingPackage):  # which is what stops it
+                    first = error
                 if self.passing.on or not self.passing.possible or not attempt.passing():
                     break
                 self.passing.on = True

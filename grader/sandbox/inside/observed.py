@@ -319,7 +319,27 @@ class Observed:
         elif made:
             self.notes.append(f"scheduler: never stepped ({made[-1].place})")
         if "schedule" in self.found and not self.found["schedule"].get("plateau"):
-            self._compare_rates(by_batch=bool(moved) and _by_batch(moved[-1]))
+            by_batch = bool(moved) and _by_batch(moved[-1])
+            self._compare_rates(by_batch=by_batch)
+            if by_batch:
+                self._stretch()
+
+    def _stretch(self) -> None:
+        """Give epochs of a plan, which go over all images, the rates that epochs of a part had."""
+        own, steps = self._own_steps(), self._steps()
+        schedule = self.found["schedule"]
+        for kind in ("lr", "momentum") if own != steps else ():
+            for at, rates in enumerate(schedule[kind] or ()):
+                begins = range(0, len(rates) if len(rates) > 1 else 0, own)
+                turns = [b + step * own // steps for b in begins for step in range(steps)]
+                schedule[kind][at] = [rates[turn] for turn in turns] or rates
+
+    def _own_steps(self) -> int:
+        """Return how many batches a pass of the file's own loader has."""
+        loader = None if isinstance(self.loader, Sliced) else self.loader
+        with contextlib.suppress(TypeError):  # of what has no length
+            return len(loader) if loader is not None else self._steps()
+        return self._steps()
 
     def _rates(self, made: Made, first: Any) -> Json:
         """Return the learning rate of every step, as the scheduler gives them."""
@@ -335,7 +355,9 @@ class Observed:
         epochs = self.found.get("epochs") or self.defaults["epochs"]
         trained = min(epochs, self.defaults["max_epochs"])
         early = made.moves[:1] == ["early"]
-        return Simulation(optimizer, scheduler, by_batch, early).run(trained, self._steps())
+        return Simulation(optimizer, scheduler, by_batch, early).run(
+            trained, self._own_steps() if by_batch else self._steps()
+        )
 
     def _again(self, made: Made, optimizer: Any) -> Any:
         """Make a scheduler once more, for another optimiser."""

@@ -524,7 +524,9 @@ def _parameters_of(optimizer: Any) -> set[int]:
 
 def _that_compute(module: nn.Module) -> list[nn.Module]:
     """Return a module; of one that only says how others are trained, those."""
-    if type(module).forward is not nn.Module.forward or isinstance(module, nn.ModuleList):
+    kind = type(module)
+    own = kind.forward is not nn.Module.forward or kind.__call__ is not nn.Module.__call__
+    if own or isinstance(module, nn.ModuleList):
         return [module]
     held = [child for child in module._modules.values() if child is not None]
     return [each for child in held for each in _that_compute(child)] or [module]
