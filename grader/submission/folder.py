@@ -65,11 +65,17 @@ def choose_entry(files: Files) -> PurePosixPath:
     imports = _edges(words)
     imported = {other for path in paths for other in imports[path]}
     roots = [path for path in modelling if path not in imported] or modelling
-    # What only looks at what another file has trained is no entry.
-    runs = [path for path in roots if not _looks(path, words)]
     teaching = _teaching(files, words, imports)
-    others = [path for path in modelling if path not in roots]
-    roots = runs or [p for p in others if _learns_when_run(p, files, teaching)] or roots
+    runs = [path for path in roots if not _looks(path, words)]
+    done = [texts[other] for path in runs for other in _needed(path, imports)]
+    if not (_learns(done) or any(_EXPLICIT.search(texts[path]) for path in runs)):
+        # What only looks at what another file has trained is no entry, if there is such another.
+        others = [path for path in modelling if path not in roots]
+        learning = (
+            [p for p in some if _learns_when_run(p, files, teaching)] for some in (others, roots)
+        )
+        runs = next(filter(None, learning), runs)
+    roots = runs or roots
     # A script and a notebook of one name are the same work: the script.
     twins = {path.with_suffix(".ipynb") for path in roots if path.suffix == ".py"}
     roots = [path for path in roots if path not in twins]
