@@ -200,3 +200,16 @@ def test_rates_of_a_part_of_the_images(tmp_path: Path) -> None:
     assert (len(rates), found.epochs, found.level) == (3000, 5, "rebuilt")
     assert 890 <= rates.index(max(rates)) <= 910
     assert rates[-1] == min(rates) < 1e-5
+
+
+def test_items_of_a_data_set_of_its_own(tmp_path: Path) -> None:
+    """Items that do not repeat are what they are, and changing one changes no other."""
+    own = (
+        "class Own(torch.utils.data.Dataset):\n    def __len__(self): return 3000\n"
+        "    def __getitem__(self, i): return torch.full((1, 28, 28), i / 3000), i // 300\n"
+        "every = datasets.MNIST('.', transform=transforms.ToTensor())\nlen(every.data)\n"
+        "assert len({Own()[i][1] for i in range(3000)}) == 10\n"
+        "for image, _ in every: image.zero_()\n"
+        "assert sum(float(every[i][0].sum()) for i in range(9)) > 0\nassert len(every) == 60_000\n"
+    )
+    assert fitted(tmp_path, own, MADE, FIT).notes == []

@@ -171,3 +171,42 @@ def test_questions_to_a_person(tmp_path: Path, prompt: str, answer: str) -> None
     loop = f"assert input({prompt!r}) == '{answer}', 'another'\nSIZE = EPOCHS = 5\n"
     found = described_here(script(tmp_path, net(), TRAIN + TEST, loop, DATA, LOOP))
     assert found.notes == [f"`input({prompt!r})` was answered with {answer}"]
+
+
+CLICKED = """\
+@click.command()
+@click.option('--epochs', default=7, prompt=True)
+@click.option('--quiet', is_flag=True, required=True)
+@click.option('--data', type=click.Path(exists=True), required=True)
+@click.option('--kind', required=True)
+def training(epochs, quiet, data, kind):
+"""
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_options_of_click_without_a_default(tmp_path: Path, decided: bool) -> None:
+    """A prompt is answered by its default, a path need not be there, and no text decides."""
+    body = DATA + LOOP.replace("EPOCHS", "epochs")
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    choice = "    width = 4 if kind == 'small' else 9\n" if decided else ""
+    main = CLICKED + choice + lines + "training()\n"
+    text = script(tmp_path, "import click\nSIZE = 64", net(), TRAIN + TEST, main)
+    if not decided:
+        assert described_here(text).epochs == 7
+        return
+    with pytest.raises(SubmissionError, match="`kind` of the command line has no value"):
+        described_here(text)
+
+
+def test_a_command_for_another_file_gives_nothing(tmp_path: Path) -> None:
+    """Only the command that runs the file itself is taken, and no placeholder of a manual."""
+    options = (
+        "p = argparse.ArgumentParser()\np.add_argument('--epochs', type=int, default=None)\n"
+        "p.add_argument('--size', default=None)\nargs = p.parse_args()\n"
+        "EPOCHS, SIZE = args.epochs or 5, int(args.size or 40)\n"
+    )
+    parts = ["import argparse", net(), TRAIN + TEST, options, DATA, LOOP]
+    write(tmp_path, "train.py", "\n".join([HEAD, *parts]))
+    write(tmp_path, "README.md", "python evaluate.py --epochs 9\npython train.py --size <n>\n")
+    found = described_here(read_program(tmp_path))
+    assert (found.epochs, found.batch_size) == (5, 40)

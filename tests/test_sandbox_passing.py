@@ -89,3 +89,51 @@ def test_a_training_at_the_top_of_a_file_is_no_function(tmp_path: Path) -> None:
     loop = "for epoch in range(4):\n    train(model, 'cpu', train_loader, optimizer, epoch)\n"
     found = described_here(script(tmp_path, net(), TRAIN, LOADER, MADE, loop + "    [][1]\n"))
     assert (found.epochs, found.level) == (4, "rebuilt")
+
+
+@pytest.mark.parametrize(
+    ("body", "epochs"),
+    [
+        ("try:\n        for i in range(9):\n            {}[i]\n    except KeyError: pass", 7),
+        ("try: fallback()\n    except KeyError: n = 3", 7),
+        ("n: int = {}['n']\n    n += 1", 7),
+        ("first, *rest = {}['n']\n    list(rest)", 7),
+        ("while len(seen) < 3: seen.append({}[0])", None),
+    ],
+)
+def test_ways_of_failing(tmp_path: Path, body: str, epochs: int | None) -> None:
+    """Handlers of the file's own run, whatever is bound is bound, and no loop goes on for ever."""
+    helper = "seen = []\ndef fallback():\n    return {}['x']\n"
+    text = MAIN.format(before=body, ahead="pass", after="{}['y']")
+    found = described_here(script(tmp_path, net(), TRAIN, LOADER, helper, text))
+    assert found.epochs == epochs
+    assert not any("TooSlow" in note or "after 20 s" in note for note in found.notes)
+
+
+def test_a_second_run_begins_where_the_first_did(tmp_path: Path) -> None:
+    """Counts and lists that a statement moved are moved back before it is run once more."""
+    loop = (
+        "epoch, rates, log = 0, [], {}\nwhile epoch < 6:\n"
+        "    train(model, 'cpu', train_loader, optimizer, epoch)\n"
+        "    epoch += 1\n    rates.append(epoch)\n    log['missing']\n"
+        "assert rates == [1, 2, 3, 4, 5, 6]\n"
+    )
+    found = described_here(script(tmp_path, net(), TRAIN, LOADER, MADE, loop))
+    assert found.epochs == 6
+    assert not any("did not run" in note for note in found.notes)
+
+
+def test_a_form_that_did_not_help_is_left(tmp_path: Path) -> None:
+    """One cell that a network cannot run changes no images of those that follow."""
+    data = (
+        "class Own(torch.utils.data.Dataset):\n    transform = transforms.ToTensor()\n"
+        "    def __init__(self): self.rows = open('/nowhere').read()\n"
+        "    def __len__(self): return len(self.rows)\n"
+        "    def __getitem__(self, i): return self.rows[i]\n"
+        "train_loader = torch.utils.data.DataLoader(Own(), 50)\n"
+    )
+    trial = "for x, y in train_loader: nn.Linear(3, 4)(x)\n"
+    main = "def main():\n" + "".join(f"    {line}\n" for line in trial.splitlines()) + "main()\n"
+    fit = "for epoch in range(4):\n    train(model, 'cpu', train_loader, optimizer, epoch)\n"
+    found = described_here(script(tmp_path, net(), TRAIN, data, main, MADE, fit))
+    assert (found.epochs, found.batch_size, found.level) == (4, 50, "rebuilt")

@@ -41,6 +41,11 @@ def are_settings(path: PurePosixPath | Path) -> bool:
     return path.suffix.lower() in SETTINGS
 
 
+def are_commands(path: PurePosixPath) -> bool:
+    """Tell whether a text says how code is run, and is not read by it."""
+    return path.suffix.lower() in (".sh", ".md")
+
+
 def is_within_reach(path: PurePosixPath) -> bool:
     """Tell whether a file lies neither too deep nor in a folder that is ignored."""
     return len(path.parts) <= MAX_DEPTH + 1 and not any(map(is_ignored, path.parts[:-1]))

@@ -49,7 +49,8 @@ class Files:
     def settings(self) -> dict[str, str]:
         """Return the texts that code may read as it runs; what is large is data, and left out."""
         found: dict[str, str] = {}
-        for path in sorted(set(self.every) - set(self.table), key=lambda path: len(path.parts)):
+        others = set(self.every) - set(self.table)
+        for path in sorted(others, key=lambda path: (bounds.are_commands(path), len(path.parts))):
             with contextlib.suppress(SubmissionError, UnicodeDecodeError):
                 found[label_of(path)] = self.every[path]().decode()
             if len(found) == bounds.MOST_SETTINGS:

@@ -66,9 +66,10 @@ def choose_entry(files: Files) -> PurePosixPath:
     imported = {other for path in paths for other in imports[path]}
     roots = [path for path in modelling if path not in imported] or modelling
     teaching = _teaching(files, words, imports)
-    runs = [path for path in roots if not _looks(path, words)]
+    says = {path for path in roots if _EXPLICIT.search(texts[path]) and not words[path] & _SHOWS}
+    runs = [path for path in roots if path in says or not _looks(path, words)]
     done = [texts[other] for path in runs for other in _needed(path, imports)]
-    if not (_learns(done) or any(_EXPLICIT.search(texts[path]) for path in runs)):
+    if not (_learns(done) or says):
         # What only looks at what another file has trained is no entry, if there is such another.
         others = [path for path in modelling if path not in roots]
         learning = (
@@ -77,8 +78,8 @@ def choose_entry(files: Files) -> PurePosixPath:
         runs = next(filter(None, learning), runs)
     roots = runs or roots
     # A script and a notebook of one name are the same work: the script.
-    twins = {path.with_suffix(".ipynb") for path in roots if path.suffix == ".py"}
-    roots = [path for path in roots if path not in twins]
+    twins = {path.with_suffix(".ipynb"): path for path in roots if path.suffix == ".py"}
+    roots = [p for p in roots if p not in twins or _learns([texts[p]]) > _learns([texts[twins[p]]])]
     whole = {path: [texts[other] for other in _needed(path, imports)] for path in roots}
     roots = [path for path in roots if any(map(_TORCH.search, whole[path]))] or roots
     if explicit := [path for path in roots if _EXPLICIT.search(texts[path])]:

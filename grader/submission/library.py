@@ -101,9 +101,11 @@ class Library:
         """Return the only file anywhere that an import can mean, if no package is called so."""
         if parts[0] in sys.stdlib_module_names or importlib.util.find_spec(parts[0]) is not None:
             return None
+        if len(parts) > 1 and self.find(parts[0]) is not None:
+            return None
         every = {self._descend(folder, parts) for folder in self.files.folders}
         found = [path for path in every if path in self.files.table and path != self.entry.path]
-        if len(found) != 1:
+        if len(found) != 1 or found[0].suffix != ".py":
             return None
         name = ".".join(parts)
         self.notes.append(f"`{name}` is {label_of(found[0])}, in no folder where Python looks")

@@ -25,6 +25,7 @@ class Attempt:
     def __init__(self, watch: Watch) -> None:
         """Note how things are ahead of it."""
         self._watch, self._begun = watch, len(watch.passes)
+        self._made, self._form = (len(watch.modules), len(watch.loaders)), asked.form
         self._rates = [
             (made.thing, [without_parameters(group) for group in made.thing.param_groups])
             for made in watch.optimizers
@@ -34,8 +35,9 @@ class Attempt:
 
     @property
     def learned(self) -> bool:
-        """Whether something learned in it."""
-        return any(each.trains for each in self._watch.passes[self._begun :])
+        """Whether something learned in it; on real images, which nobody watches, may have."""
+        passes = self._watch.passes[self._begun :]
+        return bool(passes) if self._watch.real else any(each.trains for each in passes)
 
     def once_more(self, error: BaseException, *, supplied: bool) -> bool:
         """Tell, by its error, whether to run it once more; it is made undone then.
@@ -45,22 +47,25 @@ class Attempt:
         for others, in another form, or else with as many as there are, and
         where it lacks a name and asked for a GPU, without one.
         """
+        made_up = not self._watch.real
         if supplied:
             pass
+        elif made_up and self._is_of_size(error):
+            Loader.most = _WHOLE
+        elif made_up and self._is_of_form(error):
+            asked.form = _OTHER_FORMS[asked.form]
+        elif made_up and self._is_of_counts(error) and not self._watch.whole:
+            self._watch.whole = True
         elif isinstance(error, NameError) and GPU.asked and not GPU.without:
             GPU.without = str(error)
-        elif self._watch.real:
-            return False
-        elif self._is_of_size(error):
-            Loader.most = _WHOLE
-        elif self._is_of_form(error):
-            asked.form = _OTHER_FORMS[asked.form]
-        elif self._is_of_counts(error) and not self._watch.whole:
-            self._watch.whole = True
         else:
             return False
         self._undo()
         return True
+
+    def failed(self) -> None:
+        """Let images have the form again that they had ahead of it."""
+        asked.form = self._form
 
     def passing(self) -> bool:
         """Tell whether to run it past lines that fail: where what is trained may depend on them."""
@@ -92,6 +97,9 @@ class Attempt:
     def _undo(self) -> None:
         self._watch.now = None
         del self._watch.passes[self._begun :]
+        modules, loaders = self._made
+        self._watch.undone |= {id(made) for made, _ in self._watch.modules[modules:]}
+        self._watch.undone |= {id(made) for made, _ in self._watch.loaders[loaders:]}
         for optimizer, groups in self._rates:
             for group, before in zip(optimizer.param_groups, groups, strict=False):
                 group.update(before)

@@ -26,32 +26,52 @@ def _trains(make_context: Callable[..., Any]) -> Callable[..., Any]:
     """Let a command be called with what it needs, and a group with the command that trains."""
 
     def made(command: Any, info_name: Any, args: list[str], *rest: Any, **options: Any) -> Any:
+        put: dict[str, Any] = {}
         if not args:
-            args = [word for parameter in command.params for word in _needed(parameter)]
+            args = [word for parameter in command.params for word in _needed(parameter, put)]
             commands = list(getattr(command, "commands", ()))
-            args += [c for c in commands if patches.TRAINS.search(c) or len(commands) == 1][:1]
-        return make_context(command, info_name, args, *rest, **options)
+            chosen = [c for c in commands if patches.TRAINS.fullmatch(c) or len(commands) == 1]
+            chosen += [c for c in commands if patches.TRAINS.search(c)]
+            args += chosen[:1]
+        context = make_context(command, info_name, args, *rest, **options)
+        for name, value in put.items():  # texts that nothing may be decided by
+            if context.params.get(name) == value[:]:
+                context.params[name] = value
+        return context
 
     return made
 
 
-def _needed(parameter: Any) -> list[str]:
-    """Return the words that a command line has to have for an option or an argument."""
-    if not parameter.required and not getattr(parameter, "prompt", None):
-        return []
-    annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
-    of_click = getattr(parameter, "type", None)
-    kind = annotation or _KINDS.get(getattr(of_click, "name", ""), str)
-    listed = isinstance(kind, type) and issubclass(kind, enum.Enum)
-    choices = [each.value for each in kind] if listed else getattr(of_click, "choices", None)
+def _needed(parameter: Any, put: dict[str, Any]) -> list[str]:
+    """Return the words that a command line has to have for an option or an argument.
+
+    Texts are `put` down by the name of their parameter as well.
+    """
+    asks, default = getattr(parameter, "prompt", None), getattr(parameter, "default", None)
+    if asks and isinstance(default, str | int | float):
+        parameter.prompt = asks = None
     dashed = [name for name in parameter.opts if name.startswith("-")]
+    if not (parameter.required or asks) or parameter.nargs == -1:
+        return []
+    if getattr(parameter, "is_flag", False):
+        return dashed[:1]
+    told, of_click = getattr(parameter, "type_descriptor", None), getattr(parameter, "type", None)
+    for path in (of_click, getattr(told, "parameter_info", None)):
+        if getattr(path, "exists", False):
+            vars(path)["exists"] = False
+    kind: Any = getattr(told, "annotation", None) or _KINDS.get(getattr(of_click, "name", ""), str)
+    choices = getattr(of_click, "choices", None)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        choices = [each.value for each in kind]
     value = patches.put_there(types.SimpleNamespace(
         dest=parameter.name, choices=choices, nargs=None, option_strings=dashed,
         type=kind if kind in (int, float) else None,
     ))  # fmt: skip
     if isinstance(value, patches.Unset):
         value._used()
-    return [*dashed[:1], str(value)]
+    if isinstance(value, patches.UnsetText):
+        put[parameter.name] = value
+    return [*dashed[:1], *[value[:] if isinstance(value, str) else str(value)] * parameter.nargs]
 
 
 _KINDS = {"integer": int, "integer range": int, "float": float, "float range": float}

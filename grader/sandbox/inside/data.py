@@ -6,6 +6,7 @@ that the assignment is about (`asked`).
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import os
@@ -14,12 +15,14 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch.utils import data
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
+
+Item = TypeVar("Item")
 
 TINY = 4  # images a batch; batch norm needs more than one
 _SHOWN = 128  # images a batch as long as nothing learns: they are looked at
@@ -126,7 +129,7 @@ class Digits(data.Dataset[Any]):
         """Make up an item, as the transforms leave it."""
         if not -len(self) <= int(index) < len(self):
             raise IndexError(index)
-        return again(self, int(index), self._item)
+        return again(self, int(index), Digits._item, sure=True)
 
     def _item(self, index: int) -> tuple[Any, Any]:
         from PIL import Image
@@ -208,18 +211,44 @@ def in_training(path: str) -> bool:
     return not found or found[-1] == "train"
 
 
-def again(dataset: Any, index: Any, make: Callable[[Any], Any]) -> Any:
+def again(dataset: Any, index: Any, function: Callable[[Any, Any], Item], *, sure: bool) -> Item:
     """Make an item of a data set; of many that are asked for one by one the same ones again.
 
     Images that are made up repeat after a block, so that nothing is lost for who looks at them all.
+    Where that is not `sure`, it is once some items have been found to repeat, and none not to.
     """
-    if Loader.drawing or not _BLOCKS or not isinstance(index, int) or index >= len(dataset):
-        return make(index)  # which raises at the end
-    seen = vars(dataset).setdefault("_seen", {})
-    key = index % BLOCK, id(getattr(dataset, "transform", None))
-    if key not in seen:
-        seen[key] = make(index)
-    return seen[key]
+    try:
+        within = isinstance(index, int) and 0 <= index < len(dataset)
+    except Exception:  # of a data set without a length
+        within = False
+    if Loader.drawing or not _BLOCKS or not within:
+        return function(dataset, index)  # which raises at the end
+    seen: dict[Any, Any] = vars(dataset).setdefault("_seen", {})
+    transform, place = getattr(dataset, "transform", None), (function, index % BLOCK)
+    held = seen.get(place)
+    alike = seen.get(function, _SURE if sure else 0)
+    if held is None or held[0] is not transform or alike is None:
+        item = function(dataset, index)
+        seen[place] = transform, item
+    elif alike < _SURE:
+        item = function(dataset, index)
+        seen[function] = alike + 1 if index < BLOCK or _same(item, held[1]) else None
+    else:
+        item = held[1]
+    copied: Item = tree_map(_copied, item)
+    return copied
+
+
+_SURE = 50  # items that repeat
+
+
+def _same(one: Any, other: Any) -> bool:
+    pairs = zip(tree_leaves(one), tree_leaves(other), strict=False)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else copy.copy(value)
 
 
 def _applied(transform: Any, value: Any) -> Any:
@@ -295,7 +324,7 @@ def _item(item: Callable[..., Any]) -> Callable[..., Any]:
     def got(dataset: Any, index: Any) -> Any:
         if "_lost" not in vars(dataset):
             try:
-                return again(dataset, index, functools.partial(item, dataset))
+                return again(dataset, index, item, sure=False)
             except (IndexError, StopIteration):
                 raise
             except Exception as error:

@@ -139,14 +139,15 @@ def _own(choice: Choice, watch: Watch, submission: Submission) -> Json:
     """Say which training it is, for the run on real images."""
     training = choice.training
     assert training is not None
-    modules, loaders = [m for m, _ in watch.modules], [loader for loader, _ in watch.loaders]
+    modules = [m for m, _ in watch.modules if id(m) not in watch.undone]
+    loaders = [loader for loader, _ in watch.loaders if id(loader) not in watch.undone]
     used = [each.loader for each in training.passes]
     passes = [each for each in watch.passes if not isinstance(each.loader, Sliced)]
     return {
         "model": next(i for i, module in enumerate(modules) if module is choice.model),
         "loaders": [i for i, loader in enumerate(loaders) if any(loader is u for u in used)],
         "first": next(i for i, p in enumerate(passes) if p is training.passes[0]),
-        "passes_over": bool(submission.passing.lines),
+        "passes_over": submission.passing.used,
     }
 
 
@@ -172,9 +173,10 @@ def run(
     words = [*sys.argv[:1], *patches.command_line(texts)]
     sys.argv = patches.CommandLine(words, submission.expects_errors)
     patches.SETTINGS[:] = sorted(n for n in program["settings"] if n.endswith(patches.SUFFIXES))
-    entry = program["modules"][-1]["statements"][0]["file"].rpartition("/")[2]
-    told = (text for name, text in program["settings"].items() if name.endswith((".sh", ".md")))
-    patches.COMMANDS[:] = [text for text in told if entry in text]
+    entry = [each["file"].rpartition("/")[2] for each in program["modules"][-1]["statements"][:1]]
+    told = [text for name, text in program["settings"].items() if name.endswith((".sh", ".md"))]
+    runs = [(text, command) for text in told for command in patches.RUNS.findall(text)]
+    patches.COMMANDS[:] = [each for each in runs if entry and entry[0] in each[1]][:1]
     patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
     submission.given = _left_out
     configured.IMPORT[:] = [submission.import_]
@@ -188,12 +190,12 @@ def run(
         kind.load_state_dict = lost.without_the_lost(kind.load_state_dict)  # type: ignore[method-assign]
     if source is None:
         patches.note_calls(watch.called)
-    notes = []
+    notes: list[str] = []
     try:
         with _time_limit() if source is None else nullcontext():
             submission.load(ENTRY)
             _call_train(submission, watch, defaults, alone=source is None)
-            notes += _call_what_trains(submission, watch)
+            notes += _call_what_trains(submission, watch, program["own"])
             _fit(submission, watch, defaults, alone=source is None)
     except TooSlow:
         notes.append(f"it was ended after {SECONDS} s of computing; what was seen so far counts")
@@ -246,13 +248,17 @@ def _call_train(submission: Submission, watch: Watch, defaults: Json, *, alone: 
         Training(function, model, parts, namespace, defaults, watch).run()
 
 
-def _call_what_trains(submission: Submission, watch: Watch) -> Iterator[str]:
-    """Call what trains by its name, and needs no arguments, of a file that trains nothing."""
+def _call_what_trains(submission: Submission, watch: Watch, own: Json | None) -> Iterator[str]:
+    """Call what trains by its name, and needs no arguments, of a file that trains nothing.
+
+    On real images, which nobody watches, `own` tells in which pass it trains.
+    """
     namespace = vars(submission.loaded[ENTRY])
     for name in [n for n in namespace if _STARTS.fullmatch(n)]:
         function = namespace[name]
-        own = inspect.isfunction(function) and function.__module__ == "__main__"
-        if said_in(namespace) or not watch.learned_nothing or not own or required(function):
+        theirs = inspect.isfunction(function) and function.__module__ == "__main__"
+        begun = len(watch.passes) > own["first"] if own else not watch.learned_nothing
+        if said_in(namespace) or begun or not theirs or required(function):
             continue
         code = function.__code__
         place = {"file": code.co_filename, "line": code.co_firstlineno}
@@ -279,7 +285,8 @@ def _failing(submission: Submission, *, alone: bool) -> Iterator[None]:
 def _fit(submission: Submission, watch: Watch, defaults: Json, *, alone: bool) -> None:
     """Fit a Lightning module that says how it is trained, where the file trains nothing."""
     namespace = vars(submission.loaded[ENTRY])
-    if said_in(namespace) is not None or any(each.trains for each in watch.passes):
+    trained = (watch.real and watch.passes) or not watch.learned_nothing
+    if said_in(namespace) is not None or trained:
         return
 
     def lent() -> Loader:

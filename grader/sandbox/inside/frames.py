@@ -7,6 +7,7 @@ Kaggle's "Digit Recognizer" and the common conversions of MNIST have them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import types
@@ -57,11 +58,27 @@ def let_read(pandas: types.ModuleType, pickled: Callable[[Any], Any]) -> None:
     held = vars(pandas)
     held |= {name: _reads(held[name]) for name in ("read_csv", "read_table")}
     held["read_pickle"] = pickled(held["read_pickle"])
-    held["DataFrame"].to_csv = lambda *_, **__: None  # which is for others
+    for kind in (held["DataFrame"], held["Series"]):
+        kind.to_csv = lambda *_, **__: None  # which is for others
+        kind.values = property(_writable(kind.values.fget))
+        kind.to_numpy = _writable(kind.to_numpy)
+
+
+def _writable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let arrays of a table be written to, as they could be before pandas 3."""
+
+    def given(*args: Any, **options: Any) -> Any:
+        made = function(*args, **options)
+        with contextlib.suppress(ValueError, AttributeError):  # of memory that is not its own
+            made.flags.writeable = True
+        return made
+
+    return given
 
 
 def _reads(read: Callable[..., Any]) -> Callable[..., Any]:
-    def made(path: Any, *args: Any, **options: Any) -> Any:
+    def made(path: Any = None, *args: Any, **options: Any) -> Any:
+        path = options.pop("filepath_or_buffer", path)
         known = isinstance(path, str | os.PathLike) and is_table(path)
         return (
             read(path, *args, **options)
@@ -81,7 +98,9 @@ def frame(
 
     whole = table(path)
     named = names or (whole.columns if header is not None else range(len(whole.columns)))
-    made: Any = pandas.DataFrame(whole.rows[:nrows], columns=list(named)[: whole.rows.shape[1]])
+    made: Any = pandas.DataFrame(
+        whole.rows[:nrows], columns=list(named)[: whole.rows.shape[1]], copy=False
+    )
     if usecols is not None:
         made = made[[made.columns[each] if isinstance(each, int) else each for each in usecols]]
     if whole.rows.dtype == object:

@@ -503,8 +503,9 @@ def _load(load: Callable[..., Any]) -> Callable[..., Any]:
             LOST.append(name)
             return Lost(name, torch.as_tensor)
         folder = _named(os.path.dirname(os.fspath(path)))  # noqa: PTH120 - of any machine
-        made = Lost(f"{folder}/{name}" if folder else name, torch.as_tensor)._array(name)
-        return made / 255 if made.dim() > 1 else made
+        found = Lost(f"{folder}/{name}" if folder else name, torch.as_tensor)
+        made = found._array(name.rpartition(".")[0])
+        return found if made is None else made / 255 if made.dim() > 1 else made
 
     loaded.__wrapped__ = load  # type: ignore[attr-defined]
     return loaded

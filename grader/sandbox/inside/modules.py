@@ -5,6 +5,7 @@ import __future__
 
 import ast
 import builtins
+import copy
 import functools
 import importlib.abc
 import importlib.machinery
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loops import GOES_ON, LOOPS, TURNS, Turning
-from passing import FAILS, NOTHING, Guarding, Passing
+from passing import FAILS, NOTHING, Passing, guard
 from placeholders import MissingPackage, Placeholder, line_of_submission
 
 Json = dict[str, Any]
@@ -26,6 +27,10 @@ Json = dict[str, Any]
 _FUTURE = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
+
+
+_MOST_ATTEMPTS = 20  # at one statement
+_SHORT = 1_000  # things in a list
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Submission:
         self.given: Callable[[str], Any] = lambda name: None
         """Makes what a name stands for that nothing defines, or None."""
         self.lent: dict[str, str] = {}  # packages that another file imports, and who uses them
-        self.passing = Passing()
+        self.passing = Passing(self.expects_errors)
         self.attempted: Callable[[], Any]
         """Begins an `Attempt` at a statement."""
         self._missing: set[str] = set()  # packages that turned out to be missing
@@ -83,31 +88,47 @@ class Submission:
         return module
 
     def run(self, statement: Json, module: types.ModuleType) -> None:
-        """Run a statement, once more where that may help, and at last past the lines that fail."""
+        """Run a statement; what ended it, if anything did, is written down."""
         outer, lines = (self.passing.on, self.passing.possible), dict(self.passing.lines)
-        first: BaseException | None = None
-        ended = False
-        while not ended:
+        begun = self.attempted()
+        error = self._tried(statement, module)
+        if error is not None:
+            begun.failed()
+            self.passing.lines = lines
+            self._fail(error)
+        self.passing.on, self.passing.possible = outer
+
+    def _tried(self, statement: Json, module: types.ModuleType) -> BaseException | None:
+        """Run a statement, once more where that may help, and at last past the lines that fail.
+
+        Returns the error that ended it: the first one, where what learns depends on it.
+        """
+        before, first = _held(vars(module)), None
+        for _ in range(_MOST_ATTEMPTS):
             attempt, self.passing.possible = self.attempted(), False
             try:
                 self._execute(statement, module)
-                ended = True
             except self._ends:
                 raise
             except BaseException as error:  # even SystemExit ends a cell alone
                 if isinstance(error, SystemExit) and not error.code and attempt.learned:
-                    break
-                if attempt.once_more(error, supplied=self._supplied(error, module)):
-                    continue
+                    return None
+                again = attempt.once_more(error, supplied=self._supplied(error, module))
                 if first is None or isinstance(error, MissingPackage):  # which is what stops it
-                    first = error
-                if self.passing.on or not self.passing.possible or not attempt.passing():
-                    break
-                self.passing.on = True
-        if first is not None and not (ended and attempt.learned):
-            self.passing.lines = lines
-            self._fail(first)
-        self.passing.on, self.passing.possible = outer
+                    first = None if again else error
+                if not again and not self._passes_over(attempt):
+                    return first
+            else:
+                return None if attempt.learned else first
+            _put_back(vars(module), before)
+        return first
+
+    def _passes_over(self, attempt: Any) -> bool:
+        """Tell whether to run a statement past the lines that fail, from now on."""
+        if self.passing.on or not self.passing.possible or not attempt.passing():
+            return False
+        self.passing.on = self.passing.used = True
+        return True
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, NameError) and self.starred:
@@ -143,7 +164,8 @@ class Submission:
         self.loops.setdefault(file, []).extend(_lines_of(tree, LOOPS))
         self._guarded.setdefault(file, []).extend(_guarded(tree))
         future = self._futures.get(module.__name__, 0)
-        tree = Guarding().visit(Turning(tree).visit(tree))
+        tree = Turning(tree).visit(tree)
+        guard(tree)
         code = compile(tree, file, "exec", flags=future, dont_inherit=True)
         self._futures[module.__name__] = future | (code.co_flags & _FUTURE)
         if module is self.loaded.get(ENTRY):
@@ -214,6 +236,23 @@ class Submission:
             if "*" in (rest[2] or ()):
                 self.starred = name, line_of_submission()
             return builtins.__import__(name, rest[0], rest[1], rest[2] or (), rest[3])
+
+
+def _held(scope: Json) -> Json:
+    """Return the numbers, texts and short lists that names stand for, as they are now."""
+    kept = {k: v for k, v in scope.items() if isinstance(v, int | float | str)}
+    short = {k: v for k, v in scope.items() if isinstance(v, list | dict) and len(v) <= _SHORT}
+    return kept | {k: (v, copy.copy(v)) for k, v in short.items() if k != "__builtins__"}
+
+
+def _put_back(scope: Json, held: Json) -> None:
+    """Let names stand for what they stood for ahead of a statement that is run once more."""
+    for name, value in held.items():
+        if isinstance(value, tuple):
+            thing, content = value
+            thing.clear()
+            thing.extend(content) if isinstance(thing, list) else thing.update(content)
+        scope[name] = value[0] if isinstance(value, tuple) else value
 
 
 def _innermost(error: BaseException) -> tuple[Json, str]:

@@ -21,6 +21,7 @@ from recipe import Part, left_out, within_bounds
 from replay import Loss, Penalty, images_of, known_loss, loss_of, not_plain
 from schedules import (
     BY_BATCH,
+    MOST_STEPS,
     Simulation,
     constant,
     optimizer_json,
@@ -318,7 +319,10 @@ class Observed:
                 self.found["schedule"] = self.found.pop("scheduler")
         elif made:
             self.notes.append(f"scheduler: never stepped ({made[-1].place})")
-        if "schedule" in self.found and not self.found["schedule"].get("plateau"):
+        plateau = self.found.get("schedule", {}).get("plateau")
+        if plateau and len(self.training.optimizers) > 1:
+            self.by_hand = "it steps several optimisers"
+        if "schedule" in self.found and not plateau:
             by_batch = bool(moved) and _by_batch(moved[-1])
             self._compare_rates(by_batch=by_batch)
             if by_batch:
@@ -328,6 +332,8 @@ class Observed:
         """Give epochs of a plan, which go over all images, the rates that epochs of a part had."""
         own, steps = self._own_steps(), self._steps()
         schedule = self.found["schedule"]
+        if steps * self.defaults["max_epochs"] > MOST_STEPS:
+            return  # a plan holds no more
         for kind in ("lr", "momentum") if own != steps else ():
             for at, rates in enumerate(schedule[kind] or ()):
                 begins = range(0, len(rates) if len(rates) > 1 else 0, own)
@@ -337,8 +343,8 @@ class Observed:
     def _own_steps(self) -> int:
         """Return how many batches a pass of the file's own loader has."""
         loader = None if isinstance(self.loader, Sliced) else self.loader
-        with contextlib.suppress(TypeError):  # of what has no length
-            return len(loader) if loader is not None else self._steps()
+        with contextlib.suppress(Exception):  # of what has no length, or one of its own
+            return max(1, len(loader)) if loader is not None else self._steps()
         return self._steps()
 
     def _rates(self, made: Made, first: Any) -> Json:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from placeholders import MissingPackage, Placeholder, in_a_model
@@ -26,33 +26,23 @@ FAILS, NOTHING = "__fails__", "__nothing__"
 _SIMPLE = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign)
 _WORK = (ast.Call, ast.Subscript, ast.Attribute, ast.BinOp)  # what may raise
 _WAITS = (ast.Yield, ast.YieldFrom, ast.Await)
-_BODIES = ("body", "orelse", "finalbody")
+_MOST = 1_000  # times that a line is passed over
+_BODIES = ("body", "handlers", "orelse", "finalbody", "cases")
 # These say that the file is wrong, or something that the loop around them goes by.
 _NEVER = (NameError, StopIteration, CannotCapture, MissingPackage)
 
 
-class Guarding(ast.NodeTransformer):
-    """Lets simple statements ask, but for those whose errors the submission expects itself."""
-
-    def __init__(self) -> None:
-        self._inside = False
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Guard what stands in the bodies of a statement."""
-        outside, self._inside = self._inside, self._is_inside(node)
-        super().generic_visit(node)
-        if self._inside:
-            for name in _BODIES:
-                body = getattr(node, name, None)
-                if isinstance(body, list) and not (name == "body" and _expects(node)):
-                    setattr(node, name, [_guarded(each) for each in body])
-        self._inside = outside
-        return node
-
-    def _is_inside(self, node: ast.AST) -> bool:
-        if isinstance(node, ast.Module | ast.ClassDef):
-            return False
-        return self._inside or isinstance(node, ast.stmt)
+def guard(node: ast.AST, *, inside: bool = False) -> None:
+    """Let simple statements ask, whose errors the submission does not expect itself."""
+    inside = (isinstance(node, ast.stmt) and not isinstance(node, ast.ClassDef)) or (
+        inside and isinstance(node, ast.ExceptHandler | ast.match_case)
+    )
+    for name in _BODIES:
+        body = getattr(node, name, [])
+        for number, each in enumerate(body if isinstance(body, list) else ()):
+            guard(each, inside=inside)
+            if inside and not (name == "body" and _expects(node)):
+                body[number] = _guarded(each)
 
 
 def _expects(node: ast.AST) -> bool:
@@ -79,10 +69,13 @@ def _asked(name: str, value: Any) -> ast.expr:
 def _targets(node: ast.stmt) -> Iterator[ast.expr]:
     """Yield the names and attributes that an assignment binds."""
     todo = [*node.targets] if isinstance(node, ast.Assign) else []
+    todo += [node.target] if isinstance(node, ast.AnnAssign) else []
     while todo:
         target = todo.pop()
         if isinstance(target, ast.Tuple | ast.List):
             todo += target.elts
+        elif isinstance(target, ast.Starred):
+            todo.append(target.value)
         elif isinstance(target, ast.Name | ast.Attribute):
             yield target
 
@@ -99,23 +92,29 @@ class Failed(Placeholder):
 
 
 class Passing:
-    """Whether lines that fail are passed over; `lines` are those that were."""
+    """Whether lines that fail are passed over, or ever were `used` to; `lines` are those."""
 
-    def __init__(self) -> None:
-        self.on = False
+    def __init__(self, expected: Callable[[str, int], bool]) -> None:
+        """Take what tells of a line whether the submission expects errors there."""
+        self._expected = expected
+        self.on = self.used = False
         self.possible = False  # whether a line failed in this statement that could be passed over
         self.lines: dict[tuple[str, int], BaseException] = {}
+        self._counts: dict[tuple[str, int], int] = {}
 
     def fails(self, line: int) -> bool:
         """Tell whether the statement around a line fails by the error that is under way."""
         error, frame = sys.exc_info()[1], sys._getframe(1)
         usual = isinstance(error, Exception | SystemExit) and not isinstance(error, _NEVER)
-        if error is None or not usual or _has_other_ways():
+        place = frame.f_code.co_filename, line
+        if error is None or not usual or self._has_other_ways():
             return True
         self.possible = True
         if self.on:
-            self.lines.setdefault((frame.f_code.co_filename, line), error)
-        return not self.on
+            self._counts[place] = self._counts.get(place, 0) + 1
+            if not isinstance(error, SystemExit) or error.code:  # a plain end is no failure
+                self.lines.setdefault(place, error)
+        return not self.on or self._counts[place] > _MOST
 
     def nothing(self, name: str) -> Failed:
         """Return what stands for a value that a line was to give."""
@@ -124,15 +123,15 @@ class Passing:
         Failed.errors[name.partition(".")[0]] = error
         return Failed(name)
 
-
-def _has_other_ways() -> bool:
-    """Tell whether a network or a data set is at work, whose errors have other consequences."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        first = frame.f_code.co_varnames[:1]
-        owner = frame.f_locals.get(first[0]) if first else None
-        forward = isinstance(owner, nn.Module) and frame.f_code.co_name in ("forward", "__init__")
-        if forward or isinstance(owner, data.Dataset):
-            return True
-        frame = frame.f_back  # type: ignore[assignment] # None at the bottom ends the loop
-    return False
+    def _has_other_ways(self) -> bool:
+        """Tell whether a network, a data set or a `try` is at work: errors have their own ways."""
+        frame = sys._getframe(2)
+        while frame is not None:
+            code = frame.f_code
+            owner = frame.f_locals.get(code.co_varnames[0]) if code.co_varnames else None
+            forward = isinstance(owner, nn.Module) and code.co_name in ("forward", "__init__")
+            expected = self._expected(code.co_filename, frame.f_lineno)
+            if forward or expected or isinstance(owner, data.Dataset):
+                return True
+            frame = frame.f_back  # type: ignore[assignment] # None at the bottom ends the loop
+        return False

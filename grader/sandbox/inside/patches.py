@@ -100,8 +100,8 @@ _OF_SETTINGS = re.compile(
 )
 
 
-def put_there(action: argparse.Action) -> Any:
-    """Return what stands for an option without a default.
+def put_there(action: Any) -> Any:
+    """Return what stands for an option without a default, as argparse or alike describes it.
 
     That is what the grader's own recipe has, the first choice, or a text that can be written and
     opened. What the network may depend on, as a file of settings, is not guessed at, where there is
@@ -128,31 +128,33 @@ def put_there(action: argparse.Action) -> Any:
     return found
 
 
-COMMANDS: list[str] = []
-"""Texts, as of shell scripts, that say how the file is run."""
+COMMANDS: list[tuple[str, str]] = []
+"""The command that runs the file, and the script or README that it stands in."""
 
 
-_RUNS = re.compile(r"\bpython[\d.]*\s+(?:.*\\\n)*.*")
+RUNS = re.compile(r"\bpython[\d.]*\s+(?:.*\\\n)*.*")
 
 
 def _in_commands(action: argparse.Action) -> Any:
     """Return what a shell script that was handed in gives for an option; None if nothing."""
     names = "|".join(map(re.escape, action.option_strings))
-    for text in COMMANDS if names else ():
-        runs = " ".join(_RUNS.findall(text))
-        if found := re.search(rf"(?:^|\s)(?:{names})[ =]+[\"']?([^\s\"'\\`]+)", runs):
+    for text, command in COMMANDS if names and action.nargs is None else ():
+        if found := re.search(rf"(?:^|\s)(?:{names})[ =]+[\"']?([^\s\"'\\`]+)", command):
             variable = re.search(rf"^{re.escape(found[1][1:])}=(\S+)", text, re.M)
             word = variable[1] if variable and found[1].startswith("$") else found[1]
             with contextlib.suppress(Exception):  # of its own type
                 value = action.type(word) if callable(action.type) else word
-                GIVEN[action.dest] = repr(value)
-                return value
+                if word[0] not in "-<{[$" and value in (action.choices or [value]):
+                    GIVEN[action.dest] = repr(value)
+                    return value
     return None
 
 
 TYPED: dict[str, str] = {}
 """What was asked of a person, and the answer."""
-_MENU = re.compile(r"(\d+)\W{0,4}(?:to |for )?train|train\w*\W{0,4}(\d+)", re.I)
+_MENU = re.compile(r"\b(\d)\b\s*[:.)=-]?\s*(?:to |for )?train|train\w*\W{0,4}(\d)\b", re.I)
+_YES = re.compile(r"\by(es)?\W{1,3}no?\b", re.I)
+_MOST_TYPED = 10  # times that a question is answered
 
 
 def typed(prompt: object = "", *_: object) -> str:
@@ -160,8 +162,14 @@ def typed(prompt: object = "", *_: object) -> str:
     asked, numbers = str(prompt), {"epoch": "epochs", "batch": "batch_size"}
     known = (str(NUMBERS[name]) for word, name in numbers.items() if word in asked.lower())
     chosen = (found[1] or found[2] for found in _MENU.finditer(asked))
-    TYPED[asked] = next(known, next(chosen, "1"))
+    counted = _ASKED[asked] = _ASKED.get(asked, 0) + 1
+    if counted > _MOST_TYPED:
+        raise EOFError(f"nobody answers {asked[:80]!r}")
+    TYPED[asked] = next(known, next(chosen, "y" if _YES.search(asked) else "1"))
     return TYPED[asked]
+
+
+_ASKED: dict[str, int] = {}
 
 
 def _to_train(action: argparse.Action) -> Any:
@@ -204,7 +212,7 @@ def _no_gpu() -> None:
         kind.autocast = Autocast  # type: ignore[attr-defined]
         kind.GradScaler = Scaler  # type: ignore[attr-defined]
     torch.amp.GradScaler = Scaler  # type: ignore[misc, assignment]
-    torch.Generator = Generator  # type: ignore[misc, assignment]
+    torch.Generator = Generator  # type: ignore[misc]
     for name in ("manual_seed", "synchronize", "empty_cache"):
         setattr(torch.mps, name, _nothing())
 

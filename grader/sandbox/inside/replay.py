@@ -255,12 +255,16 @@ def _one_after_another(training: Training) -> bool:
     stepped = [{id(o) for b in each.batches for o, _ in b.steps} for each in training.passes]
     moved = ("params", "lr", "initial_lr")
     options = [
-        [type(o), *({k: v for k, v in g.items() if k not in moved} for g in o.param_groups)]
-        for o in training.optimizers
+        [
+            {k: v for k, v in group.items() if k not in moved} | {"of": [*map(id, group["params"])]}
+            for group in optimizer.param_groups
+        ]
+        for optimizer in training.optimizers
     ]
-    same = all(each == options[0] for each in options) and options[0][0] is torch.optim.SGD
+    plain = all(type(optimizer) is torch.optim.SGD for optimizer in training.optimizers)
     alone = all(len(optimizers) == 1 for optimizers in stepped)
-    return same and alone and not any(group["momentum"] for group in options[0][1:])
+    same = all(groups == options[0] for groups in options)
+    return plain and alone and same and not any(group["momentum"] for group in options[0])
 
 
 def _what_differs(

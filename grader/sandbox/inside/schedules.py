@@ -21,7 +21,7 @@ _KNOWN = (
     "Rprop",
 )  # fmt: skip
 BY_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # by design
-_STEPS = 1_500_000  # as grader.plan.schema has it
+MOST_STEPS = 1_500_000  # as grader.plan.schema has it
 
 
 def optimizer_json(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> Json:
@@ -115,9 +115,9 @@ class Simulation:
 
     def run(self, epochs: int, steps_per_epoch: int) -> Json:
         """Return the `Schedule` of `epochs` epochs."""
-        if epochs * steps_per_epoch > _STEPS:
+        if epochs * steps_per_epoch > MOST_STEPS:
             raise CannotCapture(
-                f"{epochs} epochs of {steps_per_epoch} steps are more than {_STEPS:,} steps",
+                f"{epochs} epochs of {steps_per_epoch} steps are more than {MOST_STEPS:,} steps",
                 "use a larger batch size",
             )
         vars(self.optimizer)["step"] = lambda *a, **k: None  # there are no gradients

@@ -44,20 +44,23 @@ def undo_overrides(model: nn.Module) -> None:
 
 def set_mode(model: nn.Module, training: bool) -> None:
     """Set the mode, also of a network whose own `train` is something else: one that trains it."""
-    own = getattr(type(model).train, "__code__", None)
-    usual = own is None or "super" in own.co_names or own.co_varnames[1:2] == ("mode",)
+    own = type(model).train.__code__
+    sets = "train" in own.co_names or own.co_varnames[1:2] == ("mode",)
+    usual = sets and not {"backward", "step", "zero_grad"} & set(own.co_names)
     (type(model) if usual else nn.Module).train(model, training)
 
 
 @contextlib.contextmanager
 def single_precision(model: nn.Module) -> Iterator[None]:
     """Let a network be one of single precision for a while: the precision is the grader's own."""
-    double = any(each.tensor.dtype == torch.float64 for each in held(model))
-    if double:
-        nn.Module.float(model)
-    yield
-    if double:
-        nn.Module.double(model)
+    double = [each.tensor for each in held(model) if each.tensor.dtype == torch.float64]
+    for tensor in double:
+        tensor.grad, tensor.data = None, tensor.data.float()
+    try:
+        yield
+    finally:
+        for tensor in double:
+            tensor.grad, tensor.data = None, tensor.data.double()
 
 
 def owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

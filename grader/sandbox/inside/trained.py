@@ -277,8 +277,9 @@ def _untrained(namespace: Json, watch: Watch, failures: list[Failure]) -> tuple[
     for few in (kept, named):
         if len(few) == 1:
             return _first_instance(few[0], roots, failures)
-    if lost := [failure for kind in kept if (failure := _lost(kind, failures)) is not None]:
-        raise lost[0].error
+    lost = (_lost(kind, failures) for kind in kept)
+    if (first := next(filter(None, lost), None)) is not None:
+        raise first.error
     if kept:
         raise CannotCapture(
             f"there are {len(kept)} models and nothing says which one to grade: "

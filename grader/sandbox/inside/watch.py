@@ -77,6 +77,7 @@ class Watch:
         self._many = _MANY  # batches that may be handed out like that
         self._fitting: list[Place] = []  # the call that has a loop of its own
         self.loaders: list[tuple[Loader, Place]] = []
+        self.undone: set[int] = set()  # modules and loaders of runs that began once more
         self.optimizers: list[Made] = []
         self.schedulers: list[Made] = []
         self.passes: list[Pass] = []
@@ -313,11 +314,13 @@ class Watch:
 
     def _noting_backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def noted(tensors: Any, *args: Any, **options: Any) -> Any:
-            if self.now is not None:
-                self.now.backwards += 1
-                if self.now.loss is None and isinstance(tensors, torch.Tensor):
-                    self.now.loss, self.now.place = tensors, self._place()
-            return backward(tensors, *args, **options)
+            now = self.now
+            if now is not None and now.loss is None and isinstance(tensors, torch.Tensor):
+                now.loss, now.place = tensors, self._place()
+            result = backward(tensors, *args, **options)
+            if now is not None:
+                now.backwards += 1
+            return result
 
         return noted
 
@@ -362,7 +365,7 @@ class Watch:
         self._inside += 1
         if self._depth == 0 and self.now is not None and not self._is_loss(args):
             learns = torch.is_grad_enabled() and not self.now.steps
-            holds = next(module.parameters(), None) is not None  # and is no transform
+            holds = next(nn.Module.parameters(module), None) is not None  # and is no transform
             if holds and (learns or self.now.model is None):  # and does not only look
                 self.now.model, self.now.was_training = module, module.training
                 if args and isinstance(args[0], torch.Tensor):
@@ -515,7 +518,7 @@ def _is_of_many(module: nn.Module, args: Any, most: int) -> bool:
     if not isinstance(images, torch.Tensor) or images.dim() < 2 or len(images) <= most:
         return False
     large = images[0].numel() >= asked.kind.size**2
-    return large and next(module.parameters(), None) is not None
+    return large and next(nn.Module.parameters(module), None) is not None
 
 
 def _parameters_of(optimizer: Any) -> set[int]:
