@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import patches
+import commandline
 
 
 def let_train(core: types.ModuleType) -> None:
@@ -30,8 +30,8 @@ def _trains(make_context: Callable[..., Any]) -> Callable[..., Any]:
         if not args:
             args = [word for parameter in command.params for word in _needed(parameter, put)]
             commands = list(getattr(command, "commands", ()))
-            chosen = [c for c in commands if patches.TRAINS.fullmatch(c) or len(commands) == 1]
-            chosen += [c for c in commands if patches.TRAINS.search(c)]
+            chosen = [c for c in commands if commandline.TRAINS.fullmatch(c) or len(commands) == 1]
+            chosen += [c for c in commands if commandline.TRAINS.search(c)]
             args += chosen[:1]
         context = make_context(command, info_name, args, *rest, **options)
         for name, value in put.items():  # texts that nothing may be decided by
@@ -63,13 +63,13 @@ def _needed(parameter: Any, put: dict[str, Any]) -> list[str]:
     choices = getattr(of_click, "choices", None)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         choices = [each.value for each in kind]
-    value = patches.put_there(types.SimpleNamespace(
+    value = commandline.put_there(types.SimpleNamespace(
         dest=parameter.name, choices=choices, nargs=None, option_strings=dashed,
         type=kind if kind in (int, float) else None,
     ))  # fmt: skip
-    if isinstance(value, patches.Unset):
+    if isinstance(value, commandline.Unset):
         value._used()
-    if isinstance(value, patches.UnsetText):
+    if isinstance(value, commandline.UnsetText):
         put[parameter.name] = value
     return [*dashed[:1], *[value[:] if isinstance(value, str) else str(value)] * parameter.nargs]
 
@@ -82,7 +82,7 @@ def fire(component: Any = None, *args: object, **options: object) -> Any:
     if not inspect.isroutine(component):
         thing = component() if isinstance(component, type) else component
         names = thing if isinstance(thing, dict) else {n: getattr(thing, n) for n in dir(thing)}
-        component = next((names[n] for n in names if patches.TRAINS.fullmatch(n)), None)
+        component = next((names[n] for n in names if commandline.TRAINS.fullmatch(n)), None)
     if component is None:
         return None
     parser = argparse.ArgumentParser()

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
+import commandline
 import configured
 import fitting
 import frames
@@ -169,19 +170,11 @@ def run(
     submission.attempted = partial(Attempt, watch)
     submission.passing.on = bool(program["own"] and program["own"]["passes_over"])
     watch.install()
-    texts = [each["source"] for module in program["modules"] for each in module["statements"]]
-    words = [*sys.argv[:1], *patches.command_line(texts)]
-    sys.argv = patches.CommandLine(words, submission.expects_errors)
-    patches.SETTINGS[:] = sorted(n for n in program["settings"] if n.endswith(patches.SUFFIXES))
-    entry = [each["file"].rpartition("/")[2] for each in program["modules"][-1]["statements"][:1]]
-    told = [text for name, text in program["settings"].items() if name.endswith((".sh", ".md"))]
-    runs = [(text, command) for text in told for command in patches.RUNS.findall(text)]
-    patches.COMMANDS[:] = [each for each in runs if entry and entry[0] in each[1]][:1]
-    patches.NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
+    commandline.get_ready(program, defaults, submission.expects_errors)
     submission.given = _left_out
     configured.IMPORT[:] = [submission.import_]
-    submission.builtins |= {"open": lost.opened, "input": patches.typed}
-    submission.builtins["raw_input"] = patches.typed
+    submission.builtins |= {"open": lost.opened, "input": commandline.typed}
+    submission.builtins["raw_input"] = commandline.typed
     submission.builtins |= {TURNS: watch.turning, GOES_ON: watch.goes_on}
     lost.install()
     stand_in_for_own()
@@ -319,14 +312,7 @@ def _told(submission: Submission, files: set[str]) -> list[str]:
         f"made-up images stand for the data set {name}, which could not be read here: {why}"
         for name, why in OWN.items()
     ]
-    notes += [
-        f"`{name}` of the command line has no default: {value} was put there"
-        for name, value in [*patches.GIVEN.items()][:5]
-    ]
-    notes += [
-        f"`input({prompt[:80]!r})` was answered with {answer}"
-        for prompt, answer in [*patches.TYPED.items()][:5]
-    ]
+    notes += commandline.notes()
     if USED:
         notes.append(f"not installed here, and left out: {', '.join([*USED][:5])}")
     return notes

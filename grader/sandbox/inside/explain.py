@@ -12,7 +12,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pat
 
 _CALLED = (
     "clicked.py", "data.py", "engines.py", "fitting.py", "folders.py",
-    "frames.py", "lost.py", "modules.py",
+    "frames.py", "lost.py", "commandline.py", "modules.py",
     "packages.py", "passing.py", "patches.py", "placeholders.py", "recorded.py", "slices.py",
     "standins.py", "watch.py",
 )  # fmt: skip

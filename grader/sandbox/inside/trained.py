@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from capture import capture
+from commandline import UnsetOption
 from modules import Failure
 from noted import NOWHERE, Batch, Enough, Pass, Place
-from patches import UnsetOption
 from placeholders import FOREIGN, USED, MissingPackage
 from slices import Sliced
 from tensors import CannotCapture, owners
