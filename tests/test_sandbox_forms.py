@@ -12,6 +12,8 @@ from tests.describing import described_here
 from tests.reading import HEAD, TRAIN, net, script, write
 from tests.test_sandbox_watch_habits import FIT, LOADER, MADE, fitted
 
+pytestmark = pytest.mark.slow  # each runs a training in a process of its own
+
 
 def test_a_network_in_double_precision(tmp_path: Path) -> None:
     """The precision is the grader's own: the same network is graded in single."""

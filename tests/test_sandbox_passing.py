@@ -11,6 +11,8 @@ from tests.describing import described_here
 from tests.reading import TRAIN, net, script
 from tests.test_sandbox_watch_habits import LOADER, MADE
 
+pytestmark = pytest.mark.slow  # each runs a training in a process of its own
+
 MAIN = """\
 def main():
     {before}
