@@ -144,21 +144,26 @@ def test_commands_that_are_added_to_a_group(tmp_path: Path) -> None:
     assert (found.epochs, found.batch_size) == (12, 64)
 
 
-@pytest.mark.parametrize("told", ["run.sh", "README.md"])
+def commanded(folder: Path, options: str, **told: str) -> tuple[int | None, int | None]:
+    """Return epochs and batch size of a `train.py` with texts beside it that say how it is run."""
+    parts = ["import argparse", net(), TRAIN + TEST, "p = argparse.ArgumentParser()", options]
+    write(folder, "train.py", "\n".join([HEAD, *parts, DATA, LOOP]))
+    for name, text in told.items():
+        write(folder, name.replace("_", "."), text)
+    found = described_here(read_program(folder))
+    return found.epochs, found.batch_size
+
+
+@pytest.mark.parametrize("told", ["run_sh", "README_md"])
 def test_options_that_a_script_gives(tmp_path: Path, told: str) -> None:
     """What a command that was handed in gives for an option without a default is taken."""
     options = (
-        "p = argparse.ArgumentParser()\np.add_argument('--epochs', type=int, required=True)\n"
-        "p.add_argument('--size')\nargs = p.parse_args()\n"
-        "EPOCHS, SIZE = args.epochs, int(args.size)\n"
+        "p.add_argument('--epochs', type=int, required=True)\np.add_argument('--size')\n"
+        "args = p.parse_args()\nEPOCHS, SIZE = args.epochs, int(args.size)\n"
     )
-    parts = ["import argparse", net(), TRAIN + TEST, options, DATA, LOOP]
-    write(tmp_path, "train.py", "\n".join([HEAD, *parts]))
-    command = "`python train.py --epochs $n \\\n  --size='32'`"
-    write(tmp_path, told, f"Text of --epochs 99.\nn=7\n{command}\n")
-    write(tmp_path, "other.sh", "python other.py --epochs 99\n")
-    found = described_here(read_program(tmp_path))
-    assert (found.epochs, found.batch_size) == (7, 32)
+    text = "Text of --epochs 99.\nn=7\n`python train.py --epochs $n \\\n  --size='32'`\n"
+    other = "python other.py --epochs 99\npython pretrain.py --epochs 98\n"
+    assert commanded(tmp_path, options, **{told: text}, another_sh=other) == (7, 32)
 
 
 @pytest.mark.parametrize(
@@ -201,12 +206,8 @@ def test_options_of_click_without_a_default(tmp_path: Path, decided: bool) -> No
 def test_a_command_for_another_file_gives_nothing(tmp_path: Path) -> None:
     """Only the command that runs the file itself is taken, and no placeholder of a manual."""
     options = (
-        "p = argparse.ArgumentParser()\np.add_argument('--epochs', type=int, default=None)\n"
-        "p.add_argument('--size', default=None)\nargs = p.parse_args()\n"
+        "p.add_argument('--epochs', type=int)\np.add_argument('--size')\nargs = p.parse_args()\n"
         "EPOCHS, SIZE = args.epochs or 5, int(args.size or 40)\n"
     )
-    parts = ["import argparse", net(), TRAIN + TEST, options, DATA, LOOP]
-    write(tmp_path, "train.py", "\n".join([HEAD, *parts]))
-    write(tmp_path, "README.md", "python evaluate.py --epochs 9\npython train.py --size <n>\n")
-    found = described_here(read_program(tmp_path))
-    assert (found.epochs, found.batch_size) == (5, 40)
+    text = "python evaluate.py --epochs 9\npython train.py --size <n>\n"
+    assert commanded(tmp_path, options, README_md=text) == (5, 40)

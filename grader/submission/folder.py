@@ -2,7 +2,8 @@
 
 A file is the entry if it says `MODEL = …` or `def build_model()`; else if it is the only one
 with a model that no other file imports; else if it is the only such one that trains its model when
-it is run; else by its name, in the order of NAMES. What is left is ambiguous, and listed.
+it is run, and does not only look at what another has trained; else by its name, in the order of
+NAMES. What is left is ambiguous, and listed.
 """
 
 from __future__ import annotations

@@ -40,12 +40,12 @@ class Attempt:
         return bool(passes) if self._watch.real else any(each.trains for each in passes)
 
     def once_more(self, error: BaseException, *, supplied: bool) -> bool:
-        """Tell, by its error, whether to run it once more; it is made undone then.
+        """Tell, by its error, whether to run it once more; it is undone then.
 
-        It is, where what it lacked is `supplied`, where it failed within a batch that is smaller
-        than its loader says, with whole batches then, where a network fails on images that stand
-        for others, in another form, or else with as many as there are, and
-        where it lacks a name and asked for a GPU, without one.
+        So it is where what it lacked is `supplied`; with whole batches, where it failed within one
+        that is smaller than its loader says; with images in another form, where a network failed on
+        some that stand for others; with as many batches as there are; and without a GPU, where it
+        asked for one and lacks a name.
         """
         made_up = not self._watch.real
         if supplied:

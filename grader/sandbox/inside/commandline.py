@@ -93,14 +93,12 @@ def put_there(action: Any) -> Any:
 
 
 _COMMANDS: list[tuple[str, str]] = []
-"""The command that runs the file, and the script or README that it stands in."""
-
-
+"""The script or README that says how the file is run, and its command."""
 _RUNS = re.compile(r"\bpython[\d.]*\s+(?:.*\\\n)*.*")
 
 
 def _in_commands(action: argparse.Action) -> Any:
-    """Return what a shell script that was handed in gives for an option; None if nothing."""
+    """Return what the command that was handed in gives for an option; None if nothing."""
     names = "|".join(map(re.escape, action.option_strings))
     for text, command in _COMMANDS if names and action.nargs is None else ():
         if found := re.search(rf"(?:^|\s)(?:{names})[ =]+[\"']?([^\s\"'\\`]+)", command):
@@ -119,6 +117,7 @@ _TYPED: dict[str, str] = {}
 _MENU = re.compile(r"\b(\d)\b\s*[:.)=-]?\s*(?:to |for )?train|train\w*\W{0,4}(\d)\b", re.I)
 _YES = re.compile(r"\by(es)?\W{1,3}no?\b", re.I)
 _MOST_TYPED = 10  # times that a question is answered
+_ASKED: dict[str, int] = {}
 
 
 def typed(prompt: object = "", *_: object) -> str:
@@ -131,9 +130,6 @@ def typed(prompt: object = "", *_: object) -> str:
         raise EOFError(f"nobody answers {asked[:80]!r}")
     _TYPED[asked] = next(known, next(chosen, "y" if _YES.search(asked) else "1"))
     return _TYPED[asked]
-
-
-_ASKED: dict[str, int] = {}
 
 
 def _to_train(action: argparse.Action) -> Any:
@@ -156,10 +152,12 @@ def get_ready(program: Json, defaults: Json, is_expected: Callable[[str, int], b
     sys.argv = CommandLine([*sys.argv[:1], *command_line(texts)], is_expected)
     _SETTINGS[:] = sorted(name for name in settings if name.endswith(_SUFFIXES))
     _NUMBERS.update({name: defaults[name] for name in ("epochs", "batch_size")})
-    entry = [each["file"].rpartition("/")[2] for each in program["modules"][-1]["statements"][:1]]
+    first = program["modules"][-1]["statements"][:1]  # of the file that runs
+    names = [re.escape(each["file"].rpartition("/")[2]) for each in first]
     told = [text for name, text in settings.items() if name.endswith((".sh", ".md"))]
     runs = [(text, command) for text in told for command in _RUNS.findall(text)]
-    _COMMANDS[:] = [each for each in runs if entry and entry[0] in each[1]][:1]
+    meant = [each for each in runs for name in names if re.search(rf"[\s/]{name}\b", each[1])]
+    _COMMANDS[:] = meant[:1]
 
 
 def notes() -> list[str]:
